@@ -1,0 +1,53 @@
+//! The one place that reads time; a lint keeps it so.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the place that the lint protects"
+)]
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::engine::Time;
+
+/// Maps tokio's clock, which tests can pause, to the engine's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(self) -> Time {
+        self.time(Instant::now())
+    }
+
+    pub(crate) fn time(self, instant: Instant) -> Time {
+        match instant.checked_duration_since(self.start) {
+            Some(after) => Time::START + after,
+            None => Time::START.before(self.start.duration_since(instant)),
+        }
+    }
+
+    /// The instant of a time, no further away than tokio's timers reach.
+    pub(crate) fn instant(self, time: Time) -> Instant {
+        const REACH: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        self.start
+            + time
+                .since(Time::START)
+                .min(Instant::now().duration_since(self.start) + REACH)
+    }
+}
+
+/// Microseconds since the Unix epoch, where fences start (S11).
+pub(crate) fn unix_micros() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))
+}

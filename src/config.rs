@@ -1,0 +1,182 @@
+//! How a lane is set.
+
+use std::time::Duration;
+
+use crate::engine::{Ceiling, OnStall, Priority, Settings, Spec};
+use crate::error::InvalidDuration;
+use crate::timeout::{LaneTimeout, check_limit, check_span};
+
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+const TEARDOWN: Duration = Duration::from_secs(5);
+const WARN_AFTER: Duration = Duration::from_secs(30);
+const AGING: Duration = Duration::from_secs(30);
+
+/// How a lane is set. Everything but the number of slots has a default that
+/// is safe for work nobody has described.
+///
+/// | what | default |
+/// |---|---|
+/// | stall ceiling | 10 min after the last progress; 60 min for a task that has never reported any |
+/// | on stall | reclaim |
+/// | lane timeout | none |
+/// | grace, teardown | 5 s each, for tasks that listen, or have hooks |
+/// | orphans | as many as `max_concurrent` |
+/// | warn after | 30 s, repeats backing off to 10 min |
+/// | aging | 30 s |
+///
+/// ```
+/// use std::time::Duration;
+/// use laneway::{LaneConfig, Lanes};
+///
+/// let lanes = Lanes::builder()
+///     .lane("main", LaneConfig::new(4))
+///     .lane("cron", LaneConfig::new(1).stall_ceiling(Duration::from_secs(600)).strict())
+///     .build()?;
+/// # Ok::<(), laneway::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneConfig {
+    max_concurrent: usize,
+    ceiling: Ceiling,
+    on_stall: OnStall,
+    timeout: LaneTimeout,
+    teardown: Duration,
+    warn_after: Duration,
+    aging: Duration,
+    max_orphans: Option<usize>,
+}
+
+impl LaneConfig {
+    /// A lane with this many slots. With zero, tasks queue and none starts.
+    #[must_use]
+    pub const fn new(max_concurrent: usize) -> Self {
+        Self {
+            max_concurrent,
+            ceiling: Ceiling::Default,
+            on_stall: OnStall::Reclaim,
+            timeout: LaneTimeout::NONE,
+            teardown: TEARDOWN,
+            warn_after: WARN_AFTER,
+            aging: AGING,
+            max_orphans: None,
+        }
+    }
+
+    /// How long a task may be active without progress, from its start on.
+    #[must_use]
+    pub const fn stall_ceiling(mut self, ceiling: Duration) -> Self {
+        self.ceiling = Ceiling::Set(ceiling);
+        self
+    }
+
+    /// Tasks of this lane may be silent for ever. A task that never settles
+    /// then wedges its slot; give it a budget at least.
+    #[must_use]
+    pub const fn no_stall_ceiling(mut self) -> Self {
+        self.ceiling = Ceiling::None;
+        self
+    }
+
+    /// What happens to a task that stalls.
+    #[must_use]
+    pub const fn on_stall(mut self, on_stall: OnStall) -> Self {
+        self.on_stall = on_stall;
+        self
+    }
+
+    /// What this lane grants every task.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: LaneTimeout) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long the `defer` hooks of a task may take, all together, before its
+    /// slot is released without them.
+    #[must_use]
+    pub const fn teardown(mut self, teardown: Duration) -> Self {
+        self.teardown = teardown;
+        self
+    }
+
+    /// How long waiters may see no dispatch, while the holders are silent too,
+    /// before the lane says so.
+    #[must_use]
+    pub const fn warn_after(mut self, warn_after: Duration) -> Self {
+        self.warn_after = warn_after;
+        self
+    }
+
+    /// When a [`Background`](Priority::Background) waiter begins to compete as
+    /// [`Normal`](Priority::Normal).
+    #[must_use]
+    pub const fn aging(mut self, aging: Duration) -> Self {
+        self.aging = aging;
+        self
+    }
+
+    /// How many orphans this lane may have: tasks whose slot was taken and
+    /// whose runner has not let go yet. A lane of one with an orphan may run
+    /// the abandoned task and its successor at the same moment; see
+    /// [`strict`](Self::strict).
+    #[must_use]
+    pub const fn max_orphans(mut self, max_orphans: usize) -> Self {
+        self.max_orphans = Some(max_orphans);
+        self
+    }
+
+    /// Never more tasks than `max_concurrent`, not even abandoned ones: no
+    /// slot is taken from a runner. A task that is still polled is dropped and
+    /// its slot reclaimed as ever; one whose runner is stuck holds its slot
+    /// until the runner comes back, or somebody resets the lane.
+    #[must_use]
+    pub const fn strict(self) -> Self {
+        self.max_orphans(0)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), InvalidDuration> {
+        let ceiling = match self.ceiling {
+            Ceiling::Set(ceiling) => Some(ceiling),
+            Ceiling::None | Ceiling::Default => None,
+        };
+        check_limit("the stall ceiling", ceiling)?;
+        check_limit("warn_after", Some(self.warn_after))?;
+        check_span("the teardown", Some(self.teardown))?;
+        check_span("aging", Some(self.aging))?;
+        self.timeout.check()
+    }
+
+    pub(crate) const fn settings(&self, observe_only: bool) -> Settings {
+        Settings {
+            max_concurrent: self.max_concurrent,
+            max_orphans: self.max_orphans,
+            aging: self.aging,
+            warn_after: self.warn_after,
+            observe_only,
+        }
+    }
+
+    pub(crate) const fn lane_timeout(&self) -> LaneTimeout {
+        self.timeout
+    }
+
+    pub(crate) const fn warning_after(&self) -> Duration {
+        self.warn_after
+    }
+
+    /// What a task of this lane is granted that says nothing itself.
+    pub(crate) fn spec(&self) -> Spec {
+        Spec {
+            priority: Priority::Normal,
+            ceiling: self.ceiling,
+            on_stall: self.on_stall,
+            idle: self.timeout.idle,
+            budget: self.timeout.budget,
+            wait: self.timeout.wait,
+            grace: self.timeout.grace.unwrap_or(GRACE),
+            teardown: self.teardown,
+            warn_wait: None,
+            on_wait: None,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! When a lane that does not move is worth a word (S16).
+
+use std::time::Duration;
+
+use super::effects::Blocked;
+use super::lane::Lane;
+use super::task::TICK;
+use super::time::Time;
+
+/// The longest that a repeated warning backs off to.
+const LONGEST_STEP: Duration = Duration::from_secs(10 * 60);
+
+/// Since when waiters have seen no dispatch, and when to say so.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// The last dispatch, or the first arrival after the lane last moved.
+    /// Later arrivals do not move it, not even where each of them gives up
+    /// before the next comes: traffic must not keep a blocked lane silent.
+    since: Time,
+    counting: bool,
+    /// The pause between two looks; doubles with each warning.
+    step: Duration,
+    check: Option<Time>,
+    warnings: u32,
+    suppressed: u64,
+}
+
+/// What the shell saw of a lane's holders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holders {
+    /// The latest sign of life among them.
+    pub(crate) active_at: Option<Time>,
+    /// One of them waits for another of our lanes that has waiters of its
+    /// own: that lane speaks, since it is the root.
+    pub(crate) root_speaks: bool,
+}
+
+impl Watch {
+    pub(crate) const fn new() -> Self {
+        Self {
+            since: Time::START,
+            counting: false,
+            step: Duration::ZERO,
+            check: None,
+            warnings: 0,
+            suppressed: 0,
+        }
+    }
+
+    pub(super) fn queued(&mut self, now: Time, warn_after: Duration) {
+        if !self.counting {
+            self.counting = true;
+            self.since = now;
+            self.step = warn_after;
+            self.check = None;
+            self.warnings = 0;
+            self.suppressed = 0;
+        }
+        if self.warnings > 0 {
+            self.suppressed += 1;
+        }
+        if self.check.is_none() {
+            let first = (self.since + warn_after).max(now);
+            self.check = Some(if self.warnings == 0 {
+                first
+            } else {
+                now + self.step
+            });
+        }
+    }
+
+    /// On every dispatch, so it mostly notes the time only, and the next look
+    /// finds out. After a warning that look may be minutes away.
+    pub(super) fn dispatched(&mut self, now: Time, warn_after: Duration) {
+        self.since = now;
+        if self.warnings > 0 {
+            self.step = warn_after;
+            self.warnings = 0;
+            self.suppressed = 0;
+            self.check = Some(now + warn_after);
+        }
+    }
+
+    /// A slot came free and nobody waited for it, or somebody found one free.
+    pub(super) const fn moved(&mut self) {
+        self.counting = false;
+    }
+
+    pub(super) fn due(&mut self, now: Time, queued: usize) -> bool {
+        // With nobody there to look for, the moment stays: whoever comes next
+        // is looked at then, and not a whole step later.
+        let due = queued > 0 && self.check.is_some_and(|at| at <= now);
+        if due {
+            self.check = None;
+        }
+        due
+    }
+
+    /// With an empty queue nothing is due, whatever was set before.
+    pub(super) fn next_check(&self, queued: usize) -> Option<Time> {
+        self.check.filter(|_| queued > 0)
+    }
+}
+
+impl<P: Clone> Lane<P> {
+    /// The holders were looked at: says what is worth saying, and when to look
+    /// again.
+    pub(crate) fn judge_blocked(&mut self, now: Time, holders: Holders) -> Option<Blocked> {
+        let now = self.advance(now);
+        // A moment that has come is not set again, or the driver would spin.
+        let warn_after = self.settings.warn_after.max(TICK);
+        let Some(by) = self.blocked_by() else {
+            // They gave up since it was asked: the next one is looked at.
+            self.watch.check = Some(now);
+            return None;
+        };
+        let dispatched_lately = now.since(self.watch.since) < warn_after;
+        if dispatched_lately {
+            self.watch.step = warn_after;
+            self.watch.warnings = 0;
+            self.watch.suppressed = 0;
+            self.watch.check = Some(self.watch.since + warn_after);
+            return None;
+        }
+        // A pause that ends by itself is nothing to wake anybody for.
+        let resumes = self.resume_at.is_some();
+        let silent_since = holders.active_at.unwrap_or(self.watch.since);
+        let moving = now.since(silent_since) < warn_after;
+        let healthy = holders.root_speaks || resumes || moving;
+        let blocked = Blocked {
+            by,
+            healthy,
+            blocked_for: now.since(self.watch.since),
+            active: self.active(),
+            max_concurrent: self.settings.max_concurrent,
+            queued: self.queued(),
+            suppressed: self.watch.suppressed,
+        };
+        if healthy {
+            let again = if moving { silent_since } else { now };
+            self.watch.check = Some(again + warn_after);
+        } else {
+            self.watch.warnings += 1;
+            self.watch.suppressed = 0;
+            self.watch.check = Some(now + self.watch.step);
+            self.watch.step = (self.watch.step * 2).min(LONGEST_STEP.max(warn_after));
+        }
+        Some(blocked)
+    }
+}

@@ -1,0 +1,324 @@
+//! The control verbs, as the table in the promises has them.
+
+use std::time::Duration;
+
+use super::effects::{Effect, Effects};
+use super::lane::{Lane, Leftover, Mode};
+use super::slab::Key;
+use super::task::{End, Facts, Spec, State};
+use super::time::Time;
+use super::vocabulary::Reason;
+
+impl<P: Clone> Lane<P> {
+    /// Lowering it under the active count evicts nobody (S1).
+    pub(crate) fn set_max_concurrent(
+        &mut self,
+        now: Time,
+        max_concurrent: usize,
+        effects: &mut Effects<P>,
+    ) {
+        self.settings.max_concurrent = max_concurrent;
+        self.dispatch(now, effects);
+    }
+
+    pub(crate) fn pause(&mut self, until: Option<Time>) {
+        self.paused = true;
+        self.resume_at = until;
+    }
+
+    /// Also takes back a drain: new tasks are accepted again.
+    pub(crate) fn resume(&mut self, now: Time, effects: &mut Effects<P>) {
+        self.paused = false;
+        self.resume_at = None;
+        if let Mode::Draining { .. } = self.mode {
+            self.mode = if self.closed {
+                Mode::Closed
+            } else {
+                Mode::Open
+            };
+        }
+        self.dispatch(now, effects);
+    }
+
+    /// A drain that is under way goes on: its deadline is a promise.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        if self.mode == Mode::Open {
+            self.mode = Mode::Closed;
+        }
+    }
+
+    /// Nothing new, nothing queued; the holders are to be asked.
+    pub(crate) fn shutdown(&mut self, now: Time, effects: &mut Effects<P>) {
+        self.mode = Mode::Shutdown;
+        self.settle_all_queued(now, effects, |waited| End::Shutdown { waited });
+        effects.push(Effect::AskHolders {
+            reason: Reason::Shutdown,
+        });
+        self.note_idle(effects);
+    }
+
+    pub(crate) fn begin_drain(
+        &mut self,
+        now: Time,
+        deadline: Time,
+        admit_descendants: bool,
+        queued: Leftover,
+        effects: &mut Effects<P>,
+    ) {
+        self.start_draining(deadline, admit_descendants, queued);
+        if queued != Leftover::Run {
+            self.settle_leftovers(now, queued, effects);
+        }
+        self.note_idle(effects);
+    }
+
+    /// From now on new tasks are refused; a lane that is closed stays so.
+    pub(crate) fn start_draining(
+        &mut self,
+        deadline: Time,
+        admit_descendants: bool,
+        queued: Leftover,
+    ) {
+        if self.mode != Mode::Shutdown {
+            self.mode = Mode::Draining {
+                admit_descendants,
+                queued,
+                deadline: Some(deadline),
+            };
+        }
+    }
+
+    pub(super) fn drain_due(&mut self, now: Time, effects: &mut Effects<P>) {
+        let Mode::Draining {
+            deadline: Some(at),
+            queued,
+            ..
+        } = self.mode
+        else {
+            return;
+        };
+        if now < at {
+            return;
+        }
+        // Not even descendants from here on: nobody would hand them back.
+        self.mode = Mode::Draining {
+            deadline: None,
+            admit_descendants: false,
+            queued,
+        };
+        self.settle_leftovers(now, queued, effects);
+        effects.push(Effect::AskHolders {
+            reason: Reason::Draining,
+        });
+        self.note_idle(effects);
+    }
+
+    /// Settles everybody who waits; see `settle_all_queued`.
+    pub(crate) fn clear(
+        &mut self,
+        now: Time,
+        effects: &mut Effects<P>,
+        end: impl Fn(Duration) -> End,
+    ) -> usize {
+        let cleared = self.settle_all_queued(now, effects, end);
+        self.note_idle(effects);
+        cleared
+    }
+
+    /// After a reset: whoever waits for the lane to be idle may be told.
+    pub(crate) fn settled_all(&mut self, effects: &mut Effects<P>) {
+        self.note_idle(effects);
+    }
+
+    /// Settles everybody who waits, in the order in which they would have been
+    /// served, and says how many they were.
+    fn settle_all_queued(
+        &mut self,
+        now: Time,
+        effects: &mut Effects<P>,
+        end: impl Fn(Duration) -> End,
+    ) -> usize {
+        let now = self.advance(now);
+        let queued = self.queue.in_order();
+        let queued = queued
+            .into_iter()
+            .filter_map(|index| self.tasks.key_at(index));
+        let asleep = self
+            .tasks
+            .iter()
+            .filter(|(_, record)| record.state == State::Asleep)
+            .map(|(key, _)| key);
+        let all: Vec<Key> = queued.chain(asleep).collect();
+        for key in &all {
+            if let Some(record) = self.tasks.get(*key) {
+                let end = end(now.since(record.place.since));
+                self.settle_queued(*key, end, effects);
+            }
+        }
+        all.len()
+    }
+
+    /// One waiter is told that it will not run.
+    pub(super) fn settle_queued(&mut self, key: Key, end: End, effects: &mut Effects<P>) {
+        if self.tasks.get(key).is_none() {
+            return;
+        }
+        self.queue.remove(key.index);
+        if let Some(record) = self.forget(key) {
+            self.tally.ended += 1;
+            effects.push(Effect::Settle {
+                task: record.payload,
+                end,
+            });
+        }
+    }
+
+    /// Settles a waiter for a reason of the shell's.
+    pub(crate) fn withdraw(&mut self, key: Key, end: End, effects: &mut Effects<P>) {
+        self.settle_queued(key, end, effects);
+        self.note_idle(effects);
+    }
+
+    /// Takes a slot for a reason of the shell's, past every bound.
+    pub(crate) fn take_for(
+        &mut self,
+        now: Time,
+        key: Key,
+        end: End,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        if let Some(record) = self.tasks.get_mut(key) {
+            record.end = Some(end);
+        }
+        self.take(now, key, facts, effects);
+    }
+
+    /// Ends one task, wherever it is. `withdrawn` says that the shell took
+    /// back an unclaimed grant, so that the task never ran. False if it is
+    /// past ending.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one input of the state machine, with everything it is decided from"
+    )]
+    pub(crate) fn cancel(
+        &mut self,
+        now: Time,
+        key: Key,
+        reason: Reason,
+        withdrawn: bool,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) -> bool {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get(key) else {
+            return false;
+        };
+        let waited = now.since(record.place.since);
+        let queued = End::CancelledQueued { reason, waited };
+        let elapsed = now.since(record.started);
+        match record.state {
+            State::Queued | State::Asleep => self.settle_queued(key, queued, effects),
+            State::Granted if withdrawn => {
+                self.vacate(key);
+                self.settle_queued(key, queued, effects);
+                self.dispatch(now, effects);
+            }
+            State::Granted | State::Running | State::Detached => {
+                let end = End::Cancelled { reason, elapsed };
+                self.end_active(now, key, end, spec, facts, effects);
+            }
+            State::Asked { .. } | State::Dropping { .. } | State::Teardown { .. } => {}
+            State::Orphan => return false,
+        }
+        self.note_idle(effects);
+        true
+    }
+
+    /// Takes a slot for a reset, past every bound; the dispatch follows when
+    /// all of them are free.
+    pub(crate) fn reset_one(
+        &mut self,
+        now: Time,
+        key: Key,
+        withdrawn: bool,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) -> bool {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return false;
+        };
+        let end = End::Cancelled {
+            reason: Reason::Reset,
+            elapsed: now.since(record.started),
+        };
+        if withdrawn && record.state == State::Granted {
+            self.vacate(key);
+            self.settle_queued(key, end, effects);
+            return false;
+        }
+        if !record.state.holds_slot() {
+            return false;
+        }
+        record.end = record.end.or(Some(end));
+        self.take_slot(now, key, facts, effects).is_some()
+    }
+
+    /// The operator vouches for it: the orphan is not counted any more.
+    pub(crate) fn forget_orphan(&mut self, key: Key) -> Option<P> {
+        let record = self.tasks.get(key)?;
+        if record.state != State::Orphan {
+            return None;
+        }
+        self.orphans -= 1;
+        self.forget(key).map(|record| record.payload)
+    }
+
+    /// Makes sure that the task is looked at no later than `at`.
+    pub(crate) fn look_by(&mut self, key: Key, at: Time) {
+        if self.tasks.get(key).is_some_and(|record| {
+            matches!(
+                record.state,
+                State::Granted | State::Running | State::Detached
+            )
+        }) {
+            self.timers.set_earlier(key.index, at);
+        }
+    }
+
+    fn settle_leftovers(&mut self, now: Time, queued: Leftover, effects: &mut Effects<P>) {
+        self.settle_all_queued(now, effects, |waited| queued.end(waited));
+    }
+
+    /// How a grant ends that was withdrawn after everybody who waited was
+    /// settled: nobody would settle it any more (S7), and it must not start.
+    pub(super) const fn too_late(&self, waited: Duration) -> Option<End> {
+        match self.mode {
+            Mode::Shutdown => Some(End::Shutdown { waited }),
+            Mode::Draining {
+                deadline: None,
+                queued,
+                ..
+            } => Some(queued.end(waited)),
+            _ => None,
+        }
+    }
+}
+
+impl Leftover {
+    /// How a waiter ends whose drain is over.
+    const fn end(self, waited: Duration) -> End {
+        match self {
+            Self::Cancel => End::CancelledQueued {
+                reason: Reason::Draining,
+                waited,
+            },
+            // Those that were to run and had no time to are handed back rather
+            // than lost.
+            Self::Run | Self::Return => End::Returned { waited },
+        }
+    }
+}

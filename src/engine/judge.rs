@@ -1,0 +1,645 @@
+//! A task may be due: whether it is, and what follows. Ask, then take.
+
+use std::time::Duration;
+
+use super::effects::{Effect, Effects, Notice, Reclaim};
+use super::lane::{Lane, Mode};
+use super::slab::Key;
+use super::task::{CEILING, CLAIM, Ceiling, End, Facts, Record, Silence, Spec, State, TICK};
+use super::time::Time;
+use super::vocabulary::{Limit, OnStall, Reason};
+
+/// How long a take that the orphan bound refused waits for its next try.
+const RETRY_TAKE: Duration = Duration::from_secs(1);
+/// How often a stall that is only to be reported is reported again.
+const REPEAT_STALL: Duration = Duration::from_secs(30);
+
+/// What the shell does at once, under the same lock, since it takes a move of
+/// the task's atomic word to know who was first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Verdict {
+    Nothing,
+    /// Withdraw the grant; then call `unclaim`, or `claimed` if its runner
+    /// came first.
+    Unclaim,
+    /// Count an orphan against the bound over all lanes; then call `take`, or
+    /// `refuse_take`.
+    Take {
+        detach: bool,
+    },
+}
+
+impl<P: Clone> Lane<P> {
+    /// Looks at a task whose moment has come, with what the shell read off it.
+    ///
+    /// The facts were read after the moment came and before this lock was
+    /// taken. They can only be too old in one direction: the task may have
+    /// progressed since, at which point it had been silent for its ceiling
+    /// (S9 promises nothing to such a task).
+    pub(crate) fn judge(
+        &mut self,
+        now: Time,
+        key: Key,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) -> Verdict {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get(key) else {
+            return Verdict::Nothing;
+        };
+        match record.state {
+            // Asleep it keeps no place, but its time to wait runs on (S7).
+            State::Queued | State::Asleep => self.judge_queued(now, key, spec, effects),
+            State::Orphan => {
+                // The hooks of an orphan have their bound, too.
+                let task = record.payload.clone();
+                effects.push(Effect::EndTeardown { task });
+            }
+            State::Granted if !facts.claimed => return self.judge_grant(now, key),
+            State::Granted => {
+                self.set_state(key, State::Running);
+                return self.judge_running(now, key, spec, facts, effects);
+            }
+            State::Running | State::Detached => {
+                return self.judge_running(now, key, spec, facts, effects);
+            }
+            State::Asked { until } if until <= now => {
+                let reason = record.end.map_or(Reason::User, |end| end.reason());
+                self.tell_to_drop(now, key, reason, spec, facts, effects);
+            }
+            State::Asked { until } => self.look_at(key, Some(until)),
+            State::Teardown { until } if until <= now => {
+                let task = record.payload.clone();
+                effects.push(Effect::EndTeardown { task });
+                let take_at = now + TICK;
+                self.set_state(key, State::Dropping { take_at });
+                self.look_at(key, Some(take_at));
+            }
+            State::Teardown { until } => self.look_at(key, Some(until)),
+            State::Dropping { take_at } if take_at <= now => {
+                return self.judge_take(now, key, take_at, facts, effects);
+            }
+            State::Dropping { take_at } => self.look_at(key, Some(take_at)),
+        }
+        Verdict::Nothing
+    }
+
+    /// Begins to end a task that holds its slot, whatever the reason. Asking
+    /// twice changes nothing: the first reason stands.
+    pub(crate) fn ask(
+        &mut self,
+        now: Time,
+        key: Key,
+        end: End,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !matches!(record.state, State::Granted | State::Running) {
+            return;
+        }
+        record.end = Some(end);
+        if facts.listens && !spec.grace.is_zero() {
+            let until = now + spec.grace;
+            record.state = State::Asked { until };
+            effects.push(Effect::Ask {
+                task: record.payload.clone(),
+                reason: end.reason(),
+                drop_now: false,
+            });
+            self.look_at(key, Some(until));
+        } else {
+            self.tell_to_drop(now, key, end.reason(), spec, facts, effects);
+        }
+    }
+
+    /// The runner has dropped the future and runs the hooks now. False when
+    /// its slot was taken meanwhile.
+    pub(crate) fn begin_teardown(&mut self, now: Time, key: Key, spec: &Spec) -> bool {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return false;
+        };
+        let mut until = now + spec.teardown;
+        // A runner that came late has used up some of its hooks' time (S8).
+        if let State::Dropping { take_at } = record.state
+            && record.said.teardown
+        {
+            until = until.min(take_at.before(TICK)).max(now);
+        }
+        let holds_slot = record.state.holds_slot();
+        if holds_slot {
+            record.state = State::Teardown { until };
+        } else if record.state == State::Detached {
+            record.state = State::Orphan;
+        }
+        self.look_at(key, Some(until));
+        holds_slot
+    }
+
+    /// The grant was withdrawn before its runner came for it (S20).
+    pub(crate) fn unclaim(&mut self, now: Time, key: Key, effects: &mut Effects<P>) {
+        let now = self.advance(now);
+        let Some(record) = self.granted(key) else {
+            return;
+        };
+        record.state = State::Asleep;
+        let waited = now.since(record.place.since);
+        self.vacate(key);
+        match self.too_late(waited) {
+            Some(end) => self.settle_queued(key, end, effects),
+            // What it is to be told about its waiting is found out anew.
+            None => self.look_at(key, Some(now)),
+        }
+        self.dispatch(now, effects);
+        self.note_idle(effects);
+    }
+
+    /// Its runner came for it in the nick of time.
+    pub(crate) fn claimed(&mut self, now: Time, key: Key) {
+        if let Some(record) = self.granted(key) {
+            record.state = State::Running;
+            self.look_at(key, Some(now));
+        }
+    }
+
+    fn granted(&mut self, key: Key) -> Option<&mut Record<P>> {
+        let record = self.tasks.get_mut(key)?;
+        (record.state == State::Granted).then_some(record)
+    }
+
+    /// Takes the slot without the runner's help: the caller is settled, and
+    /// the task is an orphan until its runner lets go.
+    pub(crate) fn take(&mut self, now: Time, key: Key, facts: &Facts, effects: &mut Effects<P>) {
+        let now = self.advance(now);
+        let Some((task, end)) = self.take_slot(now, key, facts, effects) else {
+            return;
+        };
+        self.recover(now, task, end, Reclaim::Taken, effects);
+        self.note_idle(effects);
+    }
+
+    /// The part of a take that precedes the next dispatch.
+    pub(super) fn take_slot(
+        &mut self,
+        now: Time,
+        key: Key,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) -> Option<(P, End)> {
+        let record = self.tasks.get_mut(key)?;
+        if !record.state.holds_slot() {
+            return None;
+        }
+        // A value that its runner has in hand is what the caller gets (S3).
+        let end = if facts.done {
+            End::Completed
+        } else {
+            // Nobody asked for it and it has no value: its runner dropped it,
+            // and its hooks did not end in their time.
+            record.end.unwrap_or_else(|| End::Cancelled {
+                reason: Reason::Dropped,
+                elapsed: now.since(record.started),
+            })
+        };
+        record.end = Some(end);
+        record.state = State::Orphan;
+        let task = record.payload.clone();
+        self.vacate(key);
+        self.timers.clear(key.index);
+        self.orphans += 1;
+        self.tally.taken += 1;
+        self.tally.cut_short += 1;
+        effects.push(Effect::Lost { task: task.clone() });
+        effects.push(Effect::Ask {
+            task: task.clone(),
+            reason: end.reason(),
+            drop_now: true,
+        });
+        effects.push(Effect::Settle {
+            task: task.clone(),
+            end,
+        });
+        Some((task, end))
+    }
+
+    /// Takes the slot of a stalled task and lets it run on.
+    pub(crate) fn detach(
+        &mut self,
+        now: Time,
+        key: Key,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !record.state.holds_slot() {
+            return;
+        }
+        let end = stalled(now, record, spec, facts);
+        record.end = Some(end);
+        record.state = State::Detached;
+        let (task, started) = (record.payload.clone(), record.started);
+        self.vacate(key);
+        self.orphans += 1;
+        self.tally.taken += 1;
+        let next = [spec.budget.map(|budget| started + budget), facts.deadline];
+        self.look_at(key, next.into_iter().flatten().min());
+        effects.push(Effect::Lost { task: task.clone() });
+        self.recover(now, task, end, Reclaim::Detached, effects);
+        self.note_idle(effects);
+    }
+
+    /// Too many orphans: the slot stays held, and that is said loudly (S10).
+    pub(crate) fn refuse_take(
+        &mut self,
+        now: Time,
+        key: Key,
+        bound: usize,
+        orphans: usize,
+        effects: &mut Effects<P>,
+    ) {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !record.said.refused {
+            record.said.refused = true;
+            effects.report(Notice::TakeRefused {
+                task: record.payload.clone(),
+                orphans,
+                max_orphans: bound,
+            });
+        }
+        // A task that is to be detached may have a harder limit before that.
+        self.timers.set_earlier(key.index, now + RETRY_TAKE);
+    }
+
+    /// By when a task that was asked to end has lost its slot at the latest.
+    pub(crate) fn take_at(&self, key: Key, spec: &Spec) -> Option<Time> {
+        match self.tasks.get(key)?.state {
+            State::Asked { until } => Some(until + spec.teardown + TICK),
+            State::Teardown { until } => Some(until + TICK),
+            State::Dropping { take_at } => Some(take_at),
+            _ => None,
+        }
+    }
+
+    fn judge_queued(&mut self, now: Time, key: Key, spec: &Spec, effects: &mut Effects<P>) {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        let waited = now.since(record.enqueued);
+        let (queued_ahead, active_ahead) = (record.queued_ahead, record.active_ahead);
+        let mut next: Option<Duration> = None;
+        let mut pending = |after: Option<Duration>, said: &mut bool| match after {
+            Some(after) if !*said && waited < after => {
+                next = Some(next.map_or(after, |next| next.min(after)));
+                false
+            }
+            Some(_) if !*said => {
+                *said = true;
+                true
+            }
+            _ => false,
+        };
+        let mut timed_out = false;
+        if pending(spec.warn_wait, &mut record.said.wait_exceeded) {
+            effects.report(Notice::WaitExceeded {
+                task: record.payload.clone(),
+                waited,
+                queued_ahead,
+                active_ahead,
+            });
+        }
+        if pending(spec.on_wait, &mut record.said.on_wait) {
+            effects.report(Notice::OnWait {
+                task: record.payload.clone(),
+                waited,
+                queued_ahead,
+                active_ahead,
+            });
+        }
+        if pending(spec.wait, &mut timed_out) {
+            let end = End::TimedOut {
+                limit: Limit::Wait,
+                allowed: spec.wait.unwrap_or_default(),
+                elapsed: waited,
+                idle: waited,
+            };
+            self.settle_queued(key, end, effects);
+            self.note_idle(effects);
+            return;
+        }
+        let at = next.map(|after| record.enqueued + after);
+        self.look_at(key, at);
+    }
+
+    fn judge_grant(&mut self, now: Time, key: Key) -> Verdict {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return Verdict::Nothing;
+        };
+        let due = record.started + CLAIM;
+        // It may be claimed at any moment, and by then its limits must be
+        // looked after as they would be had it been claimed at once (S8).
+        let step = record.first_look.unwrap_or(CLAIM);
+        let first = record.started + step;
+        let soon = if now < first {
+            first
+        } else {
+            now + step.max(TICK)
+        };
+        match wait_or_grace(now, due, record) {
+            Some(at) => {
+                self.look_at(key, Some(at.min(soon)));
+                Verdict::Nothing
+            }
+            None => Verdict::Unclaim,
+        }
+    }
+
+    fn judge_running(
+        &mut self,
+        now: Time,
+        key: Key,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) -> Verdict {
+        let observe_only = self.settings.observe_only;
+        let Some(record) = self.tasks.get_mut(key) else {
+            return Verdict::Nothing;
+        };
+        let started = record.started;
+        let hard = [
+            spec.budget
+                .map(|budget| (started + budget, Limit::Budget, budget)),
+            facts
+                .deadline
+                .map(|at| (at, Limit::Deadline, at.since(started))),
+        ];
+        let hard = hard.into_iter().flatten().min_by_key(|(at, ..)| *at);
+        let detached = record.state == State::Detached;
+        let silence = silence(spec, facts).filter(|_| !detached);
+        let idle_due = silence.map(|(limit, _)| {
+            let due = facts.active_at.max(started) + limit;
+            let floors = [facts.extended_until, facts.hold_until];
+            floors.into_iter().flatten().fold(due, Time::max)
+        });
+        if let Some((at, limit, allowed)) = hard
+            && at <= now
+        {
+            let end = End::TimedOut {
+                limit,
+                allowed,
+                elapsed: now.since(started),
+                idle: now.since(facts.active_at.max(started)),
+            };
+            self.end_active(now, key, end, spec, facts, effects);
+            return Verdict::Nothing;
+        }
+        let hard_look = hard.map(|(at, ..)| at);
+        // Its first report puts it under the tighter ceiling, and a report is a
+        // store that nobody learns of: so it is looked at in time for one that
+        // comes right after this look (S8).
+        let first_report = match spec.ceiling {
+            Ceiling::Default if !facts.reported => now + CEILING,
+            _ => Time::FAR,
+        };
+        let idle_look = match (idle_due, silence) {
+            (Some(_), Some((limit, _))) if facts.waiting => {
+                record.said.grace_tick = false;
+                Some((now + limit.max(TICK)).min(first_report))
+            }
+            (Some(due), Some((_, kind))) => match wait_or_grace(now, due, record) {
+                Some(at) => Some(at.min(first_report)),
+                None if kind == Silence::Idle => {
+                    let end = stalled(now, record, spec, facts);
+                    self.ask(now, key, end, spec, facts, effects);
+                    return Verdict::Nothing;
+                }
+                None if observe_only || spec.on_stall == OnStall::WarnOnly => {
+                    let end = stalled(now, record, spec, facts);
+                    let task = record.payload.clone();
+                    effects.report(Notice::Stalled { task, end });
+                    silence.map(|(limit, _)| now + limit.max(REPEAT_STALL))
+                }
+                None if spec.on_stall == OnStall::Detach => {
+                    self.look_at(key, hard_look);
+                    return self.judge_bound(now, key, true, effects);
+                }
+                None => {
+                    let end = stalled(now, record, spec, facts);
+                    self.ask(now, key, end, spec, facts, effects);
+                    return Verdict::Nothing;
+                }
+            },
+            _ => None,
+        };
+        let report_look = self.report_silence(now, key, spec, facts, effects);
+        let next = [idle_look, hard_look, report_look].into_iter().flatten();
+        let next = next.min();
+        self.look_at(key, next);
+        Verdict::Nothing
+    }
+
+    /// A task under the default ceiling that has never reported any progress
+    /// is worth one word before it is worth a reclaim.
+    fn report_silence(
+        &mut self,
+        now: Time,
+        key: Key,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) -> Option<Time> {
+        let record = self.tasks.get_mut(key)?;
+        let applies = spec.ceiling == Ceiling::Default
+            && !facts.reported
+            && !facts.waiting
+            && !record.said.never_reports;
+        if !applies {
+            return None;
+        }
+        let at = record.started + CEILING;
+        if now < at {
+            return Some(at);
+        }
+        record.said.never_reports = true;
+        effects.report(Notice::NeverReports {
+            task: record.payload.clone(),
+            elapsed: now.since(record.started),
+        });
+        None
+    }
+
+    /// Ends a task that holds its slot, or one that was allowed to run on
+    /// without.
+    pub(super) fn end_active(
+        &mut self,
+        now: Time,
+        key: Key,
+        end: End,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if record.state != State::Detached {
+            self.ask(now, key, end, spec, facts, effects);
+            return;
+        }
+        // The caller of a detached task was promised its late result; now it
+        // learns what happened to it in truth.
+        // A value that its runner has in hand is still what it was promised.
+        let told = if facts.done {
+            End::Completed
+        } else {
+            record.end.unwrap_or(end)
+        };
+        record.end = Some(told);
+        record.state = State::Orphan;
+        let task = record.payload.clone();
+        self.timers.clear(key.index);
+        effects.push(Effect::Ask {
+            task: task.clone(),
+            reason: end.reason(),
+            drop_now: true,
+        });
+        effects.push(Effect::Settle { task, end: told });
+    }
+
+    fn tell_to_drop(
+        &mut self,
+        now: Time,
+        key: Key,
+        reason: Reason,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        let teardown = if facts.hooks {
+            spec.teardown
+        } else {
+            Duration::ZERO
+        };
+        let take_at = now + teardown + TICK;
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        record.state = State::Dropping { take_at };
+        record.said.teardown = facts.hooks;
+        effects.push(Effect::Ask {
+            task: record.payload.clone(),
+            reason,
+            drop_now: true,
+        });
+        self.look_at(key, Some(take_at));
+    }
+
+    fn judge_take(
+        &mut self,
+        now: Time,
+        key: Key,
+        take_at: Time,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) -> Verdict {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return Verdict::Nothing;
+        };
+        if facts.done && !record.said.done {
+            // Its runner holds the value and is between the future's
+            // destructor and our lock: one tick more saves an orphan.
+            record.said.done = true;
+            self.look_at(key, Some(now + TICK));
+            return Verdict::Nothing;
+        }
+        // A starved executor ran neither us nor its runner; a take that was
+        // refused before is past that.
+        if !record.said.refused
+            && let Some(at) = wait_or_grace(now, take_at, record)
+        {
+            self.look_at(key, Some(at));
+            return Verdict::Nothing;
+        }
+        self.judge_bound(now, key, false, effects)
+    }
+
+    fn judge_bound(
+        &mut self,
+        now: Time,
+        key: Key,
+        detach: bool,
+        effects: &mut Effects<P>,
+    ) -> Verdict {
+        let bound = self.max_orphans();
+        // A lane that is shut down grants nothing any more, so not even a
+        // strict one can come to run two where one is allowed.
+        if self.orphans >= bound && self.mode != Mode::Shutdown {
+            let orphans = self.orphans;
+            self.refuse_take(now, key, bound, orphans, effects);
+            return Verdict::Nothing;
+        }
+        Verdict::Take { detach }
+    }
+}
+
+/// The ceiling on a task's silence as it stands: a phase replaces it.
+fn silence(spec: &Spec, facts: &Facts) -> Option<(Duration, Silence)> {
+    match facts.phase {
+        Some(ceiling) => Some((ceiling, Silence::Stall)),
+        None => spec.silence(facts.reported),
+    }
+}
+
+fn stalled<P>(now: Time, record: &Record<P>, spec: &Spec, facts: &Facts) -> End {
+    let elapsed = now.since(record.started);
+    let idle = now.since(facts.active_at.max(record.started));
+    match silence(spec, facts) {
+        Some((allowed, Silence::Idle)) => End::TimedOut {
+            limit: Limit::Idle,
+            allowed,
+            elapsed,
+            idle,
+        },
+        Some((ceiling, Silence::Stall)) => End::Stalled {
+            elapsed,
+            idle,
+            ceiling,
+        },
+        None => End::Stalled {
+            elapsed,
+            idle,
+            ceiling: idle,
+        },
+    }
+}
+
+/// When to look again, or `None` if it is due in earnest.
+///
+/// S19: a timer that comes more than a tick late says that we were asleep or
+/// starved, and so perhaps was the task. It gets one tick to show itself, once
+/// a stall.
+fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time> {
+    if now < due {
+        record.said.grace_tick = false;
+        record.said.refused = false;
+        return Some(due);
+    }
+    if now > due + TICK && !record.said.grace_tick {
+        record.said.grace_tick = true;
+        return Some(now + TICK);
+    }
+    None
+}

@@ -1,0 +1,598 @@
+//! One lane: who holds a slot, who waits, and who is next.
+
+use std::time::Duration;
+
+use super::blocked::Watch;
+use super::effects::{BlockedBy, Effect, Effects, Grant, Notice, Reclaim, Recovery};
+use super::queue::{Place, Queue};
+use super::slab::{Key, Slab};
+use super::task::{CLAIM, End, Record, Said, Spec, State};
+use super::time::Time;
+use super::timers::Timers;
+
+/// What a lane is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) max_concurrent: usize,
+    /// `None`: as many as `max_concurrent`.
+    pub(crate) max_orphans: Option<usize>,
+    pub(crate) aging: Duration,
+    pub(crate) warn_after: Duration,
+    /// Stalls are reported and nothing is reclaimed for them.
+    pub(crate) observe_only: bool,
+}
+
+/// The state machine of one lane.
+///
+/// `P` stands for a task in the effects; the engine clones it and hands it
+/// back, and never drops the last of it under the shell's lock.
+#[derive(Debug)]
+pub(crate) struct Lane<P> {
+    pub(super) settings: Settings,
+    pub(super) mode: Mode,
+    /// Closed for good, whatever a drain does besides.
+    pub(super) closed: bool,
+    pub(super) paused: bool,
+    pub(super) resume_at: Option<Time>,
+    pub(super) tasks: Slab<Record<P>>,
+    pub(super) queue: Queue,
+    /// Who holds a slot, in no order; each record knows its place in it.
+    pub(super) holders: Vec<Key>,
+    pub(super) orphans: usize,
+    pub(super) timers: Timers,
+    pub(super) watch: Watch,
+    pub(super) tally: Tally,
+    /// Somebody awaits the moment at which nobody is queued or active.
+    idle_wanted: bool,
+    fence: u64,
+    /// The latest time seen: inputs race to the lock, and the engine's clock
+    /// does not go back.
+    clock: Time,
+    /// What the driver was last told to come for.
+    armed: Time,
+}
+
+/// Which new tasks a lane takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Open,
+    Draining {
+        admit_descendants: bool,
+        queued: Leftover,
+        deadline: Option<Time>,
+    },
+    Closed,
+    Shutdown,
+}
+
+/// What a drain does with those who are still queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftover {
+    Run,
+    Return,
+    Cancel,
+}
+
+/// Counts since the lane was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) submitted: u64,
+    pub(crate) started: u64,
+    pub(crate) completed: u64,
+    pub(crate) ended: u64,
+    pub(crate) reclaimed: u64,
+    pub(crate) taken: u64,
+    /// Results that came after their slot had been taken.
+    pub(crate) late: u64,
+    /// Holders that did not end by themselves.
+    pub(crate) cut_short: u64,
+}
+
+/// How a task comes for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// A slot that is free now is claimed by the call itself.
+    pub(crate) present: bool,
+    /// Rather than wait, be refused.
+    pub(crate) at_once: bool,
+    /// Its submitter holds a slot in a lane that drains.
+    pub(crate) descendant: bool,
+    /// How long it had waited before, elsewhere.
+    pub(crate) waited: Duration,
+}
+
+/// Why a task was not taken; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Closed,
+    /// With leave for descendants, or without.
+    Draining {
+        admit_descendants: bool,
+    },
+    Shutdown,
+    NoSlot,
+}
+
+/// What a task came to that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// It holds a slot already.
+    Started {
+        key: Key,
+        fence: u64,
+    },
+    Queued {
+        key: Key,
+    },
+}
+
+/// What a task was when its runner let go of it.
+#[derive(Debug)]
+pub(crate) enum Released<P> {
+    /// It held its slot, which is free now, or it was waiting for one.
+    Held(Record<P>),
+    /// Its slot had been taken from it before.
+    Orphan(Record<P>),
+    /// Nothing is known of it any more.
+    Unknown,
+}
+
+impl<P: Clone> Lane<P> {
+    pub(crate) const fn new(settings: Settings, fence: u64) -> Self {
+        Self {
+            settings,
+            mode: Mode::Open,
+            closed: false,
+            paused: false,
+            resume_at: None,
+            tasks: Slab::new(),
+            queue: Queue::new(),
+            holders: Vec::new(),
+            orphans: 0,
+            timers: Timers::new(),
+            watch: Watch::new(),
+            tally: Tally {
+                submitted: 0,
+                started: 0,
+                completed: 0,
+                ended: 0,
+                reclaimed: 0,
+                taken: 0,
+                late: 0,
+                cut_short: 0,
+            },
+            idle_wanted: false,
+            fence,
+            clock: Time::START,
+            armed: Time::FAR,
+        }
+    }
+
+    /// A task comes: it starts, it queues, or it is refused with nothing
+    /// changed. O(1); O(log n) where it restores an older place in line.
+    pub(crate) fn submit(
+        &mut self,
+        now: Time,
+        task: P,
+        spec: &Spec,
+        entry: Entry,
+    ) -> Result<Accepted, Refused> {
+        self.admits(entry.descendant)?;
+        // S5 keeps the queue empty while a slot is free, so whoever finds one
+        // overtakes nobody.
+        let free = self.has_free_slot() && self.queue.len() == 0;
+        if entry.at_once && !free {
+            return Err(Refused::NoSlot);
+        }
+        let now = self.advance(now);
+        let key = self.tasks.insert(Record {
+            payload: task,
+            state: State::Queued,
+            priority: spec.priority,
+            place: Place {
+                since: now.before(entry.waited),
+                // Its own from the start, since it may lose an unclaimed slot
+                // and come to the queue later (S20).
+                seq: self.tasks.next_seq(),
+            },
+            enqueued: now,
+            started: now,
+            first_look: spec.first_look(),
+            queued_ahead: self.queue.ahead(spec.priority),
+            active_ahead: self.holders.len(),
+            end: None,
+            said: Said::default(),
+            holder: 0,
+        });
+        self.tally.submitted += 1;
+        if free {
+            self.watch.moved();
+            let fence = self.occupy(now, key);
+            if entry.present {
+                self.set_state(key, State::Running);
+                self.look_after(now, key, spec.first_look());
+            }
+            return Ok(Accepted::Started { key, fence });
+        }
+        if let Some(record) = self.tasks.get(key) {
+            self.queue.push(key.index, record.priority, record.place);
+        }
+        self.look_after(now, key, spec.first_look_queued());
+        self.watch.queued(now, self.settings.warn_after);
+        Ok(Accepted::Queued { key })
+    }
+
+    /// A runner is through with its task, or whoever waited for it is gone.
+    ///
+    /// The only way in which a slot comes back from its holder. Whoever calls
+    /// it a second time, or after a take, learns that there was nothing left
+    /// to free (S2). Waiters are served by [`Self::dispatch`], which the
+    /// caller runs when this says that there are any: only then is the clock
+    /// worth reading.
+    pub(crate) fn release(&mut self, key: Key, completed: bool) -> Released<P> {
+        let Some(record) = self.tasks.get(key) else {
+            return Released::Unknown;
+        };
+        let state = record.state;
+        match state {
+            State::Queued => self.queue.remove(key.index),
+            state if state.holds_slot() => self.vacate(key),
+            State::Detached | State::Orphan => self.orphans -= 1,
+            _ => {}
+        }
+        let Some(mut record) = self.forget(key) else {
+            return Released::Unknown;
+        };
+        match (state, completed) {
+            // Taken with its value in hand, which was delivered (S3).
+            (State::Orphan, true) if record.end == Some(End::Completed) => {
+                self.tally.completed += 1;
+            }
+            (State::Orphan, true) => self.tally.late += 1,
+            (State::Orphan, _) => {}
+            (_, true) => {
+                self.tally.completed += 1;
+                record.end = None;
+            }
+            (_, false) => {
+                self.tally.ended += 1;
+                self.tally.cut_short += u64::from(state.holds_slot());
+            }
+        }
+        if state.is_orphan() {
+            Released::Orphan(record)
+        } else {
+            Released::Held(record)
+        }
+    }
+
+    /// Gives free slots to waiters until one of the two runs out (S5), and
+    /// says who was first.
+    pub(crate) fn dispatch(&mut self, now: Time, effects: &mut Effects<P>) -> Option<u64> {
+        let now = self.advance(now);
+        let mut first = None;
+        while self.has_free_slot()
+            && let Some(index) = self.queue.pop(now, self.settings.aging)
+            && let Some(key) = self.tasks.key_at(index)
+        {
+            first.get_or_insert(key.seq);
+            let fence = self.occupy(now, key);
+            self.watch.dispatched(now, self.settings.warn_after);
+            if let Some(record) = self.tasks.get(key) {
+                effects.push(Effect::Grant(Grant {
+                    task: record.payload.clone(),
+                    fence,
+                    at: now,
+                    waited: now.since(record.place.since),
+                    queued_ahead: record.queued_ahead,
+                    active_ahead: record.active_ahead,
+                }));
+            }
+        }
+        first
+    }
+
+    /// A slot came free after a reclaim: serve the next, and say whether it
+    /// helped (S17).
+    pub(super) fn recover(
+        &mut self,
+        now: Time,
+        task: P,
+        end: End,
+        how: Reclaim,
+        effects: &mut Effects<P>,
+    ) {
+        let recovery = match self.dispatch(now, effects) {
+            Some(seq) => Recovery::Dispatched(seq),
+            None => self
+                .blocked_by()
+                .map_or(Recovery::NobodyWaiting, Recovery::StillBlocked),
+        };
+        let orphans = self.orphans;
+        effects.report(Notice::Reclaimed {
+            task,
+            end,
+            how,
+            orphans,
+            recovery,
+        });
+    }
+
+    /// After a release: dispatch, and report what a reclaim has come to.
+    pub(crate) fn settle_release(
+        &mut self,
+        now: Time,
+        released: &Released<P>,
+        effects: &mut Effects<P>,
+    ) {
+        match released {
+            Released::Held(record) => match record.end {
+                Some(end @ (End::Stalled { .. } | End::TimedOut { .. }))
+                    if record.state.holds_slot() =>
+                {
+                    self.tally.reclaimed += 1;
+                    let task = record.payload.clone();
+                    self.recover(now, task, end, Reclaim::Dropped, effects);
+                }
+                _ => {
+                    self.dispatch(now, effects);
+                }
+            },
+            Released::Orphan(_) | Released::Unknown => {}
+        }
+        self.note_idle(effects);
+    }
+
+    pub(crate) const fn want_idle(&mut self) {
+        self.idle_wanted = true;
+    }
+
+    pub(super) fn note_idle(&mut self, effects: &mut Effects<P>) {
+        if self.idle_wanted && self.is_idle() {
+            self.idle_wanted = false;
+            effects.push(Effect::Idle);
+        }
+    }
+
+    /// Whether a release is followed by anything that reads the clock.
+    pub(crate) fn has_sequel(&self, released: &Released<P>) -> bool {
+        self.queue.len() > 0
+            || self.idle_wanted
+            || matches!(released, Released::Held(record) if record.end.is_some())
+    }
+
+    /// Somebody who lost an unclaimed grant was polled again: back to its old
+    /// place (S20).
+    pub(crate) fn rejoin(&mut self, now: Time, key: Key, spec: &Spec, effects: &mut Effects<P>) {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if record.state != State::Asleep {
+            return;
+        }
+        record.state = State::Queued;
+        let look = spec
+            .first_look_queued()
+            .map(|after| (record.enqueued + after).max(now));
+        self.queue.push(key.index, record.priority, record.place);
+        if let Some(at) = look {
+            self.timers.set(key.index, at);
+        }
+        self.watch.queued(now, self.settings.warn_after);
+        self.dispatch(now, effects);
+    }
+
+    pub(crate) fn record(&self, key: Key) -> Option<&Record<P>> {
+        self.tasks.get(key)
+    }
+
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Key, &Record<P>)> {
+        self.tasks.iter()
+    }
+
+    pub(crate) fn holders(&self) -> &[Key] {
+        &self.holders
+    }
+
+    pub(crate) const fn burn_seq(&mut self) -> u64 {
+        self.tasks.burn_seq()
+    }
+
+    pub(crate) const fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) const fn active(&self) -> usize {
+        self.holders.len()
+    }
+
+    pub(crate) const fn orphans(&self) -> usize {
+        self.orphans
+    }
+
+    pub(crate) const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(crate) const fn mode(&self) -> Mode {
+        match self.mode {
+            Mode::Draining { .. } if self.closed => Mode::Closed,
+            mode => mode,
+        }
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed || matches!(self.mode, Mode::Shutdown)
+    }
+
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The fence that the next grant gets (S11).
+    pub(crate) const fn next_fence(&self) -> u64 {
+        self.fence
+    }
+
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.holders.is_empty() && self.queue.len() == 0
+    }
+
+    pub(crate) fn max_orphans(&self) -> usize {
+        self.settings
+            .max_orphans
+            .unwrap_or(self.settings.max_concurrent)
+    }
+
+    /// Why waiters wait; `None` where there are none.
+    pub(crate) fn blocked_by(&self) -> Option<BlockedBy> {
+        if self.queue.len() == 0 {
+            None
+        } else if self.paused || self.settings.max_concurrent == 0 {
+            Some(BlockedBy::Paused)
+        } else {
+            Some(BlockedBy::MaxConcurrent)
+        }
+    }
+
+    /// The next moment at which [`tick`](Self::tick) has something to do, if
+    /// the driver does not know of it or of an earlier one.
+    ///
+    /// A moment that moves away is not taken back: the driver comes, finds
+    /// nothing due, and is told the next one. So a lane that is used without
+    /// pause arms its driver once a ceiling, not once a task.
+    pub(crate) fn rearm(&mut self) -> Option<Time> {
+        let next = self.next_moment()?;
+        (next < self.armed).then(|| {
+            self.armed = next;
+            next
+        })
+    }
+
+    /// Everything whose moment has come: the shell carries out the
+    /// inspections, which decide.
+    pub(crate) fn tick(&mut self, now: Time, effects: &mut Effects<P>) {
+        let now = self.advance(now);
+        self.armed = Time::FAR;
+        if self.resume_at.is_some_and(|at| at <= now) {
+            self.resume_at = None;
+            self.paused = false;
+            self.dispatch(now, effects);
+        }
+        self.drain_due(now, effects);
+        while let Some(index) = self.timers.pop_due(now) {
+            if let Some(key) = self.tasks.key_at(index)
+                && let Some(record) = self.tasks.get(key)
+            {
+                let task = record.payload.clone();
+                effects.push(Effect::Inspect { key, task });
+            }
+        }
+        if self.watch.due(now, self.queue.len()) {
+            effects.push(Effect::InspectHolders);
+        }
+    }
+
+    pub(super) const fn has_free_slot(&self) -> bool {
+        !self.paused && self.holders.len() < self.settings.max_concurrent
+    }
+
+    /// Sets when a task is looked at next; never is `None`.
+    pub(super) fn look_at(&mut self, key: Key, at: Option<Time>) {
+        match at {
+            Some(at) => self.timers.set(key.index, at),
+            None => self.timers.clear(key.index),
+        }
+    }
+
+    pub(super) fn set_state(&mut self, key: Key, state: State) {
+        if let Some(record) = self.tasks.get_mut(key) {
+            record.state = state;
+        }
+    }
+
+    /// Takes the slot from its holder; the record stays.
+    pub(super) fn vacate(&mut self, key: Key) {
+        let Some(record) = self.tasks.get(key) else {
+            return;
+        };
+        let place = record.holder as usize;
+        self.holders.swap_remove(place);
+        if let Some(&moved) = self.holders.get(place)
+            && let Some(record) = self.tasks.get_mut(moved)
+        {
+            record.holder = u32::try_from(place).unwrap_or(u32::MAX);
+        }
+        super::slab::trim(&mut self.holders);
+        if self.queue.len() == 0 {
+            self.watch.moved();
+        }
+    }
+
+    /// The last of a task: nothing that is kept by its index outlives it.
+    pub(super) fn forget(&mut self, key: Key) -> Option<Record<P>> {
+        let record = self.tasks.remove(key)?;
+        self.timers.clear(key.index);
+        let reach = self.tasks.reach();
+        self.queue.give_back(reach);
+        self.timers.give_back(reach);
+        Some(record)
+    }
+
+    pub(super) fn advance(&mut self, now: Time) -> Time {
+        self.clock = self.clock.max(now);
+        self.clock
+    }
+
+    fn admits(&self, descendant: bool) -> Result<(), Refused> {
+        match self.mode() {
+            Mode::Open => Ok(()),
+            Mode::Draining {
+                admit_descendants, ..
+            } if !(admit_descendants && descendant) => Err(Refused::Draining { admit_descendants }),
+            Mode::Draining { .. } => Ok(()),
+            Mode::Closed => Err(Refused::Closed),
+            Mode::Shutdown => Err(Refused::Shutdown),
+        }
+    }
+
+    /// Gives a task a slot, to be claimed by its runner (S20).
+    fn occupy(&mut self, now: Time, key: Key) -> u64 {
+        let fence = self.fence;
+        self.fence += 1;
+        self.tally.started += 1;
+        let holder = u32::try_from(self.holders.len()).unwrap_or(u32::MAX);
+        self.holders.push(key);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return fence;
+        };
+        record.state = State::Granted;
+        record.started = now;
+        record.said.grace_tick = false;
+        record.holder = holder;
+        let look = record.first_look.map_or(CLAIM, |look| look.min(CLAIM));
+        self.timers.set(key.index, now + look);
+        fence
+    }
+
+    fn look_after(&mut self, now: Time, key: Key, after: Option<Duration>) {
+        self.look_at(key, after.map(|after| now + after));
+    }
+
+    fn next_moment(&self) -> Option<Time> {
+        let drain = match self.mode {
+            Mode::Draining { deadline, .. } => deadline,
+            _ => None,
+        };
+        let watch = self.watch.next_check(self.queue.len());
+        [self.timers.first(), self.resume_at, drain, watch]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

@@ -1,0 +1,58 @@
+//! The engine: decides everything, does nothing.
+//!
+//! A [`Lane`] is the state machine of one lane. Every input is a method that
+//! takes the time; every consequence is an [`Effect`] that is returned. The
+//! engine knows no clock, no lock, no atomic, no runtime and no randomness, so
+//! the same inputs give the same effects, and a million tasks run through it
+//! in a second of test.
+//!
+//! # The driving contract
+//!
+//! Hold your lock, call one method, look at [`Lane::rearm`], release the lock,
+//! come back with [`Lane::tick`] when the moment it named has come, and carry
+//! out the effects in their order, outside the lock. For every
+//! [`Effect::Inspect`], read the task's [`Facts`] and call [`Lane::judge`];
+//! for [`Effect::InspectHolders`], [`Lane::judge_blocked`].
+//!
+//! # Why facts are asked for
+//!
+//! Progress is one store to an atomic that the engine never sees. When a
+//! task's moment comes, the engine asks for the facts, and mostly learns that
+//! the task has moved and when to ask again. So a task that progresses a
+//! million times a second costs the lane nothing.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `lane` | slots and waiters: submit, dispatch, release |
+//! | `judge` | what happens to a task whose moment has come: ask, then take |
+//! | `control` | the control verbs |
+//! | `blocked` | when a lane that does not move is worth a warning |
+//! | `queue` | who is next |
+//! | `timers` | the next moment of each task |
+//! | `slab` | tasks by key |
+//! | `task`, `effects`, `vocabulary`, `time` | the words |
+
+mod blocked;
+mod control;
+mod effects;
+mod judge;
+mod lane;
+mod queue;
+mod slab;
+mod task;
+#[cfg(test)]
+mod tests;
+mod time;
+mod timers;
+mod vocabulary;
+
+pub(crate) use blocked::Holders;
+pub use effects::BlockedBy;
+pub(crate) use effects::{Blocked, Effect, Effects, Grant, Notice, Reclaim, Recovery};
+pub(crate) use judge::Verdict;
+pub(crate) use lane::{Accepted, Entry, Lane, Leftover, Mode, Refused, Released, Settings, Tally};
+pub use queue::Priority;
+pub(crate) use slab::Key;
+pub(crate) use task::{Ceiling, End, Facts, Spec, State, TICK};
+pub(crate) use time::{LONGEST, Time};
+pub use vocabulary::{Limit, OnStall, Reason};

@@ -1,0 +1,215 @@
+//! Tasks by key: O(1), and the memory of a storm is given back after it (S15).
+
+/// Where a task is kept, and which task it is.
+///
+/// `seq` grows with every task of the lane and is never used twice, so a key
+/// that outlived its task finds nothing, however often its index was reused:
+/// the ground on which a release happens exactly once (S2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Key {
+    pub(crate) index: u32,
+    pub(crate) seq: u64,
+}
+
+const NIL: u32 = u32::MAX;
+/// Below this the memory is not worth a reallocation.
+const KEEP: usize = 32;
+
+#[derive(Debug)]
+pub(crate) struct Slab<V> {
+    entries: Vec<Entry<V>>,
+    free: u32,
+    len: usize,
+    next_seq: u64,
+}
+
+#[derive(Debug)]
+enum Entry<V> {
+    Vacant { prev: u32, next: u32 },
+    Occupied { seq: u64, value: V },
+}
+
+impl<V> Slab<V> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: NIL,
+            len: 0,
+            next_seq: 1,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A number for a task that is refused: it has an id like any other.
+    pub(crate) const fn burn_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    /// The number that the next task gets.
+    pub(crate) const fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Every index in use is below this; it shrinks with the slab, and what is
+    /// kept by index elsewhere shrinks with it.
+    pub(crate) const fn reach(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn insert(&mut self, value: V) -> Key {
+        let seq = self.burn_seq();
+        let entry = Entry::Occupied { seq, value };
+        let index = if self.free == NIL {
+            let index = u32::try_from(self.entries.len()).expect("under 2^32 tasks in a lane");
+            self.entries.push(entry);
+            index
+        } else {
+            let index = self.free;
+            self.unlink_free(index);
+            self.entries[index as usize] = entry;
+            index
+        };
+        self.len += 1;
+        Key { index, seq }
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&V> {
+        match self.entries.get(key.index as usize)? {
+            Entry::Occupied { seq, value } if *seq == key.seq => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut V> {
+        match self.entries.get_mut(key.index as usize)? {
+            Entry::Occupied { seq, value } if *seq == key.seq => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The key of whatever lives at an index, for the structures that keep
+    /// indices only.
+    pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
+        match self.entries.get(index as usize)? {
+            Entry::Occupied { seq, .. } => Some(Key { index, seq: *seq }),
+            Entry::Vacant { .. } => None,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<V> {
+        self.get(key)?;
+        let vacant = Entry::Vacant {
+            prev: NIL,
+            next: self.free,
+        };
+        let old = std::mem::replace(&mut self.entries[key.index as usize], vacant);
+        if let Some(Entry::Vacant { prev, .. }) = self.entry_mut(self.free) {
+            *prev = key.index;
+        }
+        self.free = key.index;
+        self.len -= 1;
+        self.give_back_tail();
+        match old {
+            Entry::Occupied { value, .. } => Some(value),
+            Entry::Vacant { .. } => None,
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &V)> {
+        self.entries
+            .iter()
+            .zip(0..)
+            .filter_map(|(entry, index)| match entry {
+                Entry::Occupied { seq, value } => Some((Key { index, seq: *seq }, value)),
+                Entry::Vacant { .. } => None,
+            })
+    }
+
+    fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<V>> {
+        self.entries.get_mut(index as usize)
+    }
+
+    fn unlink_free(&mut self, index: u32) {
+        let Some(Entry::Vacant { prev, next }) = self.entries.get(index as usize) else {
+            return;
+        };
+        let (before, after) = (*prev, *next);
+        match self.entry_mut(before) {
+            Some(Entry::Vacant { next, .. }) => *next = after,
+            _ => self.free = after,
+        }
+        if let Some(Entry::Vacant { prev, .. }) = self.entry_mut(after) {
+            *prev = before;
+        }
+    }
+
+    /// Every entry is pushed once and popped once, so this is O(1) amortised.
+    fn give_back_tail(&mut self) {
+        while let Some(Entry::Vacant { .. }) = self.entries.last() {
+            let last = u32::try_from(self.entries.len() - 1).unwrap_or(NIL);
+            self.unlink_free(last);
+            self.entries.pop();
+        }
+        trim(&mut self.entries);
+    }
+}
+
+/// Gives back the memory of a vector that is mostly empty, however much it lost
+/// at once. Amortised O(1): a vector must lose half of what it holds between
+/// two reallocations, or double it.
+pub(crate) fn trim<T>(vec: &mut Vec<T>) {
+    if vec.capacity() > KEEP && vec.len() < vec.capacity() / 4 {
+        vec.shrink_to((vec.len() * 2).max(KEEP));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_key_finds_nothing() {
+        let mut slab = Slab::new();
+        let first = slab.insert('a');
+        assert_eq!(slab.remove(first), Some('a'));
+        let second = slab.insert('b');
+        assert_eq!(second.index, first.index);
+        assert_eq!(slab.get(first), None);
+        assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.get(second), Some(&'b'));
+        assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn s15_a_storm_gives_its_memory_back() {
+        let mut slab = Slab::new();
+        let keys: Vec<_> = (0..100_000).map(|n| slab.insert(n)).collect();
+        // Out of order, so that the free list is exercised from its middle.
+        for key in keys.iter().skip(1).step_by(2).chain(keys.iter().step_by(2)) {
+            assert!(slab.remove(*key).is_some());
+        }
+        assert_eq!(slab.len(), 0);
+        assert!(slab.entries.capacity() <= KEEP * 4);
+        let again = slab.insert(7);
+        assert_eq!((again.index, slab.get(again)), (0, Some(&7)));
+    }
+
+    #[test]
+    fn holes_are_reused_before_the_end_grows() {
+        let mut slab = Slab::new();
+        let keys: Vec<_> = (0..8).map(|n| slab.insert(n)).collect();
+        for at in [2, 5, 3] {
+            slab.remove(keys[at]);
+        }
+        let mut reused: Vec<_> = (0..3).map(|n| slab.insert(n).index).collect();
+        reused.sort_unstable();
+        assert_eq!(reused, [2, 3, 5]);
+        assert_eq!(slab.insert(9).index, 8);
+    }
+}

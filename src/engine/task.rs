@@ -1,0 +1,249 @@
+//! What the engine knows of one task: what it was granted, what the shell saw
+//! of it, and how it ended.
+
+use std::time::Duration;
+
+use super::queue::{Place, Priority};
+use super::time::Time;
+use super::vocabulary::{Limit, OnStall, Reason};
+
+/// The resolution of the scheduler's timer.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+/// How long a grant may wait for its runner's first poll (S20).
+pub(crate) const CLAIM: Duration = Duration::from_secs(5);
+/// The default stall ceiling of a task that has reported progress.
+pub(crate) const CEILING: Duration = Duration::from_secs(10 * 60);
+/// The default stall ceiling of a task that has never reported any.
+pub(crate) const SILENT_CEILING: Duration = Duration::from_secs(60 * 60);
+
+/// Everything a task was granted, resolved from its lane, its handle and its
+/// own options before it is submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spec {
+    pub(crate) priority: Priority,
+    pub(crate) ceiling: Ceiling,
+    pub(crate) on_stall: OnStall,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) budget: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) teardown: Duration,
+    /// Waiting longer than this in the queue is worth a warning of its own.
+    pub(crate) warn_wait: Option<Duration>,
+    /// When the caller wants to be called for waiting.
+    pub(crate) on_wait: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ceiling {
+    None,
+    /// Set by hand: it holds from the start.
+    Set(Duration),
+    /// Nobody set one: [`CEILING`] after the last progress, [`SILENT_CEILING`]
+    /// for a task that has never reported any.
+    Default,
+}
+
+impl Ceiling {
+    pub(crate) const fn after(self, reported: bool) -> Option<Duration> {
+        match self {
+            Self::None => None,
+            Self::Set(ceiling) => Some(ceiling),
+            Self::Default if reported => Some(CEILING),
+            Self::Default => Some(SILENT_CEILING),
+        }
+    }
+}
+
+impl Spec {
+    /// The first moment after its start at which this task could be due.
+    pub(crate) fn first_look(&self) -> Option<Duration> {
+        let ceiling = match self.ceiling {
+            Ceiling::Default => Some(CEILING),
+            other => other.after(false),
+        };
+        [ceiling, self.idle, self.budget]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The first moment after it was queued at which this task could be due.
+    pub(crate) fn first_look_queued(&self) -> Option<Duration> {
+        [self.wait, self.warn_wait, self.on_wait]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The tighter of stall ceiling and idle timeout, and which it is.
+    pub(crate) fn silence(&self, reported: bool) -> Option<(Duration, Silence)> {
+        let ceiling = self.ceiling.after(reported).map(|d| (d, Silence::Stall));
+        let idle = self.idle.map(|d| (d, Silence::Idle));
+        match (ceiling, idle) {
+            (Some(stall), Some(idle)) if stall.0 < idle.0 => Some(stall),
+            (stall, idle) => idle.or(stall),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    Stall,
+    Idle,
+}
+
+/// What the shell read off a task when the engine asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Its runner has come for its slot.
+    pub(crate) claimed: bool,
+    /// Its future is ready; its runner is on the way to the lock.
+    pub(crate) done: bool,
+    /// Its last sign of life: its runner's coming for the slot, a report of its
+    /// own or of a child it awaits, or the end of a wait for one of our lanes.
+    pub(crate) active_at: Time,
+    pub(crate) reported: bool,
+    /// It waits for a slot in one of our lanes: its idle clock stands still.
+    pub(crate) waiting: bool,
+    /// A child it awaits is about to be reclaimed; that comes first (S9).
+    pub(crate) hold_until: Option<Time>,
+    /// The ceiling of the phase it is in.
+    pub(crate) phase: Option<Duration>,
+    pub(crate) deadline: Option<Time>,
+    pub(crate) extended_until: Option<Time>,
+    /// It listens for its cancel signal, or has hooks: grace applies.
+    pub(crate) listens: bool,
+    /// It has hooks or children to end: teardown applies.
+    pub(crate) hooks: bool,
+}
+
+/// How a task ended, as data; the shell makes an error of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself, with a value or a panic.
+    Completed,
+    Stalled {
+        elapsed: Duration,
+        idle: Duration,
+        ceiling: Duration,
+    },
+    TimedOut {
+        limit: Limit,
+        allowed: Duration,
+        elapsed: Duration,
+        idle: Duration,
+    },
+    Cancelled {
+        reason: Reason,
+        elapsed: Duration,
+    },
+    CancelledQueued {
+        reason: Reason,
+        waited: Duration,
+    },
+    Cleared {
+        waited: Duration,
+    },
+    /// Handed back by a drain.
+    Returned {
+        waited: Duration,
+    },
+    Shutdown {
+        waited: Duration,
+    },
+    SchedulerDropped {
+        waited: Duration,
+    },
+    RuntimeShutdown,
+}
+
+impl End {
+    pub(crate) const fn reason(&self) -> Reason {
+        match self {
+            Self::Completed => Reason::Completed,
+            Self::Stalled { .. } => Reason::Stalled,
+            Self::TimedOut { .. } => Reason::TimedOut,
+            Self::Cancelled { reason, .. } | Self::CancelledQueued { reason, .. } => *reason,
+            Self::Cleared { .. } => Reason::User,
+            Self::Returned { .. } => Reason::Draining,
+            Self::Shutdown { .. } | Self::SchedulerDropped { .. } => Reason::Shutdown,
+            Self::RuntimeShutdown => Reason::RuntimeShutdown,
+        }
+    }
+}
+
+/// Where a task is on its way from the queue to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Queued,
+    /// Granted, never polled within the claim ceiling, and its slot passed on:
+    /// it sleeps outside the queue until it is polled again (S20).
+    Asleep,
+    /// Holds a slot; its runner has not come yet.
+    Granted,
+    Running,
+    /// Asked to end, and listening: it has until then.
+    Asked {
+        until: Time,
+    },
+    /// Its runner is to drop it; taken if it has not by then.
+    Dropping {
+        take_at: Time,
+    },
+    /// Its runner runs its hooks: they have until then.
+    Teardown {
+        until: Time,
+    },
+    /// Slot taken, allowed to run on ([`OnStall::Detach`]).
+    Detached,
+    /// Slot taken, caller settled; its runner has not let go of it yet.
+    Orphan,
+}
+
+impl State {
+    pub(crate) const fn holds_slot(self) -> bool {
+        !matches!(
+            self,
+            Self::Queued | Self::Asleep | Self::Detached | Self::Orphan
+        )
+    }
+
+    pub(crate) const fn is_orphan(self) -> bool {
+        matches!(self, Self::Detached | Self::Orphan)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Record<P> {
+    pub(crate) payload: P,
+    pub(crate) state: State,
+    pub(crate) priority: Priority,
+    pub(crate) place: Place,
+    pub(crate) enqueued: Time,
+    pub(crate) started: Time,
+    /// See [`Spec::first_look`]; kept so that a grant needs no spec.
+    pub(crate) first_look: Option<Duration>,
+    /// Waiters and holders ahead of it when it joined the queue.
+    pub(crate) queued_ahead: usize,
+    pub(crate) active_ahead: usize,
+    /// How it ends, once it was asked to.
+    pub(crate) end: Option<End>,
+    pub(crate) said: Said,
+    /// Where it stands in the list of holders.
+    pub(crate) holder: u32,
+}
+
+/// What was already said or granted once, and is not to be repeated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// S19's grace tick, once a stall.
+    pub(crate) grace_tick: bool,
+    pub(crate) never_reports: bool,
+    pub(crate) wait_exceeded: bool,
+    pub(crate) on_wait: bool,
+    pub(crate) done: bool,
+    pub(crate) refused: bool,
+    /// The time for its hooks is part of the moment set for the take.
+    pub(crate) teardown: bool,
+}

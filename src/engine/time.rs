@@ -1,0 +1,65 @@
+//! The engine's own clock reading: a number that only compares and adds.
+
+use std::time::Duration;
+
+/// An instant on the scheduler's monotonic clock, in nanoseconds.
+///
+/// The scheduler starts at [`Time::START`] and not at zero, so that a task may
+/// have waited since before the scheduler existed (`waited(d)`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Time(u64);
+
+/// The longest duration that a limit may name, about 73 years: from
+/// [`Time::START`] it neither underflows nor overflows the clock.
+pub(crate) const LONGEST: Duration = Duration::from_nanos(1 << 61);
+
+impl Time {
+    /// When the scheduler was built.
+    pub(crate) const START: Self = Self(1 << 61);
+    /// Never.
+    pub(crate) const FAR: Self = Self(u64::MAX);
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time elapsed since `earlier`; zero if that is not earlier.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(span)))
+    }
+}
+
+impl std::ops::Add<Duration> for Time {
+    type Output = Self;
+
+    /// Saturates at [`Time::FAR`].
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(span)))
+    }
+}
+
+/// A duration as nanoseconds, saturating: anything longer is never reached.
+pub(crate) fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saturates_at_both_ends() {
+        assert_eq!(Time::START + Duration::MAX, Time::FAR);
+        assert_eq!(Time::START.before(Duration::MAX), Time::from_nanos(0));
+        assert_eq!(Time::START.since(Time::FAR), Duration::ZERO);
+        assert_eq!((Time::START + LONGEST).since(Time::START), LONGEST);
+    }
+}

@@ -1,0 +1,14 @@
+//! Errors, one enum per operation, each with the facts that its caller needs.
+
+mod control;
+mod input;
+mod slot;
+mod task;
+
+pub use control::{ControlError, WaitActiveError};
+pub(crate) use input::check_name;
+pub use input::{
+    ConfigError, InvalidDuration, InvalidName, InvalidOption, LaneNameError, NameProblem,
+};
+pub use slot::{AcquireError, TryAcquireError};
+pub use task::{FlattenTask, PanicPayload, TaskError};

@@ -1,0 +1,149 @@
+//! Why there is no slot.
+
+use std::time::Duration;
+
+use super::InvalidOption;
+use crate::TaskId;
+use crate::engine::{End, Reason};
+use crate::sync::Arc;
+
+/// Why [`Lane::acquire`](crate::Lane::acquire) gave no slot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// It was queued for longer than its wait timeout.
+    #[error("task {id} in lane {lane:?} waited {waited:?}; its wait timeout is {allowed:?}")]
+    TimedOut {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task.
+        id: TaskId,
+        /// The limit.
+        allowed: Duration,
+        /// How long it was queued.
+        waited: Duration,
+    },
+    /// It was cancelled in the queue.
+    #[error("task {id} in lane {lane:?} was cancelled in the queue after {waited:?}: {reason}")]
+    Cancelled {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task.
+        id: TaskId,
+        /// Why.
+        reason: Reason,
+        /// How long it was queued.
+        waited: Duration,
+    },
+    /// The queue was cleared.
+    #[error("task {id} was cleared from the queue of lane {lane:?} after {waited:?}")]
+    Cleared {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task.
+        id: TaskId,
+        /// How long it was queued.
+        waited: Duration,
+    },
+    /// The lane is draining. Try later, or elsewhere.
+    #[error("lane {lane:?} is draining; try later")]
+    Draining {
+        /// The lane's name.
+        lane: Arc<str>,
+    },
+    /// The lane is closed.
+    #[error("lane {lane:?} is closed")]
+    Closed {
+        /// The lane's name.
+        lane: Arc<str>,
+    },
+    /// The scheduler was shut down, or dropped, while it was queued.
+    #[error("lane {lane:?} was shut down while task {id} was queued")]
+    Shutdown {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task.
+        id: TaskId,
+    },
+    /// There is no tokio runtime with timers here.
+    #[error("no tokio runtime with timers is entered here")]
+    NoRuntime,
+    /// An option cannot work; nothing was queued.
+    #[error(transparent)]
+    Invalid(#[from] InvalidOption),
+}
+
+impl AcquireError {
+    pub(crate) fn new(lane: Arc<str>, id: TaskId, end: End) -> Self {
+        match end {
+            End::TimedOut {
+                allowed, elapsed, ..
+            } => Self::TimedOut {
+                lane,
+                id,
+                allowed,
+                waited: elapsed,
+            },
+            End::CancelledQueued { reason, waited } => Self::Cancelled {
+                lane,
+                id,
+                reason,
+                waited,
+            },
+            End::Cancelled { reason, elapsed } => Self::Cancelled {
+                lane,
+                id,
+                reason,
+                waited: elapsed,
+            },
+            End::Stalled { elapsed, .. } => Self::Cancelled {
+                lane,
+                id,
+                reason: Reason::Stalled,
+                waited: elapsed,
+            },
+            End::Cleared { waited } => Self::Cleared { lane, id, waited },
+            End::Returned { .. } => Self::Draining { lane },
+            End::Completed
+            | End::Shutdown { .. }
+            | End::SchedulerDropped { .. }
+            | End::RuntimeShutdown => Self::Shutdown { lane, id },
+        }
+    }
+
+    /// Whether the same call may succeed later, on this lane.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Draining { .. } | Self::TimedOut { .. })
+    }
+}
+
+/// Why [`Lane::try_acquire`](crate::Lane::try_acquire) gave no slot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryAcquireError {
+    /// All slots are held, or others wait for one, or the lane is paused.
+    #[error("lane {lane:?} has no free slot")]
+    NoSlot {
+        /// The lane's name.
+        lane: Arc<str>,
+    },
+    /// The lane is draining. Try later, or elsewhere.
+    #[error("lane {lane:?} is draining; try later")]
+    Draining {
+        /// The lane's name.
+        lane: Arc<str>,
+    },
+    /// The lane is closed.
+    #[error("lane {lane:?} is closed")]
+    Closed {
+        /// The lane's name.
+        lane: Arc<str>,
+    },
+    /// There is no tokio runtime with timers here.
+    #[error("no tokio runtime with timers is entered here")]
+    NoRuntime,
+    /// An option cannot work; nothing was taken.
+    #[error(transparent)]
+    Invalid(#[from] InvalidOption),
+}

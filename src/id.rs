@@ -1,0 +1,43 @@
+//! What a task is called by everybody but its owner.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use crate::engine::Key;
+
+/// Names one task of one scheduler, for ever.
+///
+/// Printed as `LANE-SEQ`: the serial number of its lane and its number in that
+/// lane. Two tasks of one scheduler never have the same id.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskId {
+    pub(crate) lane: u64,
+    pub(crate) key: Key,
+}
+
+impl PartialEq for TaskId {
+    fn eq(&self, other: &Self) -> bool {
+        (self.lane, self.key.seq) == (other.lane, other.key.seq)
+    }
+}
+
+impl Eq for TaskId {}
+
+impl Hash for TaskId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.lane, self.key.seq).hash(state);
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.lane, self.key.seq)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for TaskId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,336 @@
+//! The handle to one lane.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::control;
+use crate::engine::{Key, Reason};
+use crate::error::{ControlError, WaitActiveError};
+use crate::options::TaskBuilder;
+use crate::runtime::{self, DomainRef, Draining, Idle};
+use crate::snapshot::LaneSnapshot;
+use crate::sync::Arc;
+use crate::timeout::{LaneTimeout, check_limit};
+use crate::{
+    AcquireError, Drain, DrainReport, Run, Slot, TaskContext, TaskHandle, TaskId, TryAcquireError,
+};
+
+/// A handle to a lane: a named queue with `max_concurrent` slots.
+///
+/// Cheap to clone, and good on any thread. A handle does not keep its
+/// scheduler open: once the last [`Lanes`](crate::Lanes) is dropped, the lane
+/// is closed.
+#[derive(Clone)]
+pub struct Lane {
+    pub(crate) domain: DomainRef,
+    pub(crate) timeout: LaneTimeout,
+}
+
+impl Lane {
+    pub(crate) const fn new(domain: DomainRef) -> Self {
+        Self {
+            domain,
+            timeout: LaneTimeout::NONE,
+        }
+    }
+
+    /// The lane's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.domain.name
+    }
+
+    /// This lane, with a lane timeout on everything that goes through this
+    /// handle. Handles nest: per field, the tighter wins. A timeout that
+    /// cannot work is refused with every task that is submitted under it.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: LaneTimeout) -> Self {
+        Self {
+            domain: self.domain.clone(),
+            timeout: self.timeout.tighter(timeout),
+        }
+    }
+
+    /// Describes a task: its name, key, priority, limits.
+    pub fn task(&self) -> TaskBuilder<'_> {
+        TaskBuilder::new(self)
+    }
+
+    /// Runs a future in this lane, polled by the caller: nothing is spawned,
+    /// and nothing need be `'static` or `Send`.
+    ///
+    /// The closure is called when the task has its slot. A free slot costs two
+    /// short critical sections; joining the queue is O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`](crate::TaskError) for everything but a value: refused, cancelled in the
+    /// queue, timed out, stalled, cancelled while active, panicked.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`Run`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use laneway::{LaneConfig, Lanes};
+    /// # let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build()?;
+    /// let question = String::from("six times seven");
+    /// let answer = lanes
+    ///     .lane("main")?
+    ///     .run(async |cx| {
+    ///         cx.progress();
+    ///         question.len()
+    ///     })
+    ///     .await?;
+    /// assert_eq!(answer, 15);
+    /// # Ok(()) }
+    /// ```
+    pub fn run<F, Fut>(&self, f: F) -> Run<'_, F, Fut>
+    where
+        F: FnOnce(TaskContext) -> Fut,
+        Fut: Future,
+    {
+        Run::new(self, None, f)
+    }
+
+    /// Runs a future in this lane on tokio, detached: it is queued now, and
+    /// spawned when it has its slot.
+    ///
+    /// A refusal is a handle that is already settled; nothing panics, nothing
+    /// is lost.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use laneway::{LaneConfig, Lanes};
+    /// # let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build()?;
+    /// let task = lanes.lane("main")?.spawn(async move |cx| cx.id());
+    /// let id = task.id();
+    /// assert_eq!(task.await?, id);
+    /// # Ok(()) }
+    /// ```
+    pub fn spawn<F, Fut>(&self, f: F) -> TaskHandle<Fut::Output>
+    where
+        F: FnOnce(TaskContext) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + 'static,
+    {
+        runtime::spawn(self, None, f)
+    }
+
+    /// Runs a closure in this lane on a thread where it may block.
+    ///
+    /// Nobody can stop a thread: a closure that stalls has its slot taken and
+    /// goes on as an orphan. One that runs long should ask
+    /// [`TaskContext::cancel_reason`] now and then.
+    pub fn spawn_blocking<F, T>(&self, f: F) -> TaskHandle<T>
+    where
+        F: FnOnce(TaskContext) -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        runtime::spawn_blocking(self, None, f)
+    }
+
+    /// Waits for a slot, to be held by hand.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`]: refused, or cancelled in the queue.
+    ///
+    /// # Cancel safety
+    ///
+    /// The caller joins the queue at the first poll. Dropped, it leaves the
+    /// queue as if it had never joined, and a slot that it was just given is
+    /// passed on; its place is lost. A grant that is not polled for within 5 s
+    /// is passed on, and polled again, the caller is back at its old place.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use laneway::{LaneConfig, Lanes};
+    /// # let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// let slot = main.acquire().await?;
+    /// assert!(slot.is_current());
+    /// assert!(main.try_acquire().is_err());
+    /// drop(slot);
+    /// assert!(main.try_acquire().is_ok());
+    /// # Ok(()) }
+    /// ```
+    pub async fn acquire(&self) -> Result<Slot, AcquireError> {
+        Slot::acquire(self, None).await
+    }
+
+    /// Takes a slot if one is free now and nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`TryAcquireError`]: no free slot, or refused.
+    pub fn try_acquire(&self) -> Result<Slot, TryAcquireError> {
+        Slot::try_acquire(self, None)
+    }
+
+    /// Changes the number of slots. More are given to waiters at once; fewer
+    /// evict nobody, and nothing is granted until the active count is under
+    /// them. Zero pauses the lane.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Closed`] if the lane is closed.
+    pub fn set_max_concurrent(&self, max_concurrent: usize) -> Result<(), ControlError> {
+        let now = self.domain.now();
+        let closed = self.domain.act(|engine, effects| {
+            let closed = engine.is_closed();
+            if !closed {
+                engine.set_max_concurrent(now, max_concurrent, effects);
+            }
+            closed
+        });
+        if closed {
+            let lane = Arc::clone(&self.domain.name);
+            return Err(ControlError::Closed { lane });
+        }
+        Ok(())
+    }
+
+    /// Dispatches nobody from now on. Active tasks run on, new ones queue.
+    pub fn pause(&self) {
+        control::pause(&self.domain, None);
+    }
+
+    /// Pauses the lane, and resumes it by itself after this time: a cooldown.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Duration`] for zero, and for longer than the clock can
+    /// hold.
+    pub fn pause_for(&self, time: Duration) -> Result<(), ControlError> {
+        check_limit("the pause", Some(time))?;
+        control::pause(&self.domain, Some(self.domain.now() + time));
+        Ok(())
+    }
+
+    /// Ends a pause, and a drain too: new tasks are accepted again. A lane
+    /// that is closed stays so.
+    pub fn resume(&self) {
+        control::resume(&self.domain);
+    }
+
+    /// Empties the queue: every waiter is told
+    /// [`Cleared`](crate::TaskError::Cleared). Returns how many they were. O(n log n)
+    /// in the queue.
+    pub fn clear(&self) -> usize {
+        control::clear(&self.domain)
+    }
+
+    /// Cancels every waiter, then asks every active task to end. Returns how
+    /// many of both there were.
+    pub fn cancel_all(&self, reason: Reason) -> usize {
+        control::cancel_all(&self.domain, reason)
+    }
+
+    /// Takes every slot at once, past every bound, and dispatches to waiters,
+    /// who keep their places. The tasks become orphans until their runners let
+    /// go. Returns how many slots were taken.
+    pub fn reset(&self) -> usize {
+        control::reset(&self.domain)
+    }
+
+    /// Refuses new tasks from now on. What is queued or active runs.
+    pub fn close(&self) {
+        control::close(&self.domain);
+    }
+
+    /// Winds the lane down: new tasks are told to try later, active ones have
+    /// the drain's time to finish and are asked to end after it, queued ones
+    /// run, are handed back or are cancelled, as told.
+    ///
+    /// It begins at once. The returned future resolves, with a report, when
+    /// nobody is queued or active. [`resume`](Self::resume) takes it back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the drain; it only loses the report,
+    /// and the tasks that are handed back with it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use laneway::{Drain, QueuedWork};
+    ///
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// let report = main
+    ///     .drain(Drain::within(Duration::from_secs(60)).queued(QueuedWork::Return))
+    ///     .await;
+    /// assert!(report.returned.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn drain(&self, drain: Drain) -> impl Future<Output = DrainReport> + Send + 'static {
+        Draining::begin(&self.domain, drain).report()
+    }
+
+    /// Ends everything: queued tasks are told
+    /// [`Shutdown`](crate::TaskError::Shutdown), active ones are asked to end and
+    /// then taken, new ones are refused.
+    ///
+    /// It begins at once. The returned future resolves when nobody is active.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the shutdown.
+    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static {
+        control::shutdown(&self.domain);
+        Idle::new(&self.domain)
+    }
+
+    /// Waits until nobody is queued or active. Orphans are not waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing. It has no place in any queue.
+    pub async fn idle(&self) {
+        Idle::new(&self.domain).await;
+    }
+
+    /// Waits, for so long at the most, until those who are active now have
+    /// given their slots back or lost them. Whoever starts later is not waited
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitActiveError`] when the time is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing. It has no place in any queue.
+    pub async fn wait_active(&self, timeout: Duration) -> Result<(), WaitActiveError> {
+        runtime::wait_active(&self.domain, timeout).await
+    }
+
+    /// The lane as it is now, with every task in it. O(n) in its tasks.
+    #[must_use]
+    pub fn snapshot(&self) -> LaneSnapshot {
+        LaneSnapshot::of(&self.domain)
+    }
+
+    /// An id for a task that never came to the engine.
+    pub(crate) fn burn_id(&self) -> TaskId {
+        let seq = self.domain.act(|engine, _| engine.burn_seq());
+        TaskId {
+            lane: self.domain.serial,
+            key: Key {
+                index: u32::MAX,
+                seq,
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane")
+            .field("name", &self.name())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

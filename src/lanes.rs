@@ -1,0 +1,365 @@
+//! The scheduler: all lanes, and what concerns more than one of them.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::time::Duration;
+
+use crate::config::LaneConfig;
+use crate::control;
+use crate::engine::{Reason, State};
+use crate::error::{ConfigError, ControlError, LaneNameError, check_name};
+use crate::runtime::{DomainRef, Draining, Idle, Shared, StandingDrain};
+use crate::snapshot::{LaneSnapshot, Snapshot};
+use crate::sync::{Arc, Ordering};
+use crate::timeout::check_limit;
+use crate::{Drain, DrainReport, Lane, TaskId};
+
+/// A scheduler: named lanes, each a queue with its own slots.
+///
+/// Cheap to clone. Dropping the last one closes every lane and settles what is
+/// queued; tasks that are active run on.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use laneway::{LaneConfig, Lanes};
+///
+/// let lanes = Lanes::builder()
+///     .lane("main", LaneConfig::new(4))
+///     .default_lane(LaneConfig::new(1))
+///     .build()?;
+/// let sum = lanes.lane("session:42")?.run(async |_| 40 + 2).await?;
+/// assert_eq!(sum, 42);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        for domain in self.shared.stand(|standing| standing.closed = true) {
+            control::abandon(&domain);
+        }
+        self.shared.dissolve();
+    }
+}
+
+impl Lanes {
+    /// Begins to describe a scheduler.
+    pub fn builder() -> LanesBuilder {
+        LanesBuilder::new()
+    }
+
+    /// A handle to the lane of this name. With a default lane configured, any
+    /// valid name has a lane, made on first use and gone when nobody uses it.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneNameError`] for a name that cannot work or is unknown.
+    pub fn lane(&self, name: &str) -> Result<Lane, LaneNameError> {
+        Ok(Lane::new(self.shared().lane(name)?))
+    }
+
+    /// Ends one task: at once if it is queued, else by asking it to. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::UnknownTask`] if it is settled or never existed.
+    pub fn cancel(&self, id: TaskId, reason: Reason) -> Result<(), ControlError> {
+        let domain = self.domain_of(id)?;
+        if domain.cancel(id.key, reason) {
+            Ok(())
+        } else {
+            Err(ControlError::UnknownTask { id })
+        }
+    }
+
+    /// Ends every task that was given this key, in whatever lane, and returns
+    /// how many they were.
+    pub fn cancel_key(&self, key: &str, reason: Reason) -> usize {
+        let tasks = self.shared().keys.tasks(key);
+        tasks
+            .iter()
+            .filter(|task| task.domain.cancel(task.slot_key(), reason))
+            .count()
+    }
+
+    /// Grants a running task more silence: it may make no progress for this
+    /// long from now on, whatever its ceiling. Its budget goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] for a duration that cannot work, and for a task that
+    /// is not running, or was asked to end already.
+    pub fn extend(&self, id: TaskId, silence: Duration) -> Result<(), ControlError> {
+        check_limit("the extension", Some(silence))?;
+        let domain = self.domain_of(id)?;
+        let until = domain.now() + silence;
+        domain.act(|engine, _| match engine.record(id.key) {
+            None => Err(ControlError::UnknownTask { id }),
+            Some(record) if !matches!(record.state, State::Granted | State::Running) => {
+                Err(ControlError::NotRunning { id })
+            }
+            Some(record) => {
+                let extended = &record.payload.extended_until;
+                extended.fetch_max(until.as_nanos(), Ordering::Relaxed);
+                Ok(())
+            }
+        })
+    }
+
+    /// Stops counting an orphan: the caller vouches that it does no harm.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] if there is no such task, or it is not an orphan.
+    pub fn forget_orphan(&self, id: TaskId) -> Result<(), ControlError> {
+        let domain = self.domain_of(id)?;
+        let forgotten = domain.act(|engine, _| match engine.record(id.key) {
+            None => Err(ControlError::UnknownTask { id }),
+            Some(_) => engine
+                .forget_orphan(id.key)
+                .ok_or(ControlError::NotAnOrphan { id }),
+        })?;
+        self.shared().orphans.release();
+        drop(forgotten);
+        Ok(())
+    }
+
+    /// [`Lane::pause`] on every lane, and on those that are yet to be made.
+    pub fn pause(&self) {
+        let lanes = self.shared().stand(|standing| standing.paused = true);
+        for domain in &lanes {
+            control::pause(domain, None);
+        }
+    }
+
+    /// [`Lane::resume`] on every lane, and on those that are yet to be made.
+    pub fn resume(&self) {
+        let lanes = self.shared().stand(|standing| {
+            standing.paused = false;
+            standing.draining = None;
+        });
+        for domain in &lanes {
+            control::resume(domain);
+        }
+    }
+
+    /// [`Lane::clear`] on every lane.
+    pub fn clear(&self) -> usize {
+        self.shared().all().iter().map(control::clear).sum()
+    }
+
+    /// [`Lane::cancel_all`] on every lane.
+    pub fn cancel_all(&self, reason: Reason) -> usize {
+        let lanes = self.shared().all();
+        let cancel = |domain| control::cancel_all(domain, reason);
+        lanes.iter().map(cancel).sum()
+    }
+
+    /// [`Lane::reset`] on every lane.
+    pub fn reset(&self) -> usize {
+        self.shared().all().iter().map(control::reset).sum()
+    }
+
+    /// [`Lane::close`] on every lane; none is made on first use any more.
+    pub fn close(&self) {
+        for domain in &self.shared().stand(|standing| standing.closed = true) {
+            control::close(domain);
+        }
+    }
+
+    /// [`Lane::drain`] on every lane, and on those that are yet to be made.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lane::drain`].
+    pub fn drain(&self, drain: Drain) -> impl Future<Output = DrainReport> + Send + 'static {
+        let deadline = drain.deadline(self.shared().clock.now());
+        let lanes = self.shared().stand(|standing| {
+            standing.draining = Some(StandingDrain {
+                deadline,
+                admit_descendants: drain.admits(),
+                queued: drain.leftover(),
+            });
+        });
+        let begun: Vec<_> = lanes.iter().map(|d| Draining::begin(d, drain)).collect();
+        async move {
+            let mut report = DrainReport::default();
+            for draining in begun {
+                report.add(draining.report().await);
+            }
+            report
+        }
+    }
+
+    /// [`Lane::shutdown`] on every lane; none is made on first use any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the shutdown.
+    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static {
+        let lanes = self.shared().stand(|standing| standing.closed = true);
+        for domain in &lanes {
+            control::shutdown(domain);
+        }
+        async move {
+            for domain in &lanes {
+                Idle::new(domain).await;
+            }
+        }
+    }
+
+    /// Waits for a moment at which nobody is queued or active in any lane.
+    /// Orphans are not waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing. It has no place in any queue.
+    pub async fn idle(&self) {
+        // A task may pass from lane to lane; only a round that never had to
+        // wait has seen them all idle.
+        loop {
+            let mut waited = false;
+            for domain in &self.shared().all() {
+                if !domain.read(|engine| engine.is_idle()) {
+                    waited = true;
+                    Idle::new(domain).await;
+                }
+            }
+            if !waited {
+                return;
+            }
+        }
+    }
+
+    /// Every lane as it is now, with every task in it. O(n) in the tasks; each
+    /// lane is consistent in itself.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let lanes = self.shared().all();
+        Snapshot {
+            lanes: lanes
+                .iter()
+                .map(|domain| LaneSnapshot::of(domain))
+                .collect(),
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.shared
+    }
+
+    fn domain_of(&self, id: TaskId) -> Result<DomainRef, ControlError> {
+        self.shared()
+            .by_serial(id.lane)
+            .ok_or(ControlError::UnknownTask { id })
+    }
+}
+
+/// Describes a scheduler; made by [`Lanes::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a scheduler that is described is not built yet"]
+pub struct LanesBuilder {
+    lanes: Vec<(String, LaneConfig)>,
+    default_lane: Option<LaneConfig>,
+    observe_only: bool,
+    max_orphans: usize,
+    fence_start: Option<u64>,
+}
+
+impl LanesBuilder {
+    const fn new() -> Self {
+        Self {
+            lanes: Vec::new(),
+            default_lane: None,
+            observe_only: false,
+            max_orphans: 64,
+            fence_start: None,
+        }
+    }
+
+    /// A lane of this name.
+    pub fn lane(mut self, name: impl Into<String>, config: LaneConfig) -> Self {
+        self.lanes.push((name.into(), config));
+        self
+    }
+
+    /// How any other lane is set, which is made on first use and gone when
+    /// nobody uses it. Without this, an unknown name is an error: a typo must
+    /// not serialize a fleet.
+    pub fn default_lane(mut self, config: LaneConfig) -> Self {
+        self.default_lane = Some(config);
+        self
+    }
+
+    /// Turns every reclaim into a warning: the way to adopt the crate in a
+    /// running system. Lane timeouts hold as ever, since somebody set them.
+    pub const fn observe_only(mut self) -> Self {
+        self.observe_only = true;
+        self
+    }
+
+    /// The first fence of every lane. Without this, the Unix time in
+    /// microseconds, so that fences grow across restarts of the process.
+    pub const fn fence_start(mut self, fence: u64) -> Self {
+        self.fence_start = Some(fence);
+        self
+    }
+
+    /// How many orphans there may be over all lanes; 64 unless told.
+    pub const fn max_orphans(mut self, max_orphans: usize) -> Self {
+        self.max_orphans = max_orphans;
+        self
+    }
+
+    /// Builds the scheduler. Needs no runtime; nothing runs until a task is
+    /// submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: a name or a duration that cannot work, or a lane that
+    /// is configured twice.
+    pub fn build(self) -> Result<Lanes, ConfigError> {
+        let mut seen = HashSet::new();
+        for (lane, config) in &self.lanes {
+            check_name("a lane name", lane).map_err(|source| ConfigError::Name {
+                lane: lane.clone(),
+                source,
+            })?;
+            check_config(lane, config)?;
+            if !seen.insert(lane) {
+                return Err(ConfigError::DuplicateLane { lane: lane.clone() });
+            }
+        }
+        if let Some(config) = &self.default_lane {
+            check_config("*", config)?;
+        }
+        let fence = self.fence_start.unwrap_or_else(crate::clock::unix_micros);
+        let shared = Arc::new(Shared::new(
+            self.observe_only,
+            self.max_orphans,
+            self.default_lane,
+            fence,
+        ));
+        for (lane, config) in self.lanes {
+            shared.declare(Arc::from(lane), config);
+        }
+        Ok(Lanes {
+            owner: Arc::new(Owner { shared }),
+        })
+    }
+}
+
+fn check_config(lane: &str, config: &LaneConfig) -> Result<(), ConfigError> {
+    config.check().map_err(|source| ConfigError::Duration {
+        lane: lane.to_owned(),
+        source,
+    })
+}

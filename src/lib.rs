@@ -1,0 +1,69 @@
+//! Named lanes with `max_concurrent` slots that cannot wedge and say why they
+//! wait.
+//!
+//! A **lane** is a named queue with a number of **slots**. A **task** waits for
+//! a slot, holds it while it runs, and gives it back. A task that makes no
+//! **progress** for its **stall ceiling** is asked to end, and if that does
+//! not help its slot is taken: whoever waits behind it runs, its siblings are
+//! not disturbed, its caller is told what happened.
+//!
+//! # The shape
+//!
+//! Three layers, each of which can be read alone.
+//!
+//! * `engine` decides. A state machine of one lane that knows no clock, no
+//!   lock and no runtime: time comes in, effects come out.
+//! * `runtime` carries out, on tokio. One method locks the engine, feeds it one
+//!   input, and carries out the effects after the lock is released.
+//! * Observers (snapshots, `tracing` events) read facts and steer nothing.
+//!
+//! # What Rust cannot do
+//!
+//! Nobody but its runner can drop a future. When a task is asked to end, its
+//! runner drops it, and its slot goes on afterwards; when the runner does not
+//! come, because nobody polls it or a poll is blocked, the slot is taken and
+//! the task is an **orphan** until its runner lets go. A thread that blocks
+//! cannot be stopped at all. An orphan may still have side effects: ask
+//! [`TaskContext::is_current`] before one, or pass on the
+//! [`fence`](TaskContext::fence), or make the lane
+//! [`strict`](LaneConfig::strict).
+//!
+//! A plain `tokio::spawn` inside a task loses the task's context, unless the
+//! future is wrapped: [`TaskContext::scope`], or [`TaskContext::spawn`], whose
+//! children end with their task.
+//!
+//! # Features
+//!
+//! * `serde`: snapshots serialize.
+
+mod clock;
+mod config;
+mod control;
+mod engine;
+mod error;
+mod id;
+mod lane;
+mod lanes;
+mod options;
+mod runtime;
+mod snapshot;
+mod sync;
+mod timeout;
+
+pub use config::LaneConfig;
+pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
+pub use error::{
+    AcquireError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
+    InvalidOption, LaneNameError, NameProblem, PanicPayload, TaskError, TryAcquireError,
+    WaitActiveError,
+};
+pub use id::TaskId;
+pub use lane::Lane;
+pub use lanes::{Lanes, LanesBuilder};
+pub use options::{TaskBuilder, WaitInfo};
+pub use runtime::{
+    Always, Descendants, Drain, DrainReport, Phase, QueuedWork, ReturnedTask, Run, Scoped, Slot,
+    TaskContext, TaskHandle, TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
+};
+pub use snapshot::{Counters, LaneSnapshot, LaneState, Snapshot, TaskSnapshot};
+pub use timeout::{LaneTimeout, Timeout};

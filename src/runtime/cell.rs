@@ -1,0 +1,448 @@
+//! What the parties to one task share: its runner, its handle, its contexts,
+//! the driver, and the engine's effects.
+
+use std::any::Any;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::runtime::{self, Handle};
+use tokio::task::AbortHandle;
+
+use super::domain::DomainRef;
+use super::teardown::Hook;
+use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
+use super::word::{AtomicWord, Word};
+use crate::TaskId;
+use crate::clock::Clock;
+use crate::engine::{End, Key, Reason, Spec, Time};
+use crate::options::{OnWait, Options};
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering};
+
+pub(crate) type Meta = Arc<dyn Any + Send + Sync>;
+
+/// The body of a detached task, while it waits for its slot.
+pub(crate) trait Body: Send {
+    /// Puts it on its runtime. Called outside every lock.
+    fn launch(self: Box<Self>, cell: Arc<TaskCell>);
+}
+
+pub(crate) struct TaskCell {
+    pub(crate) domain: DomainRef,
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) meta: Option<Meta>,
+    /// The runtime that a detached task is bound to.
+    pub(crate) runtime: Option<runtime::Id>,
+    /// It runs on a thread that cannot be stopped.
+    pub(crate) blocking: bool,
+    clock: Clock,
+
+    pub(crate) word: AtomicWord,
+    index: AtomicUsize,
+    seq: AtomicU64,
+    fence: AtomicU64,
+    started: AtomicU64,
+    /// Cleared in the critical section that takes or frees the slot (S11).
+    held: AtomicBool,
+
+    /// The last report; zero where there was none.
+    progress: AtomicU64,
+    /// The last sign of life that is no report: its claim, or the end of a
+    /// wait for one of our lanes.
+    stirred: AtomicU64,
+    pub(crate) extended_until: AtomicU64,
+    pub(crate) deadline: AtomicU64,
+
+    /// The reason and stage of the ask; see [`Asked`].
+    asked: AtomicU8,
+    pub(crate) take_at: AtomicU64,
+    /// How many futures listen for the cancel signal.
+    listeners: AtomicUsize,
+    /// Somebody polls for the signal without a future.
+    listens: AtomicBool,
+    /// Hooks and children that teardown has to see to.
+    pub(crate) teardown_work: AtomicUsize,
+
+    pub(crate) shared: Mutex<Parts>,
+}
+
+/// The parts that are touched rarely, or hold user values. No user code runs
+/// while this is locked, and nobody locks a domain meanwhile.
+#[derive(Default)]
+pub(crate) struct Parts {
+    runner: Option<Waker>,
+    signal: Wakers,
+    /// Those who wait for the settlement.
+    joiners: Wakers,
+    /// Those who wait for the slot to be free.
+    leavers: Wakers,
+    pub(crate) settled: Option<End>,
+    last_id: u64,
+    pub(crate) body: Option<Box<dyn Body>>,
+    pub(crate) on_wait: Option<OnWait>,
+    pub(crate) watcher: Option<AbortHandle>,
+    pub(crate) note: Option<Arc<str>>,
+    pub(crate) phases: Vec<OpenPhase>,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) children: Vec<(u64, Option<AbortHandle>)>,
+    /// Teardown has begun: whatever is spawned now is aborted at once.
+    pub(crate) ending: bool,
+    /// Where hooks can run when their task was dropped outside its runner.
+    pub(crate) home: Option<Handle>,
+    pub(crate) parent: Option<Arc<TaskCell>>,
+    pub(crate) awaits: Vec<Arc<TaskCell>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OpenPhase {
+    pub(crate) id: u64,
+    pub(crate) text: Arc<str>,
+    pub(crate) silence: Option<Duration>,
+    /// The note that this phase's name stands in front of.
+    pub(crate) outer_note: Option<Arc<str>>,
+}
+
+/// How far the ask has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    pub(crate) reason: Reason,
+    /// No grace is left: the runner is to drop the future.
+    pub(crate) drop_now: bool,
+    /// The hooks' time is over, too.
+    pub(crate) end_teardown: bool,
+}
+
+const DROP_NOW: u8 = 1 << 7;
+const END_TEARDOWN: u8 = 1 << 6;
+const REASON: u8 = END_TEARDOWN - 1;
+
+impl TaskCell {
+    pub(crate) fn new(
+        domain: DomainRef,
+        spec: Arc<Spec>,
+        options: Option<&mut Options>,
+        parent: Option<Arc<Self>>,
+    ) -> Self {
+        let (mut name, mut key, mut meta, mut on_wait) = (None, None, None, None);
+        if let Some(options) = options {
+            name = options.name.take();
+            key = options.key.take();
+            meta = options.meta.take();
+            on_wait = options.on_wait.take().map(|(_, call)| call);
+        }
+        let clock = domain.shared.clock;
+        Self {
+            domain,
+            spec,
+            name,
+            key,
+            meta,
+            runtime: None,
+            blocking: false,
+            clock,
+            word: AtomicWord::new(Word::Queued),
+            index: AtomicUsize::new(0),
+            seq: AtomicU64::new(0),
+            fence: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+            progress: AtomicU64::new(0),
+            stirred: AtomicU64::new(0),
+            extended_until: AtomicU64::new(0),
+            deadline: AtomicU64::new(u64::MAX),
+            asked: AtomicU8::new(0),
+            take_at: AtomicU64::new(0),
+            listeners: AtomicUsize::new(0),
+            listens: AtomicBool::new(false),
+            teardown_work: AtomicUsize::new(0),
+            shared: Mutex::new(Parts {
+                on_wait,
+                parent,
+                ..Parts::default()
+            }),
+        }
+    }
+
+    pub(crate) fn bind(
+        mut self,
+        runtime: runtime::Id,
+        blocking: bool,
+        body: Box<dyn Body>,
+    ) -> Self {
+        self.runtime = Some(runtime);
+        self.blocking = blocking;
+        self.shared.get_mut().body = Some(body);
+        self
+    }
+
+    // What the engine's critical section writes.
+
+    pub(crate) fn enter_lane(&self, key: Key) {
+        self.index.store(key.index as usize, Ordering::Relaxed);
+        self.seq.store(key.seq, Ordering::Relaxed);
+    }
+
+    pub(crate) fn granted(&self, fence: u64, at: Time, word: Word) {
+        self.fence.store(fence, Ordering::Relaxed);
+        self.started.store(at.as_nanos(), Ordering::Relaxed);
+        self.held.store(true, Ordering::Release);
+        self.word.set(word);
+    }
+
+    pub(crate) fn lose(&self) {
+        self.held.store(false, Ordering::Release);
+    }
+
+    // Identity.
+
+    pub(crate) fn slot_key(&self) -> Key {
+        Key {
+            index: u32::try_from(self.index.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            seq: self.seq.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        TaskId {
+            lane: self.domain.serial,
+            key: self.slot_key(),
+        }
+    }
+
+    pub(crate) fn fence(&self) -> u64 {
+        self.fence.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn started(&self) -> Time {
+        Time::from_nanos(self.started.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_current(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    // Signs of life.
+
+    /// One clock read and one store; the rest of the scheduler learns of it
+    /// when it has a reason to look.
+    pub(crate) fn report_progress(&self) {
+        self.progress
+            .store(self.clock.now().as_nanos(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_report(&self) -> Option<Time> {
+        match self.progress.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(Time::from_nanos(at)),
+        }
+    }
+
+    /// It was seen to live, which is not a report of progress.
+    pub(crate) fn stir(&self, at: Time) {
+        self.stirred.fetch_max(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Its child's report, kept beyond the child.
+    pub(crate) fn inherit_report(&self, at: Time) {
+        self.progress.fetch_max(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn stirred(&self) -> Time {
+        Time::from_nanos(self.stirred.load(Ordering::Relaxed)).max(self.started())
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    // The ask.
+
+    pub(crate) fn asked(&self) -> Option<Asked> {
+        let code = self.asked.load(Ordering::Acquire);
+        let reason = Reason::from_code((code & REASON).checked_sub(1)?)?;
+        Some(Asked {
+            reason,
+            drop_now: code & DROP_NOW != 0,
+            end_teardown: code & END_TEARDOWN != 0,
+        })
+    }
+
+    /// Raises the cancel signal. The first reason stands.
+    pub(crate) fn raise(&self, reason: Reason, drop_now: bool) {
+        let flag = if drop_now { DROP_NOW } else { 0 };
+        let fresh = (reason as u8 + 1) | flag;
+        if self
+            .asked
+            .compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
+            self.asked.fetch_or(flag, Ordering::AcqRel);
+        }
+        let (runner, signal) = {
+            let mut parts = self.shared.lock();
+            (parts.runner.take(), parts.signal.take())
+        };
+        wake_all(signal);
+        wake_all(runner);
+    }
+
+    pub(crate) fn end_teardown(&self) {
+        self.asked
+            .fetch_or(END_TEARDOWN | DROP_NOW, Ordering::AcqRel);
+        self.wake_runner();
+    }
+
+    pub(crate) fn teardown_is_over(&self) -> bool {
+        self.asked.load(Ordering::Acquire) & END_TEARDOWN != 0
+    }
+
+    pub(crate) fn listens(&self) -> bool {
+        self.listens.load(Ordering::Relaxed)
+            || self.listeners.load(Ordering::Relaxed) > 0
+            || self.teardown_work.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn poll_for_signal(&self) {
+        self.listens.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn listen(&self) {
+        self.listeners.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unlisten(&self) {
+        self.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    // Wakers. They are cloned and dropped outside the lock (S13).
+
+    pub(crate) fn set_runner(&self, waker: &Waker) {
+        if self
+            .shared
+            .lock()
+            .runner
+            .as_ref()
+            .is_some_and(|old| old.will_wake(waker))
+        {
+            return;
+        }
+        let fresh = waker.clone();
+        let old = self.shared.lock().runner.replace(fresh);
+        drop_guarded(old);
+    }
+
+    pub(crate) fn wake_runner(&self) {
+        let runner = self.shared.lock().runner.take();
+        wake_all(runner);
+    }
+
+    pub(crate) fn register(
+        &self,
+        which: fn(&mut Parts) -> &mut Wakers,
+        ticket: &mut Ticket,
+        waker: &Waker,
+    ) {
+        let fresh = waker.clone();
+        let old = which(&mut self.shared.lock()).register(ticket, fresh);
+        drop_guarded(old);
+    }
+
+    pub(crate) fn deregister(&self, which: fn(&mut Parts) -> &mut Wakers, ticket: &Ticket) {
+        let old = which(&mut self.shared.lock()).remove(ticket);
+        drop_guarded(old);
+    }
+
+    // The end.
+
+    /// Tells whoever waits for this task how it ended; only the first call
+    /// counts (S2).
+    pub(crate) fn settle(&self, end: End) {
+        let (joiners, rest) = {
+            let mut parts = self.shared.lock();
+            if parts.settled.is_some() {
+                return;
+            }
+            parts.settled = Some(end);
+            let mut joiners = parts.joiners.take();
+            joiners.extend(parts.signal.take());
+            let rest = (
+                parts.body.take(),
+                parts.on_wait.take(),
+                parts.parent.take(),
+                parts.runner.take(),
+            );
+            (joiners, (rest, parts.watcher.take()))
+        };
+        let ((body, on_wait, parent, runner), watcher) = rest;
+        if let Some(watcher) = watcher {
+            watcher.abort();
+        }
+        self.domain.shared.keys.forget(self);
+        wake_all(joiners);
+        match runner {
+            // Its runner is the one that says so.
+            Some(runner) if end == End::Completed => drop_guarded(runner),
+            runner => wake_all(runner),
+        }
+        drop_guarded((body, on_wait));
+        drop(parent);
+    }
+
+    pub(crate) fn settled(&self) -> Option<End> {
+        self.shared.lock().settled
+    }
+
+    /// Its slot is free, or not its own any more.
+    pub(crate) fn left(&self) {
+        let leavers = self.shared.lock().leavers.take();
+        wake_all(leavers);
+    }
+
+    /// What it says it is doing: its last note, or the phase it entered since.
+    pub(crate) fn note(&self) -> Option<Arc<str>> {
+        self.shared.lock().note.clone()
+    }
+
+    pub(crate) fn phase(&self) -> Option<Arc<str>> {
+        let parts = self.shared.lock();
+        parts.phases.last().map(|phase| Arc::clone(&phase.text))
+    }
+
+    /// The ceiling of the innermost phase that has one.
+    pub(crate) fn phase_silence(&self) -> Option<Duration> {
+        let parts = self.shared.lock();
+        parts.phases.iter().rev().find_map(|phase| phase.silence)
+    }
+}
+
+impl Parts {
+    /// Names a phase or a child of this task.
+    pub(crate) const fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    pub(crate) const fn signal(&mut self) -> &mut Wakers {
+        &mut self.signal
+    }
+
+    pub(crate) const fn joiners(&mut self) -> &mut Wakers {
+        &mut self.joiners
+    }
+
+    pub(crate) const fn leavers(&mut self) -> &mut Wakers {
+        &mut self.leavers
+    }
+}
+
+impl std::fmt::Debug for TaskCell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task")
+            .field("id", &self.id())
+            .field("lane", &self.domain.name)
+            .field("name", &self.name)
+            .field("word", &self.word.get())
+            .finish_non_exhaustive()
+    }
+}

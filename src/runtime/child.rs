@@ -1,0 +1,85 @@
+//! Parts of a task that run on tokio beside it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::cell::TaskCell;
+use super::current;
+use crate::sync::{Arc, Ordering};
+
+pub(crate) fn spawn<Fut>(task: &Arc<TaskCell>, future: Fut) -> JoinHandle<Fut::Output>
+where
+    Fut: Future + Send + 'static,
+    Fut::Output: Send + 'static,
+{
+    let home = Handle::try_current().ok();
+    task.teardown_work.fetch_add(1, Ordering::AcqRel);
+    let id = {
+        let mut parts = task.shared.lock();
+        let id = parts.next_id();
+        parts.children.push((id, None));
+        parts.home = parts.home.take().or(home);
+        id
+    };
+    let joined = tokio::spawn(Child {
+        future,
+        task: Some(Arc::clone(task)),
+        guard: Guard {
+            task: Arc::clone(task),
+            id,
+        },
+    });
+    // It may be over by now, and then it is not on the list any more.
+    let mut parts = task.shared.lock();
+    let ending = parts.ending || parts.settled.is_some();
+    if let Some((_, handle)) = parts.children.iter_mut().find(|(child, _)| *child == id) {
+        *handle = Some(joined.abort_handle());
+    }
+    drop(parts);
+    if ending {
+        joined.abort();
+    }
+    joined
+}
+
+pin_project! {
+    struct Child<Fut> {
+        // First, so that it is gone before the guard says so.
+        #[pin]
+        future: Fut,
+        task: Option<Arc<TaskCell>>,
+        guard: Guard,
+    }
+}
+
+impl<Fut: Future> Future for Child<Fut> {
+    type Output = Fut::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fut::Output> {
+        let this = self.project();
+        current::enter(this.task, || this.future.poll(cx))
+    }
+}
+
+struct Guard {
+    task: Arc<TaskCell>,
+    id: u64,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.task
+            .shared
+            .lock()
+            .children
+            .retain(|(child, _)| *child != self.id);
+        self.task.teardown_work.fetch_sub(1, Ordering::AcqRel);
+        // Its teardown may be waiting for just this.
+        self.task.wake_runner();
+    }
+}

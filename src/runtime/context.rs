@@ -1,0 +1,292 @@
+//! What a task can do and say while it runs.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::cell::{Meta, Parts, TaskCell};
+use super::current;
+use super::phase::Phase;
+use super::track::{Tracked, TrackedRead};
+use super::wakers::Ticket;
+use crate::TaskId;
+use crate::engine::Reason;
+use crate::sync::{Arc, Ordering};
+
+/// A task's way to its lane: cheap to clone, and good on any thread.
+///
+/// It may outlive its task; then it answers questions, and what it reports
+/// counts for nothing.
+#[derive(Clone)]
+pub struct TaskContext(Arc<TaskCell>);
+
+impl TaskContext {
+    pub(crate) const fn new(task: Arc<TaskCell>) -> Self {
+        Self(task)
+    }
+
+    pub(crate) const fn cell(&self) -> &Arc<TaskCell> {
+        &self.0
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.0.id()
+    }
+
+    /// The name of the task's lane.
+    #[must_use]
+    pub fn lane(&self) -> &str {
+        &self.0.domain.name
+    }
+
+    /// What the submitter named the task.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// The key that the submitter gave the task.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
+    }
+
+    /// The value that the submitter gave the task, if it is of this type.
+    #[must_use]
+    pub fn meta<M: Send + Sync + 'static>(&self) -> Option<Arc<M>> {
+        let meta: Meta = self.0.meta.clone()?;
+        meta.downcast().ok()
+    }
+
+    /// The fencing token of this grant of this slot: greater than that of any
+    /// grant of the lane before it, also across restarts of the process. Pass
+    /// it to whoever must not accept an abandoned task's writes.
+    #[must_use]
+    pub fn fence(&self) -> u64 {
+        self.0.fence()
+    }
+
+    /// Whether the task still holds its slot. Ask before a side effect: after
+    /// a take this is false before the next holder starts.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.0.is_current()
+    }
+
+    /// Reports progress: the task is moving. One clock read and one store, at
+    /// any rate you like.
+    pub fn progress(&self) {
+        self.0.report_progress();
+    }
+
+    /// Reports progress and says what the task is doing now, which warnings
+    /// and snapshots show.
+    pub fn progress_note(&self, text: impl Into<Arc<str>>) {
+        note(&self.0, text.into());
+    }
+
+    /// Enters a named stretch of the task, until the guard is dropped. Both
+    /// ends of it are progress, and its name is the task's note. With
+    /// [`Phase::silence`] it has a ceiling of its own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use laneway::{LaneConfig, Lanes};
+    /// use std::time::Duration;
+    ///
+    /// # let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// main.run(async |cx| {
+    ///     let tests = cx.phase("bash: cargo test").silence(Duration::from_secs(20 * 60))?;
+    ///     // … silent for up to twenty minutes …
+    ///     drop(tests);
+    ///     Ok::<_, laneway::InvalidDuration>(())
+    /// })
+    /// .await??;
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "the phase ends when its guard is dropped"]
+    pub fn phase(&self, text: impl Into<Arc<str>>) -> Phase {
+        Phase::enter(&self.0, text.into())
+    }
+
+    /// Waits until the task is asked to end, and says why. A task that awaits
+    /// this listens: it has the lane's grace to end by itself, and a value
+    /// that it still returns is delivered.
+    ///
+    /// Awaited elsewhere than in the task itself, it also resolves when the
+    /// task is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing. It has no place in any queue.
+    pub fn cancelled(&self) -> impl Future<Output = Reason> + Send + 'static {
+        Cancelled {
+            task: Arc::clone(&self.0),
+            ticket: Ticket::default(),
+            listening: false,
+        }
+    }
+
+    /// Why the task was asked to end, if it was: [`cancelled`](Self::cancelled)
+    /// for code that cannot await. A task that asks this listens from then on.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<Reason> {
+        self.0.poll_for_signal();
+        self.0.asked().map(|asked| asked.reason)
+    }
+
+    /// Registers a hook that runs when the task is over, however it ends,
+    /// before its slot is released: where a child process tree is killed, or a
+    /// half-written turn is closed.
+    ///
+    /// Hooks run after the task's future was dropped, the last registered
+    /// first, and are told why: [`Reason::Completed`] for a task that ended by
+    /// itself. Together they have the lane's `teardown`; after that they are
+    /// dropped. A task that has a hook listens, so it has the lane's grace.
+    ///
+    /// A hook that is registered when the task is over never runs. Hooks of a
+    /// task that is dropped by its caller run on the runtime where they were
+    /// registered; if that is gone, they are dropped, and that is logged.
+    pub fn defer<F, Fut>(&self, hook: F)
+    where
+        F: FnOnce(Reason) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let home = Handle::try_current().ok();
+        let hook = Box::new(move |reason| Box::pin(hook(reason)) as _);
+        self.0.teardown_work.fetch_add(1, Ordering::AcqRel);
+        let mut parts = self.0.shared.lock();
+        parts.hooks.push(hook);
+        parts.home = parts.home.take().or(home);
+    }
+
+    /// Gives the task a deadline of its own, in place of an earlier one. Past
+    /// it, the task is asked to end as timed out.
+    pub fn set_deadline(&self, deadline: Instant) {
+        let at = self.0.domain.shared.clock.time(deadline);
+        self.0.deadline.store(at.as_nanos(), Ordering::Relaxed);
+        let key = self.0.slot_key();
+        self.0.domain.act(|engine, _| engine.look_by(key, at));
+    }
+
+    /// Counts every item of a stream as progress of this task; with
+    /// [`Tracked::when`], only those that you say.
+    pub fn track<S>(&self, stream: S) -> Tracked<S> {
+        Tracked::new(self.clone(), stream)
+    }
+
+    /// Counts every non-empty read as progress of this task; with
+    /// [`TrackedRead::when`], only those that you say.
+    pub fn track_read<R>(&self, reader: R) -> TrackedRead<R> {
+        TrackedRead::new(self.clone(), reader)
+    }
+
+    /// Spawns a part of this task on tokio: it is aborted when the task ends,
+    /// and the slot is not released before it is gone, or the teardown is
+    /// over. [`laneway::progress`](crate::progress) in it is progress of this
+    /// task.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, as `tokio::spawn`.
+    pub fn spawn<Fut>(&self, future: Fut) -> JoinHandle<Fut::Output>
+    where
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + 'static,
+    {
+        super::child::spawn(&self.0, future)
+    }
+
+    /// Carries this task into a future that is polled elsewhere, a plain
+    /// `tokio::spawn` for one: [`laneway::progress`](crate::progress) in it is
+    /// progress of this task, and what it submits descends from it.
+    pub fn scope<Fut: Future>(&self, future: Fut) -> Scoped<Fut> {
+        Scoped {
+            task: Some(Arc::clone(&self.0)),
+            future,
+        }
+    }
+}
+
+pub(crate) fn note(task: &TaskCell, text: Arc<str>) {
+    let old = task.shared.lock().note.replace(text);
+    drop(old);
+    task.report_progress();
+}
+
+impl std::fmt::Debug for TaskContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+struct Cancelled {
+    task: Arc<TaskCell>,
+    ticket: Ticket,
+    listening: bool,
+}
+
+impl Cancelled {
+    fn reason(&self) -> Option<Reason> {
+        if let Some(asked) = self.task.asked() {
+            return Some(asked.reason);
+        }
+        self.task.settled().map(|end| end.reason())
+    }
+}
+
+impl Future for Cancelled {
+    type Output = Reason;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reason> {
+        let this = &mut *self;
+        if !this.listening {
+            this.listening = true;
+            this.task.listen();
+        }
+        if this.reason().is_none() {
+            this.task
+                .register(Parts::signal, &mut this.ticket, cx.waker());
+        }
+        // Again, since the ask may have come before the registration.
+        this.reason().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        if self.listening {
+            self.task.unlisten();
+            self.task.deregister(Parts::signal, &self.ticket);
+        }
+    }
+}
+
+pin_project! {
+    /// A future that is polled as part of a task; made by
+    /// [`TaskContext::scope`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct Scoped<Fut> {
+        task: Option<Arc<TaskCell>>,
+        #[pin]
+        future: Fut,
+    }
+}
+
+impl<Fut: Future> Future for Scoped<Fut> {
+    type Output = Fut::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fut::Output> {
+        let this = self.project();
+        current::enter(this.task, || this.future.poll(cx))
+    }
+}

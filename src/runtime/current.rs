@@ -1,0 +1,87 @@
+//! Which task the code that runs on this thread belongs to.
+
+use std::cell::RefCell;
+
+use super::cell::TaskCell;
+use crate::sync::Arc;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<TaskCell>>> = const { RefCell::new(None) };
+}
+
+/// Runs code as part of a task. The cell is moved in and out again, not
+/// cloned: a poll costs no atomic operation.
+pub(crate) fn enter<R>(task: &mut Option<Arc<TaskCell>>, code: impl FnOnce() -> R) -> R {
+    struct Restore<'a>(&'a mut Option<Arc<TaskCell>>);
+
+    impl Restore<'_> {
+        fn exchange(&mut self) {
+            // A thread that is being torn down has no current task.
+            let _ = CURRENT.try_with(|current| {
+                if let Ok(mut current) = current.try_borrow_mut() {
+                    std::mem::swap(&mut *current, self.0);
+                }
+            });
+        }
+    }
+
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            self.exchange();
+        }
+    }
+
+    let mut restore = Restore(task);
+    restore.exchange();
+    code()
+}
+
+/// The current task, if there is one.
+pub(crate) fn task() -> Option<Arc<TaskCell>> {
+    CURRENT
+        .try_with(|current| current.try_borrow().ok()?.clone())
+        .ok()
+        .flatten()
+}
+
+/// Reports progress of the current task, from any depth, and says whether
+/// there is one. One clock read and one store.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use laneway::{LaneConfig, Lanes};
+///
+/// fn deep_inside() {
+///     assert!(laneway::progress());
+/// }
+///
+/// let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build()?;
+/// lanes.lane("main")?.run(async |_| deep_inside()).await?;
+/// assert!(!laneway::progress(), "there is no task out here");
+/// # Ok(()) }
+/// ```
+pub fn progress() -> bool {
+    with(TaskCell::report_progress)
+}
+
+/// Says what the current task is doing now, which is progress, and returns
+/// whether there is a current task. See
+/// [`TaskContext::progress_note`](crate::TaskContext::progress_note).
+pub fn progress_note(text: impl Into<Arc<str>>) -> bool {
+    match task() {
+        Some(task) => {
+            super::context::note(&task, text.into());
+            true
+        }
+        None => false,
+    }
+}
+
+fn with(code: impl FnOnce(&TaskCell)) -> bool {
+    CURRENT
+        .try_with(|current| match current.try_borrow() {
+            Ok(current) => current.as_deref().map(code).is_some(),
+            Err(_) => false,
+        })
+        .unwrap_or(false)
+}

@@ -1,0 +1,336 @@
+//! One domain: an engine behind its lock, and the one way to reach it.
+
+use super::cell::TaskCell;
+use super::perform;
+use super::shared::Shared;
+use super::wakers::Wakers;
+use crate::ReturnedTask;
+use crate::config::LaneConfig;
+use crate::engine::{
+    Effect, Effects, End, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
+};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+
+use super::facts;
+use super::word::Word;
+
+pub(crate) type Engine = Lane<Arc<TaskCell>>;
+pub(crate) type Actions = Effects<Arc<TaskCell>>;
+
+#[derive(Debug)]
+pub(crate) struct Domain {
+    pub(crate) serial: u64,
+    pub(crate) name: Arc<str>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: LaneConfig,
+    /// What a task is granted that says nothing itself.
+    pub(crate) base: Arc<Spec>,
+    /// Made on first use, and gone when nobody uses it.
+    pub(super) auto: bool,
+    /// Handles, tasks and slots that refer to it; only counted where `auto`.
+    pub(super) users: AtomicUsize,
+    engine: Mutex<Engine>,
+    has_waiters: AtomicBool,
+    admits_descendants: AtomicBool,
+    pub(crate) idle: Mutex<Wakers>,
+    /// What a drain hands back, while somebody awaits its report.
+    pub(crate) returned: Mutex<Option<Vec<ReturnedTask>>>,
+}
+
+impl Domain {
+    pub(crate) fn new(
+        serial: u64,
+        name: Arc<str>,
+        shared: Arc<Shared>,
+        config: LaneConfig,
+        auto: bool,
+        engine: Engine,
+    ) -> Self {
+        Self {
+            serial,
+            name,
+            base: Arc::new(config.spec()),
+            shared,
+            config,
+            auto,
+            users: AtomicUsize::new(0),
+            engine: Mutex::new(engine),
+            has_waiters: AtomicBool::new(false),
+            admits_descendants: AtomicBool::new(false),
+            idle: Mutex::new(Wakers::new()),
+            returned: Mutex::new(None),
+        }
+    }
+
+    /// Feeds the engine one input and carries out what follows.
+    ///
+    /// Nothing else locks the engine to change it. What must be seen before
+    /// the next holder starts (fence, `is_current`) is written under the lock;
+    /// everything else, user code above all, happens after it (S13).
+    pub(crate) fn act<R>(
+        self: &Arc<Self>,
+        input: impl FnOnce(&mut Engine, &mut Actions) -> R,
+    ) -> R {
+        let mut effects = Effects::new();
+        let (output, arm) = {
+            let mut engine = self.engine.lock();
+            let output = input(&mut engine, &mut effects);
+            for effect in effects.iter() {
+                publish(effect);
+            }
+            self.hint(&engine);
+            (output, engine.rearm())
+        };
+        if let Some(at) = arm {
+            self.arm(at);
+        }
+        for effect in effects {
+            perform::carry_out(self, effect);
+        }
+        output
+    }
+
+    /// Reads the engine; changes nothing.
+    pub(crate) fn read<R>(&self, question: impl FnOnce(&Engine) -> R) -> R {
+        question(&self.engine.lock())
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.shared.clock.now()
+    }
+
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.has_waiters.load(Ordering::Relaxed)
+    }
+
+    /// Whether tasks submitted by this lane's own tasks pass through drains.
+    pub(crate) fn admits_descendants(&self) -> bool {
+        self.admits_descendants.load(Ordering::Relaxed)
+    }
+
+    /// The driver came: looks at everything whose moment has come.
+    pub(crate) fn fire(self: &Arc<Self>) {
+        let now = self.now();
+        self.act(|engine, effects| engine.tick(now, effects));
+    }
+
+    /// A task may be due. Its facts are read outside the lock, since they
+    /// reach into other tasks.
+    pub(crate) fn inspect(self: &Arc<Self>, key: Key, task: &Arc<TaskCell>) {
+        let now = self.now();
+        let facts = facts::read(task, now);
+        let unclaimed = self.act(|engine, effects| {
+            let mut unclaimed = false;
+            match engine.judge(now, key, &task.spec, &facts, effects) {
+                Verdict::Nothing => {}
+                Verdict::Unclaim if task.word.shift(Word::Granted, Word::Asleep) => {
+                    task.lose();
+                    engine.unclaim(now, key, effects);
+                    unclaimed = true;
+                }
+                Verdict::Unclaim => engine.claimed(now, key),
+                Verdict::Take { detach } => {
+                    let forced = engine.mode() == Mode::Shutdown;
+                    if !self.shared.orphans.reserve(forced) {
+                        let bound = self.shared.orphans.bound();
+                        engine.refuse_take(now, key, bound, bound, effects);
+                    } else if detach {
+                        engine.detach(now, key, &task.spec, &facts, effects);
+                    } else {
+                        // The word decides what the caller is told: if its
+                        // runner holds a value by now, that is delivered.
+                        expire(task, engine, key);
+                        let facts = facts::at_hand(task);
+                        engine.take(now, key, &facts, effects);
+                    }
+                }
+            }
+            if let Some(take_at) = engine.take_at(key, &task.spec) {
+                task.take_at.store(take_at.as_nanos(), Ordering::Relaxed);
+            }
+            unclaimed
+        });
+        if unclaimed {
+            task.left();
+        }
+    }
+
+    /// Ends one task, wherever it is; false if it is past ending.
+    pub(crate) fn cancel(self: &Arc<Self>, key: Key, reason: Reason) -> bool {
+        let now = self.now();
+        self.act(|engine, effects| cancel_locked(engine, now, key, reason, effects))
+    }
+
+    /// The runner is through with its task, or its waiter is gone.
+    pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
+        let key = task.slot_key();
+        let released = self.act(|engine, effects| {
+            let released = engine.release(key, completed);
+            if let Released::Held(_) = released {
+                task.lose();
+            }
+            if engine.has_sequel(&released) {
+                engine.settle_release(self.now(), &released, effects);
+            }
+            released
+        });
+        let record = match released {
+            Released::Held(record) => {
+                task.left();
+                record
+            }
+            Released::Orphan(record) => {
+                self.shared.orphans.release();
+                if completed && record.state == State::Orphan && record.end != Some(End::Completed)
+                {
+                    super::log::late_completion(task);
+                }
+                record
+            }
+            Released::Unknown => return Release::default(),
+        };
+        Release {
+            end: record.end,
+            since: Some(record.place.since),
+        }
+    }
+
+    pub(super) fn arm(self: &Arc<Self>, at: Time) {
+        if self.shared.timers.arm(self, at) {
+            self.shared.drivers.wake();
+        }
+    }
+
+    /// Whether nothing distinguishes it from a lane that would be made anew.
+    pub(super) fn is_pristine(&self) -> bool {
+        self.read(|engine| {
+            engine.is_idle()
+                && engine.orphans() == 0
+                && !engine.is_paused()
+                && engine.mode() == Mode::Open
+                && engine.settings() == &self.config.settings(self.shared.observe_only)
+        })
+    }
+
+    fn hint(&self, engine: &Engine) {
+        let waiters = engine.queued() > 0;
+        if waiters != self.has_waiters.load(Ordering::Relaxed) {
+            self.has_waiters.store(waiters, Ordering::Relaxed);
+        }
+        let admits = matches!(
+            engine.mode(),
+            Mode::Draining {
+                admit_descendants: true,
+                ..
+            }
+        );
+        if admits != self.admits_descendants.load(Ordering::Relaxed) {
+            self.admits_descendants.store(admits, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What was known of a task when it was let go of.
+#[derive(Debug, Default)]
+pub(crate) struct Release {
+    /// How it was to end, if it had been asked to.
+    pub(crate) end: Option<End>,
+    /// When it joined the queue.
+    pub(crate) since: Option<Time>,
+}
+
+/// What nobody may see late.
+fn publish(effect: &Effect<Arc<TaskCell>>) {
+    match effect {
+        Effect::Grant(grant) => grant.task.granted(grant.fence, grant.at, Word::Granted),
+        Effect::Lost { task } => task.lose(),
+        _ => {}
+    }
+}
+
+/// Moves the word of a task that did not end by itself, before its slot is
+/// taken.
+fn expire(task: &TaskCell, engine: &Engine, key: Key) {
+    let reason = engine
+        .record(key)
+        .and_then(|record| record.end)
+        .map_or(Reason::User, |end| end.reason());
+    task.word.shift(Word::Running, ended_word(reason));
+}
+
+pub(crate) const fn ended_word(reason: Reason) -> Word {
+    match reason {
+        Reason::Stalled | Reason::TimedOut => Word::Expired,
+        _ => Word::Cancelled,
+    }
+}
+
+/// [`Domain::cancel`], inside the critical section.
+pub(crate) fn cancel_locked(
+    engine: &mut Engine,
+    now: Time,
+    key: Key,
+    reason: Reason,
+    effects: &mut Actions,
+) -> bool {
+    let Some(task) = engine.record(key).map(|record| record.payload.clone()) else {
+        return false;
+    };
+    // Whoever moves the word first decides: a grant that nobody came for is
+    // taken back as if it had never been made.
+    let withdrawn = withdraw(&task);
+    let facts = facts::at_hand(&task);
+    let found = engine.cancel(now, key, reason, withdrawn, &task.spec, &facts, effects);
+    if let Some(take_at) = engine.take_at(key, &task.spec) {
+        task.take_at.store(take_at.as_nanos(), Ordering::Relaxed);
+    }
+    found
+}
+
+/// Takes back a grant or a place in line that no runner has come for.
+pub(crate) fn withdraw(task: &TaskCell) -> bool {
+    let granted = task.word.shift(Word::Granted, Word::Cancelled);
+    if granted {
+        task.lose();
+    } else if !task.word.shift(Word::Queued, Word::Cancelled) {
+        task.word.shift(Word::Asleep, Word::Cancelled);
+    }
+    granted
+}
+
+/// A counted reference to a domain. A lane that was made on first use goes
+/// when the last of them does.
+pub(crate) struct DomainRef(Arc<Domain>);
+
+impl DomainRef {
+    /// Only the directory makes the first one, under its lock.
+    pub(super) fn first(domain: &Arc<Domain>) -> Self {
+        if domain.auto {
+            domain.users.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(Arc::clone(domain))
+    }
+}
+
+impl Clone for DomainRef {
+    fn clone(&self) -> Self {
+        Self::first(&self.0)
+    }
+}
+
+impl std::ops::Deref for DomainRef {
+    type Target = Arc<Domain>;
+
+    fn deref(&self) -> &Arc<Domain> {
+        &self.0
+    }
+}
+
+impl Drop for DomainRef {
+    fn drop(&mut self) {
+        // Release and acquire: the directory sees what the last user did.
+        if self.0.auto && self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.shared.retire(&self.0);
+        }
+    }
+}

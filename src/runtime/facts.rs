@@ -1,0 +1,138 @@
+//! What a task's atomics say when the engine asks, computed when its timer
+//! fires and at no other time.
+
+use super::cell::TaskCell;
+use super::word::Word;
+use crate::engine::{Facts, OnStall, TICK, Time};
+use crate::sync::{Arc, Ordering};
+
+/// How deep a chain of tasks that wait for each other is followed. Deeper than
+/// any sane nesting; it ends a cycle of handles that await each other.
+const DEEPEST: usize = 64;
+
+/// A task's signs of life, those of the children it awaits included.
+#[derive(Clone, Copy)]
+struct Life {
+    active_at: Time,
+    reported: bool,
+    waiting: bool,
+    hold_until: Option<Time>,
+    /// The lane in which somebody waits below it has waiters.
+    root_speaks: bool,
+}
+
+/// Reads everything the engine wants to know of a task. Takes no lock but the
+/// cells' own, so it is called with no domain locked.
+pub(crate) fn read(task: &TaskCell, now: Time) -> Facts {
+    let life = life(task, now, DEEPEST);
+    Facts {
+        active_at: life.active_at,
+        reported: life.reported,
+        waiting: life.waiting,
+        hold_until: life.hold_until,
+        ..at_hand(task)
+    }
+}
+
+/// What can be read under the domain's lock: atomics only, no children.
+pub(crate) fn at_hand(task: &TaskCell) -> Facts {
+    let phase = task.phase_silence();
+    let word = task.word.get();
+    let reported = task.last_report();
+    Facts {
+        claimed: !matches!(word, Word::Queued | Word::Granted | Word::Asleep),
+        done: word == Word::Done,
+        active_at: latest(task, reported),
+        reported: reported.is_some(),
+        waiting: false,
+        hold_until: None,
+        phase,
+        deadline: time(task.deadline.load(Ordering::Relaxed)).filter(|at| *at < Time::FAR),
+        extended_until: time(task.extended_until.load(Ordering::Relaxed)),
+        listens: task.listens(),
+        hooks: task.teardown_work.load(Ordering::Relaxed) > 0,
+    }
+}
+
+/// The latest sign of life of a holder, and whether what it waits for speaks
+/// for itself (S16).
+pub(crate) fn holder(task: &TaskCell, now: Time) -> (Time, bool) {
+    let life = life(task, now, DEEPEST);
+    (life.active_at, life.root_speaks)
+}
+
+fn latest(task: &TaskCell, reported: Option<Time>) -> Time {
+    let stirred = task.stirred();
+    reported.map_or(stirred, |reported| reported.max(stirred))
+}
+
+fn time(nanos: u64) -> Option<Time> {
+    (nanos != 0).then(|| Time::from_nanos(nanos))
+}
+
+fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
+    let reported = task.last_report();
+    let mut life = Life {
+        active_at: latest(task, reported),
+        reported: reported.is_some(),
+        waiting: false,
+        hold_until: None,
+        root_speaks: false,
+    };
+    if depth == 0 {
+        return life;
+    }
+    let awaited: Vec<Arc<TaskCell>> = task.shared.lock().awaits.clone();
+    for child in &awaited {
+        match child.word.get() {
+            // A grant that is not claimed yet is still a wait.
+            Word::Queued | Word::Granted => {
+                life.waiting = true;
+                life.active_at = now;
+                life.root_speaks = true;
+            }
+            // It sleeps because nobody polls it, this task least of all.
+            Word::Asleep => {}
+            _ if child.settled().is_some() => {}
+            _ => life.adopt(child, now, depth),
+        }
+    }
+    life
+}
+
+impl Life {
+    /// A child that is awaited lends its signs of life to its parent (S9).
+    fn adopt(&mut self, child: &TaskCell, now: Time, depth: usize) {
+        let below = life(child, now, depth - 1);
+        self.active_at = self.active_at.max(below.active_at);
+        self.reported |= below.reported;
+        self.waiting |= below.waiting;
+        self.root_speaks |= below.root_speaks || child.domain.has_waiters();
+        if let Some(until) = child_decides(child, &below, now) {
+            self.hold_until = Some(self.hold_until.map_or(until, |held| held.max(until)));
+        }
+    }
+}
+
+/// Until when a silent child is about to be dealt with itself, so that its
+/// parent is told its error rather than reclaimed beside it.
+fn child_decides(child: &TaskCell, below: &Life, now: Time) -> Option<Time> {
+    let later = below.hold_until.map(|at| at + TICK);
+    if child.asked().is_some() {
+        let take_at = Time::from_nanos(child.take_at.load(Ordering::Relaxed)) + TICK * 2;
+        return Some(take_at.max(later.unwrap_or(take_at))).filter(|at| now < *at);
+    }
+    let spec = &child.spec;
+    let reclaims = spec.on_stall == OnStall::Reclaim && !child.domain.shared.observe_only;
+    let limit = match child.phase_silence() {
+        Some(silence) => Some(silence),
+        None => spec.silence(below.reported).map(|(limit, _)| limit),
+    };
+    let due = limit
+        .filter(|_| reclaims)
+        .map(|limit| below.active_at + limit);
+    // Due by now and not asked yet: its own timer is about to fire, and S8
+    // says that it does, so this holds its parent for a tick or two.
+    let soon = due.filter(|due| *due <= now).map(|_| now + TICK);
+    soon.max(later).filter(|at| now < *at)
+}

@@ -1,0 +1,189 @@
+//! What stands for a detached task.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::cell::{Parts, TaskCell};
+use super::edge::Edge;
+use super::output::Output;
+use super::run::value;
+use super::wakers::{Ticket, drop_guarded};
+use crate::engine::{End, Key, Reason, State};
+use crate::options::Refusal;
+use crate::sync::Arc;
+use crate::{Lane, TaskError, TaskId};
+
+/// A detached task: await it for the result, or drop it and let it run.
+///
+/// A task that was refused is an already settled handle, with the refusal as
+/// its result.
+///
+/// # Cancel safety
+///
+/// Awaiting `&mut handle` loses nothing when it is dropped: the task goes on,
+/// and the handle can be awaited again. Dropping the handle itself detaches
+/// the task, queued or active, unless [`abort_on_drop`](Self::abort_on_drop)
+/// was called.
+///
+/// # Panics
+///
+/// If it is polled again after it gave its result.
+#[must_use = "await it, or drop it on purpose: the task runs either way"]
+pub struct TaskHandle<T> {
+    inner: Inner<T>,
+    edge: Option<Edge>,
+    ticket: Ticket,
+    abort_on_drop: bool,
+}
+
+enum Inner<T> {
+    Task {
+        task: Arc<TaskCell>,
+        output: Arc<Output<T>>,
+    },
+    Refused {
+        id: TaskId,
+        error: Option<TaskError>,
+    },
+}
+
+/// Where a task is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskStatus {
+    /// It waits for a slot.
+    Queued,
+    /// It holds a slot.
+    Active,
+    /// Its slot was taken and it was left to run on; its result still counts.
+    /// See [`OnStall::Detach`](crate::OnStall::Detach).
+    Detached,
+    /// It is finished, one way or another.
+    Settled,
+}
+
+impl<T> TaskHandle<T> {
+    pub(crate) fn new(
+        lane: &Lane,
+        submitted: Result<Arc<TaskCell>, Refusal>,
+        output: Arc<Output<T>>,
+    ) -> Self {
+        let inner = match submitted {
+            Ok(task) => Inner::Task { task, output },
+            Err(refusal) => Inner::Refused {
+                id: match &refusal {
+                    Refusal::Refused(id, _) => *id,
+                    _ => lane.burn_id(),
+                },
+                error: Some(refusal.task_error(&lane.domain.name)),
+            },
+        };
+        Self {
+            inner,
+            edge: None,
+            ticket: Ticket::default(),
+            abort_on_drop: false,
+        }
+    }
+
+    /// The task's id; one that was refused has an id too.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        match &self.inner {
+            Inner::Task { task, .. } => task.id(),
+            Inner::Refused { id, .. } => *id,
+        }
+    }
+
+    /// Where the task is now.
+    #[must_use]
+    pub fn status(&self) -> TaskStatus {
+        let Inner::Task { task, .. } = &self.inner else {
+            return TaskStatus::Settled;
+        };
+        if task.settled().is_some() {
+            return TaskStatus::Settled;
+        }
+        let key: Key = task.slot_key();
+        let state = task
+            .domain
+            .read(|engine| engine.record(key).map(|record| record.state));
+        match state {
+            Some(State::Queued | State::Asleep) => TaskStatus::Queued,
+            Some(State::Detached) => TaskStatus::Detached,
+            Some(state) if state.holds_slot() => TaskStatus::Active,
+            _ => TaskStatus::Settled,
+        }
+    }
+
+    /// Ends the task: at once if it is queued, else by asking it to. Does
+    /// nothing to a task that is settled, or was asked before. O(1).
+    pub fn cancel(&self, reason: Reason) {
+        if let Inner::Task { task, .. } = &self.inner {
+            task.domain.cancel(task.slot_key(), reason);
+        }
+    }
+
+    /// From now on, dropping the handle cancels the task, with
+    /// [`Reason::Dropped`].
+    pub fn abort_on_drop(mut self) -> Self {
+        self.abort_on_drop = true;
+        self
+    }
+}
+
+impl<T> Future for TaskHandle<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let (task, output) = match &mut this.inner {
+            Inner::Refused { error, .. } => {
+                return Poll::Ready(Err(error.take().expect(AGAIN)));
+            }
+            Inner::Task { task, output } => (task, output),
+        };
+        if task.settled().is_none() {
+            task.register(Parts::joiners, &mut this.ticket, cx.waker());
+        }
+        let Some(end) = task.settled() else {
+            this.edge = this.edge.take().or_else(|| Edge::to(task));
+            return Poll::Pending;
+        };
+        this.edge = None;
+        let (id, lane) = (task.id(), Arc::clone(&task.domain.name));
+        let outcome = if end == End::Completed {
+            Some(output.take().expect(AGAIN))
+        } else {
+            None
+        };
+        let end = Some(end).filter(|end| *end != End::Completed);
+        Poll::Ready(value(&lane, Some(id), end, outcome))
+    }
+}
+
+const AGAIN: &str = "a TaskHandle gives its result once";
+
+impl<T> Drop for TaskHandle<T> {
+    fn drop(&mut self) {
+        let Inner::Task { task, output } = &self.inner else {
+            return;
+        };
+        if self.abort_on_drop {
+            task.domain.cancel(task.slot_key(), Reason::Dropped);
+        }
+        task.deregister(Parts::joiners, &self.ticket);
+        // Nobody will ask for it, and its destructor is the user's.
+        drop_guarded(output.take());
+    }
+}
+
+impl<T> std::fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}

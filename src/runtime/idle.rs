@@ -1,0 +1,107 @@
+//! Waiting for a lane, or for those who are active in it now.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::cell::{Parts, TaskCell};
+use super::domain::{Domain, DomainRef};
+use super::wakers::{Ticket, drop_guarded};
+use crate::error::WaitActiveError;
+use crate::sync::Arc;
+
+/// Resolves when nobody is queued or active; orphans are not waited for.
+pub(crate) struct Idle {
+    domain: DomainRef,
+    ticket: Ticket,
+}
+
+impl Idle {
+    pub(crate) fn new(domain: &DomainRef) -> Self {
+        Self {
+            domain: domain.clone(),
+            ticket: Ticket::default(),
+        }
+    }
+}
+
+impl Future for Idle {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let fresh = cx.waker().clone();
+        let old = this.domain.idle.lock().register(&mut this.ticket, fresh);
+        drop_guarded(old);
+        // After the registration, so that the last release is not missed.
+        let idle = this.domain.act(|engine, _| {
+            let idle = engine.is_idle();
+            if !idle {
+                engine.want_idle();
+            }
+            idle
+        });
+        if idle { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        let old = self.domain.idle.lock().remove(&self.ticket);
+        drop_guarded(old);
+    }
+}
+
+/// Waits for those who hold a slot now, and not for those who come after.
+pub(crate) async fn wait_active(
+    domain: &Arc<Domain>,
+    timeout: Duration,
+) -> Result<(), WaitActiveError> {
+    let began = domain.now();
+    let holders: Vec<Arc<TaskCell>> = domain.read(|engine| {
+        let holders = engine.holders().iter();
+        holders
+            .filter_map(|key| engine.record(*key))
+            .map(|record| Arc::clone(&record.payload))
+            .collect()
+    });
+    let all = async {
+        for task in &holders {
+            left(task).await;
+        }
+    };
+    tokio::time::timeout(timeout, all)
+        .await
+        .map_err(|_| WaitActiveError {
+            still_active: holders.iter().filter(|task| task.is_current()).count(),
+            waited: domain.now().since(began),
+        })
+}
+
+async fn left(task: &TaskCell) {
+    struct Leaving<'a> {
+        task: &'a TaskCell,
+        ticket: Ticket,
+    }
+    impl Drop for Leaving<'_> {
+        fn drop(&mut self) {
+            self.task.deregister(Parts::leavers, &self.ticket);
+        }
+    }
+    let mut leaving = Leaving {
+        task,
+        ticket: Ticket::default(),
+    };
+    poll_fn(|cx| {
+        if task.is_current() {
+            task.register(Parts::leavers, &mut leaving.ticket, cx.waker());
+        }
+        if task.is_current() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    })
+    .await;
+}

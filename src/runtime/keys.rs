@@ -1,0 +1,41 @@
+//! Tasks by the key that their submitter gave them. Only tasks that have one
+//! pay for it.
+
+use std::collections::HashMap;
+
+use super::cell::TaskCell;
+use super::shared::trim;
+use crate::sync::{Arc, Mutex, Weak};
+
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    table: Mutex<HashMap<Arc<str>, Vec<Weak<TaskCell>>>>,
+}
+
+impl Keys {
+    pub(crate) fn note(&self, task: &Arc<TaskCell>) {
+        let Some(key) = &task.key else { return };
+        let mut table = self.table.lock();
+        let tasks = table.entry(Arc::clone(key)).or_default();
+        tasks.push(Arc::downgrade(task));
+    }
+
+    /// O(tasks that share the key).
+    pub(crate) fn forget(&self, task: &TaskCell) {
+        let Some(key) = &task.key else { return };
+        let mut table = self.table.lock();
+        if let Some(tasks) = table.get_mut(key) {
+            tasks.retain(|other| !std::ptr::eq(other.as_ptr(), task));
+            if tasks.is_empty() {
+                table.remove(key);
+                trim(&mut table);
+            }
+        }
+    }
+
+    pub(crate) fn tasks(&self, key: &str) -> Vec<Arc<TaskCell>> {
+        let table = self.table.lock();
+        let tasks = table.get(key).into_iter().flatten();
+        tasks.filter_map(Weak::upgrade).collect()
+    }
+}

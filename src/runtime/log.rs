@@ -1,0 +1,191 @@
+//! What the scheduler says, as `tracing` events with fields. Called with no
+//! lock held (S13).
+
+use std::time::Duration;
+
+use tracing::Span;
+
+use super::cell::TaskCell;
+use super::domain::Domain;
+use crate::engine::{Blocked, End, Grant, Notice, Reclaim, Recovery, Time};
+use crate::sync::Arc;
+
+pub(crate) fn notice(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
+    let lane = &*domain.name;
+    match notice {
+        Notice::Reclaimed {
+            task,
+            end,
+            how,
+            orphans,
+            recovery,
+        } => reclaimed(domain, task, end, *how, *orphans, *recovery),
+        Notice::Stalled { task, end } => {
+            let (elapsed, idle) = times(end);
+            tracing::warn!(
+                target: "laneway", lane, task = %task.id(), name = task.name.as_deref(),
+                elapsed_ms = millis(elapsed), idle_ms = millis(idle), note = task.note().as_deref(),
+                "stalled task not reclaimed: only observed"
+            );
+        }
+        Notice::TakeRefused {
+            task,
+            orphans,
+            max_orphans,
+        } => tracing::error!(
+            target: "laneway", lane, task = %task.id(), name = task.name.as_deref(),
+            orphans, max_orphans, note = task.note().as_deref(),
+            "lane slot not taken: orphan bound reached"
+        ),
+        Notice::NeverReports { task, elapsed } => tracing::warn!(
+            target: "laneway", lane, task = %task.id(), name = task.name.as_deref(),
+            elapsed_ms = millis(*elapsed),
+            "task never reports progress"
+        ),
+        Notice::WaitExceeded {
+            task,
+            waited,
+            queued_ahead,
+            active_ahead,
+        } => tracing::warn!(
+            target: "laneway", lane, task = %task.id(), name = task.name.as_deref(),
+            waited_ms = millis(*waited), queued_ahead, active_ahead,
+            "lane wait exceeded"
+        ),
+        Notice::OnWait { .. } => {}
+    }
+}
+
+/// The span of a task, under whatever span is current: its submitter's, for a
+/// task that its submitter polls.
+pub(crate) fn span(task: &TaskCell) -> Span {
+    tracing::info_span!(
+        target: "laneway", "task", lane = &*task.domain.name, task = %task.id(),
+        name = task.name.as_deref(), key = task.key.as_deref(),
+    )
+}
+
+/// The span of a task that runs elsewhere than it was submitted.
+pub(crate) fn span_under(submitter: &Span, task: &TaskCell) -> Span {
+    submitter.in_scope(|| span(task))
+}
+
+/// A wait that nobody set a limit for, once it is over: of interest when
+/// somebody looks for it.
+pub(crate) fn waited_long(grant: &Grant<Arc<TaskCell>>) {
+    let task = &grant.task;
+    tracing::debug!(
+        target: "laneway", lane = &*task.domain.name, task = %task.id(),
+        name = task.name.as_deref(), waited_ms = millis(grant.waited),
+        queued_ahead = grant.queued_ahead, active_ahead = grant.active_ahead,
+        "dispatched after a long wait"
+    );
+}
+
+pub(crate) fn late_completion(task: &TaskCell) {
+    tracing::warn!(
+        target: "laneway", lane = &*task.domain.name, task = %task.id(),
+        name = task.name.as_deref(), fence = task.fence(),
+        "late completion of a reclaimed task"
+    );
+}
+
+pub(crate) fn teardown_cut_short(task: &TaskCell) {
+    tracing::warn!(
+        target: "laneway", lane = &*task.domain.name, task = %task.id(),
+        name = task.name.as_deref(), teardown_ms = millis(task.spec.teardown),
+        "teardown did not end in time and was dropped"
+    );
+}
+
+pub(crate) fn teardown_lost(task: &TaskCell) {
+    tracing::error!(
+        target: "laneway", lane = &*task.domain.name, task = %task.id(),
+        name = task.name.as_deref(),
+        "teardown not run: its runtime was shut down"
+    );
+}
+
+pub(crate) fn blocked(
+    domain: &Domain,
+    blocked: &Blocked,
+    holders: &[Arc<TaskCell>],
+    stillest: Option<(Time, &Arc<TaskCell>)>,
+    now: Time,
+) {
+    let oldest = holders.iter().map(|holder| holder.started()).min();
+    let oldest_active_age = oldest.map_or(Duration::ZERO, |at| now.since(at));
+    let oldest_idle = stillest.map_or(Duration::ZERO, |(at, _)| now.since(at));
+    let holder = stillest.map(|(_, holder)| holder);
+    macro_rules! event {
+        ($level:expr) => {
+            tracing::event!(
+                target: "laneway",
+                $level,
+                lane = &*domain.name,
+                active = blocked.active,
+                max_concurrent = blocked.max_concurrent,
+                queued = blocked.queued,
+                blocked_by = %blocked.by,
+                blocked_ms = millis(blocked.blocked_for),
+                oldest_active_age_ms = millis(oldest_active_age),
+                oldest_idle_ms = millis(oldest_idle),
+                holder = holder.map(|holder| tracing::field::display(holder.id())),
+                holder_name = holder.and_then(|holder| holder.name.as_deref()),
+                note = holder.and_then(|holder| holder.note()).as_deref(),
+                suppressed = blocked.suppressed,
+                "lane dispatch blocked"
+            )
+        };
+    }
+    if blocked.healthy {
+        event!(tracing::Level::DEBUG);
+    } else {
+        event!(tracing::Level::WARN);
+    }
+}
+
+fn reclaimed(
+    domain: &Domain,
+    task: &TaskCell,
+    end: &End,
+    how: Reclaim,
+    orphans: usize,
+    recovery: Recovery,
+) {
+    let (elapsed, idle) = times(end);
+    let next = match recovery {
+        Recovery::Dispatched(seq) => Some(seq),
+        Recovery::NobodyWaiting | Recovery::StillBlocked(_) => None,
+    };
+    let ineffective = match recovery {
+        Recovery::StillBlocked(by) => Some(by),
+        Recovery::Dispatched(_) | Recovery::NobodyWaiting => None,
+    };
+    tracing::warn!(
+        target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name.as_deref(),
+        reason = %end.reason(),
+        how = match how {
+            Reclaim::Dropped => "dropped",
+            Reclaim::Taken => "taken",
+            Reclaim::Detached => "detached",
+        },
+        elapsed_ms = millis(elapsed), idle_ms = millis(idle), orphans,
+        note = task.note().as_deref(),
+        dispatched = next.map(|seq| tracing::field::display(format!("{}-{seq}", domain.serial))),
+        ineffective = ineffective.map(tracing::field::display),
+        "lane slot reclaimed"
+    );
+}
+
+fn times(end: &End) -> (Duration, Duration) {
+    match *end {
+        End::Stalled { elapsed, idle, .. } | End::TimedOut { elapsed, idle, .. } => (elapsed, idle),
+        End::Cancelled { elapsed, .. } => (elapsed, Duration::ZERO),
+        _ => (Duration::ZERO, Duration::ZERO),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

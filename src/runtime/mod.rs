@@ -1,0 +1,69 @@
+//! The tokio shell: carries out what the engine decides.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `domain` | the engine behind its lock: `act` is the one way to it |
+//! | `perform` | what follows from a decision, outside every lock |
+//! | `cell`, `word` | what the parties to one task share |
+//! | `submit` | from the call to the slot |
+//! | `runner`, `run`, `spawn`, `slot`, `teardown` | from the slot to the release |
+//! | `facts`, `edge` | signs of life, across tasks that await each other |
+//! | `driver`, `timers` | the next moment of all lanes |
+//! | `shared`, `keys`, `orphans` | what all lanes have in common |
+//! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
+//! | `idle`, `drain` | waiting for a lane |
+//! | `log` | what the scheduler says |
+//! | `wakers` | waking, and surviving user code that panics |
+//!
+//! # The order of locks
+//!
+//! Directory, then domain, then a task's parts; timers, keys, wakers and bells
+//! come last and lock nothing. No user code runs under any of them (S13), and
+//! no task's last reference is dropped under one: that may retire a lane.
+
+mod cell;
+mod child;
+mod context;
+mod current;
+mod domain;
+mod drain;
+mod driver;
+mod edge;
+mod facts;
+mod handle;
+mod idle;
+mod keys;
+mod log;
+mod orphans;
+mod output;
+mod perform;
+mod phase;
+mod run;
+mod runner;
+mod shared;
+mod slot;
+mod spawn;
+mod submit;
+mod teardown;
+mod timers;
+mod track;
+mod wakers;
+mod word;
+
+pub(crate) use cell::TaskCell;
+pub use context::{Scoped, TaskContext};
+pub use current::{progress, progress_note};
+pub(crate) use domain::{Domain, DomainRef, withdraw};
+pub(crate) use drain::Draining;
+pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};
+pub(crate) use facts::{at_hand, read as read_facts};
+pub use handle::{TaskHandle, TaskStatus};
+pub(crate) use idle::{Idle, wait_active};
+pub(crate) use perform::ask_holders;
+pub use phase::Phase;
+pub use run::Run;
+pub(crate) use shared::{Shared, StandingDrain};
+pub use slot::Slot;
+pub(crate) use spawn::{spawn, spawn_blocking};
+pub use track::{Always, Tracked, TrackedRead, When};
+pub(crate) use word::Word;

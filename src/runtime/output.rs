@@ -1,0 +1,30 @@
+//! Where a detached task's value waits for its handle.
+
+use super::runner::{Outcome, Sink};
+use crate::sync::{Arc, Mutex};
+
+#[derive(Debug)]
+pub(crate) struct Output<T>(Mutex<Option<Outcome<T>>>);
+
+impl<T> Output<T> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(None)))
+    }
+
+    pub(crate) fn take(&self) -> Option<Outcome<T>> {
+        self.0.lock().take()
+    }
+}
+
+impl<T> Sink<T> for Arc<Output<T>> {
+    fn put(&mut self, outcome: Outcome<T>) {
+        *self.0.lock() = Some(outcome);
+    }
+}
+
+/// The value of a task that its caller polls: it goes no further.
+impl<T> Sink<T> for Option<Outcome<T>> {
+    fn put(&mut self, outcome: Outcome<T>) {
+        *self = Some(outcome);
+    }
+}

@@ -1,0 +1,87 @@
+//! Named stretches of a task.
+
+use std::time::Duration;
+
+use super::cell::{OpenPhase, TaskCell};
+use crate::error::InvalidDuration;
+use crate::sync::Arc;
+use crate::timeout::check_limit;
+
+/// A named stretch of a task, until it is dropped; made by
+/// [`TaskContext::phase`](crate::TaskContext::phase).
+///
+/// Phases nest: of those that are open, the innermost with a ceiling counts.
+#[must_use = "the phase ends when its guard is dropped"]
+#[derive(Debug)]
+pub struct Phase {
+    task: Arc<TaskCell>,
+    id: u64,
+}
+
+impl Phase {
+    pub(crate) fn enter(task: &Arc<TaskCell>, text: Arc<str>) -> Self {
+        let id = {
+            let mut parts = task.shared.lock();
+            let id = parts.next_id();
+            let outer_note = parts.note.replace(Arc::clone(&text));
+            parts.phases.push(OpenPhase {
+                id,
+                text,
+                silence: None,
+                outer_note,
+            });
+            id
+        };
+        task.report_progress();
+        Self {
+            task: Arc::clone(task),
+            id,
+        }
+    }
+
+    /// How long the task may make no progress while it is in this phase, in
+    /// place of its stall ceiling and idle timeout. Its budget goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidDuration`] for zero, and for longer than the clock can hold;
+    /// the phase is over then.
+    pub fn silence(self, ceiling: Duration) -> Result<Self, InvalidDuration> {
+        check_limit("the silence of a phase", Some(ceiling))?;
+        let opened = {
+            let mut parts = self.task.shared.lock();
+            let open = parts.phases.iter_mut().find(|phase| phase.id == self.id);
+            open.map(|phase| phase.silence = Some(ceiling))
+        };
+        if opened.is_some() {
+            // It may be tighter than what the timer was set for.
+            let (key, at) = (self.task.slot_key(), self.task.now() + ceiling);
+            self.task.domain.act(|engine, _| engine.look_by(key, at));
+        }
+        Ok(self)
+    }
+}
+
+impl Drop for Phase {
+    fn drop(&mut self) {
+        {
+            let mut parts = self.task.shared.lock();
+            let at = parts.phases.iter().position(|phase| phase.id == self.id);
+            if let Some(phase) = at.map(|at| parts.phases.remove(at))
+                && parts
+                    .note
+                    .as_ref()
+                    .is_some_and(|note| Arc::ptr_eq(note, &phase.text))
+            {
+                parts.note = phase.outer_note;
+            }
+        }
+        self.task.report_progress();
+        // What applies from now on may be tighter than the phase was.
+        let spec = &self.task.spec;
+        if let Some((limit, _)) = spec.silence(true) {
+            let (key, at) = (self.task.slot_key(), self.task.now() + limit);
+            self.task.domain.act(|engine, _| engine.look_by(key, at));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The structured way: the caller polls.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::edge::Edge;
+use super::log;
+use super::runner::{Outcome, Runner};
+use super::submit::{Admission, NoSlot};
+use crate::error::PanicPayload;
+use crate::options::Options;
+use crate::sync::Arc;
+use crate::{Lane, TaskContext, TaskError, TaskId};
+
+pin_project! {
+    /// A task that runs where it is polled; made by [`Lane::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The task joins the queue at the first poll. Dropped before it has its
+    /// slot, it leaves the queue as if it had never joined, and its place is
+    /// lost. Dropped later, the task's future is dropped first and its slot is
+    /// released after that; `defer` hooks, if there are any, run on the
+    /// runtime in between.
+    ///
+    /// A grant that is not polled for within 5 s is passed on; polled again,
+    /// the task rejoins the queue at its old place.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Run<'a, F, Fut: Future> {
+        lane: &'a Lane,
+        options: Option<Box<Options>>,
+        start: Option<F>,
+        admission: Admission,
+        // Before the runner, so that it is dropped after it: a parent's idle
+        // clock stands still until its child is gone.
+        #[pin]
+        runner: Option<Runner<F, Fut, Option<Outcome<Fut::Output>>>>,
+        edge: Option<Edge>,
+        task: Option<Arc<super::cell::TaskCell>>,
+    }
+}
+
+impl<'a, F, Fut> Run<'a, F, Fut>
+where
+    F: FnOnce(TaskContext) -> Fut,
+    Fut: Future,
+{
+    pub(crate) fn new(lane: &'a Lane, options: Option<Box<Options>>, start: F) -> Self {
+        Self {
+            lane,
+            options,
+            start: Some(start),
+            admission: Admission::default(),
+            runner: None,
+            edge: None,
+            task: None,
+        }
+    }
+}
+
+impl<F, Fut> Future for Run<'_, F, Fut>
+where
+    F: FnOnce(TaskContext) -> Fut,
+    Fut: Future,
+{
+    type Output = Result<Fut::Output, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let lane = &this.lane.domain.name;
+        if let Some(start) = this.start.take() {
+            match this.admission.poll(this.lane, this.options, cx) {
+                Poll::Pending => {
+                    *this.start = Some(start);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(NoSlot::Refused(refusal))) => {
+                    return Poll::Ready(Err(refusal.task_error(lane)));
+                }
+                Poll::Ready(Err(NoSlot::Ended(id, end))) => {
+                    return Poll::Ready(Err(TaskError::new(Arc::clone(lane), id, end)));
+                }
+                Poll::Ready(Ok((task, edge))) => {
+                    *this.edge = edge;
+                    *this.task = Some(Arc::clone(&task));
+                    let span = log::span(&task);
+                    let runner = Runner::new(task, start, None, span, false);
+                    this.runner.set(Some(runner));
+                }
+            }
+        }
+        let Some(mut runner) = this.runner.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let polled = runner.as_mut().poll(cx);
+        if polled.is_pending()
+            && this.edge.is_none()
+            && let Some(task) = this.task
+        {
+            *this.edge = Edge::to(task);
+        }
+        let end = ready!(polled);
+        let outcome = runner.sink().take();
+        *this.edge = None;
+        let id = this.task.take().map(|task| task.id());
+        this.runner.set(None);
+        Poll::Ready(value(lane, id, end, outcome))
+    }
+}
+
+/// What the caller of a task is told.
+pub(super) fn value<T>(
+    lane: &Arc<str>,
+    id: Option<TaskId>,
+    end: Option<crate::engine::End>,
+    outcome: Option<Outcome<T>>,
+) -> Result<T, TaskError> {
+    let lane = Arc::clone(lane);
+    let Some(id) = id else {
+        // A future that is polled after its end.
+        return Err(TaskError::NoRuntime);
+    };
+    match (end, outcome) {
+        (_, Some(Ok(value))) => Ok(value),
+        (_, Some(Err(payload))) => Err(TaskError::Panicked {
+            lane,
+            id,
+            payload: PanicPayload::new(payload),
+        }),
+        (Some(end), None) => Err(TaskError::new(lane, id, end)),
+        (None, None) => Err(TaskError::RuntimeShutdown { lane, id }),
+    }
+}
+
+impl<F, Fut: Future> std::fmt::Debug for Run<'_, F, Fut> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("lane", &self.lane.name())
+            .field(
+                "task",
+                &self.task.as_ref().or_else(|| self.admission.task()),
+            )
+            .finish_non_exhaustive()
+    }
+}

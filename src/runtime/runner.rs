@@ -1,0 +1,256 @@
+//! Whoever polls a task's future. Nobody else ever touches it.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tracing::Span;
+
+use super::cell::TaskCell;
+use super::current;
+use super::domain::ended_word;
+use super::teardown::{self, Teardown};
+use super::wakers::drop_guarded;
+use super::word::Word;
+use crate::TaskContext;
+use crate::engine::{End, Reason};
+use crate::sync::Arc;
+
+/// What a future came to: its value, or what it panicked with.
+pub(crate) type Outcome<T> = std::thread::Result<T>;
+
+/// Where the value goes the instant it is there, before any lock.
+pub(crate) trait Sink<T> {
+    fn put(&mut self, outcome: Outcome<T>);
+}
+
+pin_project! {
+    /// A task that holds its slot, from its first poll to the release.
+    ///
+    /// 1. Poll the future. If it is ready, move the word to `Done` and put the
+    ///    value where it is safe.
+    /// 2. If it was to be dropped before that last poll, move the word to what
+    ///    ended it.
+    /// 3. Whoever of runner and driver moved the word first decides what the
+    ///    caller is told; the runner drops the future either way.
+    /// 4. Teardown, then release, then settle.
+    pub(crate) struct Runner<F, Fut, S> {
+        task: Option<Arc<TaskCell>>,
+        start: Option<F>,
+        #[pin]
+        future: Option<Fut>,
+        sink: S,
+        ending: Option<Ending>,
+        span: Span,
+        detached: bool,
+    }
+
+    impl<F, Fut, S> PinnedDrop for Runner<F, Fut, S> {
+        fn drop(this: Pin<&mut Self>) {
+            this.abandon();
+        }
+    }
+}
+
+/// The future is gone; what is left is to let go.
+struct Ending {
+    reason: Reason,
+    completed: bool,
+    teardown: Option<Teardown>,
+}
+
+impl<F, Fut, S> Runner<F, Fut, S> {
+    pub(crate) fn new(task: Arc<TaskCell>, start: F, sink: S, span: Span, detached: bool) -> Self {
+        Self {
+            task: Some(task),
+            start: Some(start),
+            future: None,
+            sink,
+            ending: None,
+            span,
+            detached,
+        }
+    }
+
+    pub(crate) fn sink(self: Pin<&mut Self>) -> &mut S {
+        self.project().sink
+    }
+
+    /// Dropped before it was through: by its caller, or by its runtime.
+    fn abandon(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let Some(task) = this.task.clone() else {
+            return;
+        };
+        if let Some(ending) = this.ending.take() {
+            *this.task = None;
+            match ending.teardown {
+                Some(t) => teardown::continue_detached(&task, t, ending.reason, ending.completed),
+                None => drop(let_go(&task, ending.reason, ending.completed)),
+            }
+            return;
+        }
+        let reason = if *this.detached {
+            Reason::RuntimeShutdown
+        } else {
+            Reason::Dropped
+        };
+        task.word.shift(Word::Running, Word::Cancelled);
+        let start = this.start.take();
+        current::enter(this.task, || {
+            drop_guarded(start);
+            let _span = this.span.enter();
+            // A pinned value is dropped in place; a panic stays here (S14).
+            super::wakers::guarded("a destructor", || this.future.set(None));
+        });
+        *this.task = None;
+        let reason = task.asked().map_or(reason, |asked| asked.reason);
+        teardown::finish_detached(&task, reason, false);
+    }
+}
+
+impl<F, Fut, S> Runner<F, Fut, S>
+where
+    F: FnOnce(TaskContext) -> Fut,
+    Fut: Future,
+    S: Sink<Fut::Output>,
+{
+    /// Ready when the slot is released: `None` when the sink has the outcome,
+    /// else how the task ended.
+    pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        if self.ending.is_none() {
+            let ending = std::task::ready!(self.as_mut().work(cx));
+            self.as_mut().drop_future();
+            let this = self.as_mut().project();
+            let task = this.task.as_ref();
+            let teardown = task.and_then(|task| Teardown::begin(task, ending.reason));
+            *this.ending = Some(Ending { teardown, ..ending });
+        }
+        let this = self.project();
+        if let Some(ending) = this.ending
+            && let Some(teardown) = &mut ending.teardown
+        {
+            std::task::ready!(teardown.poll(cx));
+            ending.teardown = None;
+        }
+        let (Some(task), Some(ending)) = (this.task.take(), this.ending.take()) else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(let_go(&task, ending.reason, ending.completed))
+    }
+
+    fn work(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
+        loop {
+            let mut this = self.as_mut().project();
+            let Some(task) = this.task.clone() else {
+                return Poll::Pending;
+            };
+            if task.word.get() != Word::Running {
+                // Its slot was taken: an orphan is never polled again.
+                return Poll::Ready(taken(&task));
+            }
+            let last_poll = task.asked().is_some_and(|asked| asked.drop_now);
+            let start = this.start.take();
+            let span = &*this.span;
+            let polled = current::enter(this.task, || {
+                let _span = span.enter();
+                catch_unwind(AssertUnwindSafe(|| {
+                    if let Some(start) = start {
+                        this.future
+                            .set(Some(start(TaskContext::new(Arc::clone(&task)))));
+                    }
+                    match this.future.as_mut().as_pin_mut() {
+                        Some(future) => future.poll(cx),
+                        None => Poll::Pending,
+                    }
+                }))
+            });
+            let outcome = match polled {
+                Ok(Poll::Ready(value)) => Ok(value),
+                Err(panic) => Err(panic),
+                Ok(Poll::Pending) => {
+                    task.set_runner(cx.waker());
+                    if task.word.get() != Word::Running {
+                        return Poll::Ready(taken(&task));
+                    }
+                    match task.asked() {
+                        Some(asked) if asked.drop_now && last_poll => {
+                            if !task.word.shift(Word::Running, ended_word(asked.reason)) {
+                                return Poll::Ready(taken(&task));
+                            }
+                            return Poll::Ready(Ending {
+                                reason: asked.reason,
+                                completed: false,
+                                teardown: None,
+                            });
+                        }
+                        // Asked in the middle of that poll: one more (S3).
+                        Some(asked) if asked.drop_now => continue,
+                        _ => return Poll::Pending,
+                    }
+                }
+            };
+            // Before any lock: from here on nothing can take the value (S3).
+            if !task.word.shift(Word::Running, Word::Done) {
+                drop_guarded(outcome);
+                return Poll::Ready(Ending {
+                    completed: true,
+                    ..taken(&task)
+                });
+            }
+            let reason = match outcome {
+                Ok(_) => Reason::Completed,
+                Err(_) => Reason::Panicked,
+            };
+            this.sink.put(outcome);
+            return Poll::Ready(Ending {
+                reason,
+                completed: true,
+                teardown: None,
+            });
+        }
+    }
+
+    /// In place, as part of the task, and before its slot is released: no
+    /// overlap with the next holder.
+    fn drop_future(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let (future, span, start) = (&mut this.future, &*this.span, this.start.take());
+        current::enter(this.task, || {
+            let _span = span.enter();
+            drop_guarded(start);
+            super::wakers::guarded("a destructor", || future.set(None));
+        });
+    }
+}
+
+fn taken(task: &TaskCell) -> Ending {
+    Ending {
+        reason: task.asked().map_or(Reason::Reset, |asked| asked.reason),
+        completed: false,
+        teardown: None,
+    }
+}
+
+/// The last thing a runner does: releases the slot, if it still was its own,
+/// and settles the task, if nobody did. `None` when it ended by itself.
+pub(crate) fn let_go(task: &TaskCell, reason: Reason, completed: bool) -> Option<End> {
+    let release = task.domain.release(task, completed);
+    let done = task.word.get() == Word::Done;
+    let end = if done {
+        End::Completed
+    } else {
+        let told = release.end.or_else(|| task.settled());
+        told.unwrap_or_else(|| match reason {
+            Reason::RuntimeShutdown => End::RuntimeShutdown,
+            reason => End::Cancelled {
+                reason,
+                elapsed: task.now().since(task.started()),
+            },
+        })
+    };
+    task.settle(end);
+    (!done).then_some(end)
+}

@@ -1,0 +1,218 @@
+//! What all lanes of one scheduler share; none of it is touched by a task that
+//! finds its slot free, but the runtime check.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::domain::{Domain, DomainRef, Engine};
+use super::driver::Drivers;
+use super::keys::Keys;
+use super::orphans::Orphans;
+use super::timers::DomainTimers;
+use crate::clock::Clock;
+use crate::config::LaneConfig;
+use crate::engine::{Lane, Leftover, Time};
+use crate::error::{LaneNameError, check_name};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) observe_only: bool,
+    pub(crate) orphans: Orphans,
+    pub(crate) timers: DomainTimers,
+    pub(crate) drivers: Drivers,
+    pub(crate) keys: Keys,
+    directory: Mutex<Directory>,
+    serials: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Directory {
+    lanes: HashMap<Arc<str>, Arc<Domain>>,
+    by_serial: HashMap<u64, Arc<Domain>>,
+    default_lane: Option<LaneConfig>,
+    /// No lane that is made from now on may issue a smaller fence (S11).
+    fence_floor: u64,
+    mode: Standing,
+}
+
+/// The verbs that were spoken to all lanes, for those that are yet to be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) paused: bool,
+    pub(crate) draining: Option<StandingDrain>,
+    pub(crate) closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StandingDrain {
+    pub(crate) deadline: Time,
+    pub(crate) admit_descendants: bool,
+    pub(crate) queued: Leftover,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        observe_only: bool,
+        max_orphans: usize,
+        default_lane: Option<LaneConfig>,
+        fence_floor: u64,
+    ) -> Self {
+        Self {
+            clock: Clock::new(),
+            observe_only,
+            orphans: Orphans::new(max_orphans),
+            timers: DomainTimers::default(),
+            drivers: Drivers::new(),
+            keys: Keys::default(),
+            directory: Mutex::new(Directory {
+                lanes: HashMap::new(),
+                by_serial: HashMap::new(),
+                default_lane,
+                fence_floor,
+                mode: Standing::default(),
+            }),
+            serials: AtomicU64::new(1),
+        }
+    }
+
+    /// A lane of the configuration, before anybody can see the scheduler.
+    pub(crate) fn declare(self: &Arc<Self>, name: Arc<str>, config: LaneConfig) {
+        let mut directory = self.directory.lock();
+        let fence = directory.fence_floor;
+        let domain = self.make(&name, config, false, fence, Standing::default());
+        directory.add(domain);
+    }
+
+    /// The lane of this name; made if there is a default lane to make it of.
+    pub(crate) fn lane(self: &Arc<Self>, name: &str) -> Result<DomainRef, LaneNameError> {
+        check_name("a lane name", name)?;
+        let mut directory = self.directory.lock();
+        if let Some(domain) = directory.lanes.get(name) {
+            return Ok(DomainRef::first(domain));
+        }
+        let name = || name.to_owned();
+        let config = match (&directory.default_lane, directory.mode.closed) {
+            (None, _) => return Err(LaneNameError::Unknown { name: name() }),
+            (_, true) => return Err(LaneNameError::Closed { name: name() }),
+            (Some(config), false) => config.clone(),
+        };
+        let name = Arc::from(name());
+        let (fence, mode) = (directory.fence_floor, directory.mode);
+        let domain = self.make(&name, config, true, fence, mode);
+        let reference = DomainRef::first(&domain);
+        directory.add(domain);
+        Ok(reference)
+    }
+
+    pub(crate) fn by_serial(&self, serial: u64) -> Option<DomainRef> {
+        let directory = self.directory.lock();
+        directory.by_serial.get(&serial).map(DomainRef::first)
+    }
+
+    /// Every lane that exists now, in the order in which they were made.
+    pub(crate) fn all(&self) -> Vec<DomainRef> {
+        let directory = self.directory.lock();
+        let mut all: Vec<_> = directory.lanes.values().map(DomainRef::first).collect();
+        drop(directory);
+        all.sort_unstable_by_key(|domain| domain.serial);
+        all
+    }
+
+    /// Changes what new lanes begin with, then speaks to all there are. A lane
+    /// that is made between the two has it from its beginning.
+    pub(crate) fn stand(&self, change: impl FnOnce(&mut Standing)) -> Vec<DomainRef> {
+        change(&mut self.directory.lock().mode);
+        self.all()
+    }
+
+    /// The last user of a lane that was made on first use is gone.
+    ///
+    /// References are made under the directory's lock or from other
+    /// references, so one that is at zero under that lock stays there: a lane
+    /// that is asked for again at this moment is either found alive, or made
+    /// anew after this one is gone. It never exists twice (S15, S1).
+    pub(super) fn retire(&self, domain: &Arc<Domain>) {
+        {
+            let mut directory = self.directory.lock();
+            let used = domain.users.load(Ordering::Acquire) > 0;
+            if used || !domain.is_pristine() {
+                return;
+            }
+            directory.by_serial.remove(&domain.serial);
+            trim(&mut directory.by_serial);
+            let fence = domain.read(|engine| engine.next_fence());
+            directory.fence_floor = directory.fence_floor.max(fence);
+            let ours = |found: &Arc<Domain>| Arc::ptr_eq(found, domain);
+            if directory.lanes.get(&domain.name).is_some_and(ours) {
+                directory.lanes.remove(&domain.name);
+                trim(&mut directory.lanes);
+            }
+        }
+        self.timers.disarm(domain.serial);
+    }
+
+    /// The scheduler is gone: nobody finds a lane by its name any more. The
+    /// lanes themselves last as long as their handles and tasks.
+    pub(crate) fn dissolve(&self) {
+        let (lanes, by_serial) = {
+            let mut directory = self.directory.lock();
+            (
+                std::mem::take(&mut directory.lanes),
+                std::mem::take(&mut directory.by_serial),
+            )
+        };
+        drop((lanes, by_serial));
+    }
+
+    fn make(
+        self: &Arc<Self>,
+        name: &Arc<str>,
+        config: LaneConfig,
+        auto: bool,
+        fence: u64,
+        standing: Standing,
+    ) -> Arc<Domain> {
+        let mut engine = Lane::new(config.settings(self.observe_only), fence);
+        standing.apply(&mut engine);
+        Arc::new(Domain::new(
+            self.serials.fetch_add(1, Ordering::Relaxed),
+            Arc::clone(name),
+            Arc::clone(self),
+            config,
+            auto,
+            engine,
+        ))
+    }
+}
+
+impl Directory {
+    fn add(&mut self, domain: Arc<Domain>) {
+        self.by_serial.insert(domain.serial, Arc::clone(&domain));
+        self.lanes.insert(Arc::clone(&domain.name), domain);
+    }
+}
+
+impl Standing {
+    /// To a lane that nobody has seen yet, so nothing follows from it.
+    fn apply(self, engine: &mut Engine) {
+        if self.paused {
+            engine.pause(None);
+        }
+        if let Some(drain) = self.draining {
+            engine.start_draining(drain.deadline, drain.admit_descendants, drain.queued);
+        }
+        if self.closed {
+            engine.close();
+        }
+    }
+}
+
+/// Gives the memory of a storm back (S15); amortised O(1).
+pub(super) fn trim<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    const KEEP: usize = 64;
+    if map.capacity() > KEEP && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.capacity() / 4);
+    }
+}

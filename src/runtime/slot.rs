@@ -1,0 +1,112 @@
+//! A slot by hand.
+
+use std::future::{Future, poll_fn};
+
+use super::cell::TaskCell;
+use super::submit::{Admission, Comer, NoSlot, submit};
+use super::teardown::finish_detached;
+use super::word::Word;
+use crate::engine::Reason;
+use crate::options::Options;
+use crate::sync::Arc;
+use crate::{AcquireError, Lane, TaskContext, TaskId, TryAcquireError};
+
+/// The right to run in a lane, held by hand; made by [`Lane::acquire`].
+///
+/// Its holder is a task like any other: it has a stall ceiling, reports
+/// progress, and can be asked to end, which [`lost`](Self::lost) tells.
+/// Dropping the slot releases it, after the hooks registered with its
+/// [`context`](Self::context) have run.
+///
+/// A slot that is forgotten (`std::mem::forget`) stalls, and is taken.
+#[must_use = "a slot that is dropped is released"]
+#[derive(Debug)]
+pub struct Slot {
+    cx: TaskContext,
+}
+
+impl Slot {
+    pub(crate) async fn acquire(
+        lane: &Lane,
+        mut options: Option<Box<Options>>,
+    ) -> Result<Self, AcquireError> {
+        let mut admission = Admission::default();
+        let name = &lane.domain.name;
+        match poll_fn(|cx| admission.poll(lane, &mut options, cx)).await {
+            Ok((task, edge)) => {
+                drop(edge);
+                Ok(Self::of(task))
+            }
+            Err(NoSlot::Refused(refusal)) => Err(refusal.acquire_error(name)),
+            Err(NoSlot::Ended(id, end)) => Err(AcquireError::new(Arc::clone(name), id, end)),
+        }
+    }
+
+    pub(crate) fn try_acquire(
+        lane: &Lane,
+        options: Option<Box<Options>>,
+    ) -> Result<Self, TryAcquireError> {
+        let comer = Comer::Present { at_once: true };
+        match submit(lane, options, comer) {
+            Ok(task) => Ok(Self::of(task)),
+            Err(refusal) => Err(refusal.try_acquire_error(&lane.domain.name)),
+        }
+    }
+
+    fn of(task: Arc<TaskCell>) -> Self {
+        Self {
+            cx: TaskContext::new(task),
+        }
+    }
+
+    /// The id of the task that this slot stands for.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.cx.id()
+    }
+
+    /// Reports progress: the holder is alive and moving.
+    pub fn progress(&self) {
+        self.cx.progress();
+    }
+
+    /// The fencing token of this grant; see [`TaskContext::fence`].
+    #[must_use]
+    pub fn fence(&self) -> u64 {
+        self.cx.fence()
+    }
+
+    /// Whether the slot is still held. Ask before a side effect.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.cx.is_current()
+    }
+
+    /// Everything else that a task can do and say, for whoever holds the slot.
+    #[must_use]
+    pub const fn context(&self) -> &TaskContext {
+        &self.cx
+    }
+
+    /// Waits until the holder is asked to give the slot back, or has lost it,
+    /// and says why. A holder that awaits this listens: it has the lane's
+    /// grace to drop the slot before it is taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing. It has no place in any queue.
+    pub fn lost(&self) -> impl Future<Output = Reason> + Send + 'static {
+        self.cx.cancelled()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let task = self.cx.cell();
+        // Dropped on purpose, so it ended by itself; unless somebody else was
+        // first, in which case the word says so.
+        task.word.shift(Word::Running, Word::Done);
+        let reason = task.asked().map_or(Reason::Completed, |asked| asked.reason);
+        finish_detached(task, reason, true);
+    }
+}

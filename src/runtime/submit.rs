@@ -1,0 +1,258 @@
+//! How a task comes to its lane, and waits for its slot.
+
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+
+use super::cell::{Body, TaskCell};
+use super::current;
+use super::edge::Edge;
+use super::word::Word;
+use crate::engine::{Accepted, End, Entry, Reason, Refused};
+use crate::options::{Options, Refusal, resolve};
+use crate::sync::Arc;
+use crate::timeout::LaneTimeout;
+use crate::{Lane, TaskId};
+
+/// What is submitted: somebody who comes for the slot, or a body that is
+/// launched when there is one.
+pub(crate) enum Comer<'a> {
+    Present {
+        at_once: bool,
+    },
+    Detached {
+        body: &'a mut dyn FnMut(Handle) -> Box<dyn Body>,
+        blocking: bool,
+    },
+}
+
+/// Checks, resolves and submits. An error means that nothing was queued.
+pub(crate) fn submit(
+    lane: &Lane,
+    mut options: Option<Box<Options>>,
+    comer: Comer<'_>,
+) -> Result<Arc<TaskCell>, Refusal> {
+    let domain = &lane.domain;
+    if let Some(options) = &options {
+        options.check().map_err(Refusal::Invalid)?;
+    }
+    lane.timeout
+        .check()
+        .map_err(|invalid| Refusal::Invalid(invalid.into()))?;
+    let Some(runtime) = domain.shared.enter_runtime() else {
+        return Err(Refusal::NoRuntime);
+    };
+    let spec = match &options {
+        None if lane.timeout == LaneTimeout::NONE => Arc::clone(&domain.base),
+        options => Arc::new(resolve(&domain.config, lane.timeout, options.as_deref())),
+    };
+    let mut entry = Entry {
+        present: true,
+        at_once: false,
+        descendant: false,
+        waited: options.as_ref().map_or_else(Default::default, |o| o.waited),
+    };
+    let parent = current::task();
+    let mut task = TaskCell::new(domain.clone(), spec, options.as_deref_mut(), parent);
+    match comer {
+        Comer::Present { at_once } => entry.at_once = at_once,
+        Comer::Detached { body, blocking } => {
+            entry.present = false;
+            task = task.bind(runtime.id(), blocking, body(runtime.clone()));
+        }
+    }
+    let task = Arc::new(task);
+    domain.shared.keys.note(&task);
+    let mut outcome = enter(&task, entry);
+    if let Err(Refused::Draining {
+        admit_descendants: true,
+    }) = outcome
+        && descends_from_drain(&task)
+    {
+        entry.descendant = true;
+        outcome = enter(&task, entry);
+    }
+    if let Err(refused) = outcome {
+        task.settle(End::CancelledQueued {
+            reason: Reason::User,
+            waited: entry.waited,
+        });
+        return Err(Refusal::Refused(task.id(), refused));
+    }
+    if let Some(signal) = options.and_then(|options| options.cancel_on) {
+        watch(&task, &runtime, signal);
+    }
+    Ok(task)
+}
+
+/// One submission, and the launch of a body whose slot was free.
+fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
+    let now = task.now();
+    let accepted = task.domain.act(|engine, _| {
+        let accepted = engine.submit(now, Arc::clone(task), &task.spec, entry);
+        match accepted {
+            Ok(Accepted::Queued { key }) => task.enter_lane(key),
+            Ok(Accepted::Started { key, fence }) => {
+                task.enter_lane(key);
+                let word = if entry.present {
+                    Word::Running
+                } else {
+                    Word::Granted
+                };
+                task.granted(fence, now, word);
+            }
+            Err(_) => task.enter_lane(crate::engine::Key {
+                index: u32::MAX,
+                seq: engine.burn_seq(),
+            }),
+        }
+        accepted
+    })?;
+    if let Accepted::Started { .. } = accepted {
+        let body = task.shared.lock().body.take();
+        if let Some(body) = body {
+            body.launch(Arc::clone(task));
+        }
+    }
+    Ok(())
+}
+
+/// Whether some ancestor is active in a lane that lets its descendants pass.
+fn descends_from_drain(task: &TaskCell) -> bool {
+    let mut ancestor = task.shared.lock().parent.clone();
+    while let Some(current) = ancestor {
+        if current.is_current() && current.domain.admits_descendants() {
+            return true;
+        }
+        ancestor = current.shared.lock().parent.clone();
+    }
+    false
+}
+
+/// Polls a `cancel_on` future until it completes or its task is settled.
+fn watch(
+    task: &Arc<TaskCell>,
+    runtime: &Handle,
+    signal: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+) {
+    let (domain, key) = (task.domain.clone(), task.slot_key());
+    let watcher = runtime.spawn(async move {
+        signal.await;
+        domain.cancel(key, Reason::Signal);
+    });
+    let mut parts = task.shared.lock();
+    if parts.settled.is_some() {
+        drop(parts);
+        watcher.abort();
+    } else {
+        parts.watcher = Some(watcher.abort_handle());
+    }
+}
+
+/// Somebody in line for a slot, polled by whoever waits.
+///
+/// Dropped before it has the slot, it leaves the queue as if it had never
+/// joined, and passes on a grant that it had not come for (S12, S20).
+#[derive(Default)]
+pub(crate) struct Admission {
+    task: Option<Arc<TaskCell>>,
+    edge: Option<Edge>,
+}
+
+/// A task that holds its slot, and the edge to it if somebody's task waited.
+pub(crate) type Admitted = (Arc<TaskCell>, Option<Edge>);
+
+/// Why a task in line has no slot in the end.
+pub(crate) enum NoSlot {
+    Refused(Refusal),
+    Ended(TaskId, End),
+}
+
+impl Admission {
+    /// Joins the queue at the first poll.
+    pub(crate) fn poll(
+        &mut self,
+        lane: &Lane,
+        options: &mut Option<Box<Options>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Admitted, NoSlot>> {
+        let task = match &self.task {
+            Some(task) => task,
+            None => {
+                let comer = Comer::Present { at_once: false };
+                let task = submit(lane, options.take(), comer).map_err(NoSlot::Refused)?;
+                self.task.insert(task)
+            }
+        };
+        loop {
+            match task.word.get() {
+                Word::Running => break,
+                Word::Granted => {
+                    if task.word.shift(Word::Granted, Word::Running) {
+                        // Idle counts from here, not from a grant that was
+                        // made while nobody looked.
+                        task.stir(task.now());
+                        break;
+                    }
+                }
+                Word::Queued => {
+                    task.set_runner(cx.waker());
+                    // The grant may have come between the two.
+                    if task.word.get() == Word::Queued {
+                        self.edge = self.edge.take().or_else(|| Edge::to(task));
+                        return Poll::Pending;
+                    }
+                }
+                Word::Asleep => rejoin(task),
+                Word::Done | Word::Expired | Word::Cancelled => {
+                    task.set_runner(cx.waker());
+                    let Some(end) = task.settled() else {
+                        return Poll::Pending;
+                    };
+                    let id = task.id();
+                    self.task = None;
+                    self.edge = None;
+                    return Poll::Ready(Err(NoSlot::Ended(id, end)));
+                }
+            }
+        }
+        let task = Arc::clone(task);
+        self.task = None;
+        Poll::Ready(Ok((task, self.edge.take())))
+    }
+
+    pub(crate) fn task(&self) -> Option<&Arc<TaskCell>> {
+        self.task.as_ref()
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            give_up(&task, Reason::Dropped);
+        }
+    }
+}
+
+/// Back into the queue, at its old place (S20).
+pub(crate) fn rejoin(task: &Arc<TaskCell>) {
+    let now = task.now();
+    let key = task.slot_key();
+    task.domain.act(|engine, effects| {
+        if task.word.shift(Word::Asleep, Word::Queued) {
+            engine.rejoin(now, key, &task.spec, effects);
+        }
+    });
+}
+
+/// Nobody will come for this task's slot any more.
+pub(crate) fn give_up(task: &Arc<TaskCell>, reason: Reason) {
+    super::domain::withdraw(task);
+    let since = task.domain.release(task, false).since;
+    task.settle(if reason == Reason::RuntimeShutdown {
+        End::RuntimeShutdown
+    } else {
+        let waited = since.map_or_else(Default::default, |since| task.now().since(since));
+        End::CancelledQueued { reason, waited }
+    });
+}

@@ -1,0 +1,79 @@
+//! When each domain next wants to be looked at, over the whole scheduler.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::domain::Domain;
+use super::shared::trim;
+use crate::engine::Time;
+use crate::sync::{Arc, Mutex, Weak};
+
+/// At most one entry a domain, whatever it has active: a domain arms itself
+/// only for a moment earlier than the one it is armed for.
+#[derive(Debug, Default)]
+pub(crate) struct DomainTimers {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    moments: BTreeMap<(Time, u64), Weak<Domain>>,
+    by_domain: HashMap<u64, Time>,
+}
+
+impl DomainTimers {
+    /// Says whether this is now the first moment of all, so that whoever
+    /// sleeps must be woken.
+    #[must_use]
+    pub(crate) fn arm(&self, domain: &Arc<Domain>, at: Time) -> bool {
+        let mut table = self.table.lock();
+        if let Some(&set) = table.by_domain.get(&domain.serial) {
+            // Two inputs may race from the domain's lock to this one.
+            if set <= at {
+                return false;
+            }
+            table.moments.remove(&(set, domain.serial));
+        }
+        table.by_domain.insert(domain.serial, at);
+        table
+            .moments
+            .insert((at, domain.serial), Arc::downgrade(domain));
+        table
+            .moments
+            .first_key_value()
+            .is_some_and(|((first, serial), _)| (*first, *serial) == (at, domain.serial))
+    }
+
+    /// Forgets a domain that retires.
+    pub(crate) fn disarm(&self, serial: u64) {
+        let mut table = self.table.lock();
+        if let Some(at) = table.by_domain.remove(&serial) {
+            table.moments.remove(&(at, serial));
+            trim(&mut table.by_domain);
+        }
+    }
+
+    /// Takes out domains whose moment has come, at most `most` of them.
+    pub(crate) fn due(&self, now: Time, most: usize) -> Vec<Weak<Domain>> {
+        let mut table = self.table.lock();
+        let mut due = Vec::new();
+        while due.len() < most
+            && let Some(entry) = table.moments.first_entry()
+            && entry.key().0 <= now
+        {
+            let ((_, serial), domain) = entry.remove_entry();
+            table.by_domain.remove(&serial);
+            due.push(domain);
+        }
+        due
+    }
+
+    pub(crate) fn first(&self) -> Option<Time> {
+        let table = self.table.lock();
+        table.moments.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.table.lock().by_domain.len()
+    }
+}

@@ -1,0 +1,83 @@
+//! Who is to be woken for something, without user code under a lock (S13).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+/// Wakers of several futures, each under a ticket of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers {
+    entries: Vec<(u64, Waker)>,
+    next: u64,
+}
+
+/// A future's place among the [`Wakers`]; zero before it has one.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(u64);
+
+impl Wakers {
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Puts a waker in, or in the place of the ticket's former one, which is
+    /// returned: its destructor is user code, and the caller holds a lock.
+    #[must_use = "drop it outside the lock"]
+    pub(crate) fn register(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
+        if let Some((_, old)) = self.entries.iter_mut().find(|(id, _)| *id == ticket.0) {
+            return Some(std::mem::replace(old, waker));
+        }
+        self.next += 1;
+        ticket.0 = self.next;
+        self.entries.push((ticket.0, waker));
+        None
+    }
+
+    #[must_use = "drop it outside the lock"]
+    pub(crate) fn remove(&mut self, ticket: &Ticket) -> Option<Waker> {
+        let at = self.entries.iter().position(|(id, _)| *id == ticket.0)?;
+        Some(self.entries.swap_remove(at).1)
+    }
+
+    #[must_use = "wake them outside the lock"]
+    pub(crate) fn take(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.entries)
+            .into_iter()
+            .map(|(_, waker)| waker)
+            .collect()
+    }
+}
+
+/// Wakes, and survives a waker that panics: it costs nobody else's wake-up
+/// (S14).
+pub(crate) fn wake(waker: Waker) {
+    guarded("a waker", || waker.wake());
+}
+
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        wake(waker);
+    }
+}
+
+/// Runs user code that has no caller to panic into (S14).
+pub(crate) fn guarded<R>(what: &'static str, code: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            let message = crate::error::PanicPayload::new(payload);
+            tracing::error!(target: "laneway", %message, "{what} panicked");
+            // A payload whose own destructor panics is not worth a slot.
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(message)));
+            None
+        }
+    }
+}
+
+/// Drops a user's value; a destructor that panics is reported and costs
+/// nothing else (S14).
+pub(crate) fn drop_guarded<T>(value: T) {
+    guarded("a destructor", move || drop(value));
+}

@@ -1,0 +1,230 @@
+//! The scheduler as it is at one moment, for people and programs.
+
+use std::time::Duration;
+
+use crate::TaskId;
+use crate::engine::{BlockedBy, Key, Mode, Priority, Reason, State, Time};
+use crate::runtime::{Domain, TaskCell, read_facts};
+use crate::sync::Arc;
+
+/// Every lane; made by [`Lanes::snapshot`](crate::Lanes::snapshot).
+///
+/// With the feature `serde` it serializes; durations are whole milliseconds.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// In the order in which they were made.
+    pub lanes: Vec<LaneSnapshot>,
+}
+
+/// One lane.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct LaneSnapshot {
+    /// Its name.
+    pub name: String,
+    /// How many slots it has.
+    pub max_concurrent: usize,
+    /// How many orphans it may have.
+    pub max_orphans: usize,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Which new tasks it takes.
+    pub state: LaneState,
+    /// Why its waiters wait; `None` where there are none.
+    pub blocked_by: Option<BlockedBy>,
+    /// Its waiters, in the order of their arrival within each priority.
+    pub queued: Vec<TaskSnapshot>,
+    /// Its holders, the oldest first.
+    pub active: Vec<TaskSnapshot>,
+    /// Tasks whose slot was taken and whose runner has not let go.
+    pub orphans: Vec<TaskSnapshot>,
+    /// Counts since the lane was made.
+    pub counters: Counters,
+}
+
+/// Which new tasks a lane takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum LaneState {
+    /// All.
+    Open,
+    /// None, or only descendants of its own tasks.
+    Draining,
+    /// None; what is queued runs.
+    Closed,
+    /// None, and everything was ended.
+    Shutdown,
+}
+
+/// Counts since a lane was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Counters {
+    /// Tasks that were accepted.
+    pub submitted: u64,
+    /// Slots that were granted.
+    pub granted: u64,
+    /// Tasks that ended by themselves, with a value or a panic.
+    pub completed: u64,
+    /// Tasks that ended otherwise, queued or active.
+    pub ended: u64,
+    /// Slots that came back because their holder was asked to end for a stall
+    /// or a timeout.
+    pub reclaimed: u64,
+    /// Slots that were taken without the runner's help.
+    pub taken: u64,
+    /// Results that came after their slot had been taken.
+    pub late: u64,
+}
+
+/// One task.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct TaskSnapshot {
+    /// Its id.
+    pub id: TaskId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long it waited, or has waited, for its slot.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
+    pub waited: Duration,
+    /// How long it has been active.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "maybe_millis"))]
+    pub age: Option<Duration>,
+    /// How long ago it, or a child it awaits, last gave a sign of life.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "maybe_millis"))]
+    pub idle: Option<Duration>,
+    /// Whether it ever reported progress.
+    pub reported: bool,
+    /// Whether it waits for a slot in another of our lanes.
+    pub waiting: bool,
+    /// The fence of its grant.
+    pub fence: Option<u64>,
+    /// What it said last that it is doing.
+    pub note: Option<String>,
+    /// The innermost phase it is in.
+    pub phase: Option<String>,
+    /// Why it was asked to end, if it was.
+    pub asked: Option<Reason>,
+}
+
+struct Seen {
+    key: Key,
+    state: State,
+    place: Time,
+    started: Time,
+    task: Arc<TaskCell>,
+}
+
+impl LaneSnapshot {
+    pub(crate) fn of(domain: &Domain) -> Self {
+        let now = domain.now();
+        // Under the lock only what must be of one moment; the rest is read
+        // from the tasks themselves.
+        let (mut snapshot, mut seen) = domain.read(|engine| {
+            let settings = engine.settings();
+            let tally = engine.tally();
+            let snapshot = Self {
+                name: domain.name.to_string(),
+                max_concurrent: settings.max_concurrent,
+                max_orphans: engine.max_orphans(),
+                paused: engine.is_paused(),
+                state: match engine.mode() {
+                    Mode::Open => LaneState::Open,
+                    Mode::Draining { .. } => LaneState::Draining,
+                    Mode::Closed => LaneState::Closed,
+                    Mode::Shutdown => LaneState::Shutdown,
+                },
+                blocked_by: engine.blocked_by(),
+                queued: Vec::new(),
+                active: Vec::new(),
+                orphans: Vec::new(),
+                counters: Counters {
+                    submitted: tally.submitted,
+                    granted: tally.started,
+                    completed: tally.completed,
+                    ended: tally.ended,
+                    reclaimed: tally.reclaimed,
+                    taken: tally.taken,
+                    late: tally.late,
+                },
+            };
+            let seen: Vec<Seen> = engine
+                .records()
+                .map(|(key, record)| Seen {
+                    key,
+                    state: record.state,
+                    place: record.place.since,
+                    started: record.started,
+                    task: Arc::clone(&record.payload),
+                })
+                .collect();
+            (snapshot, seen)
+        });
+        seen.sort_by_key(|seen| (seen.task.spec.priority, seen.place, seen.key.seq));
+        for seen in &seen {
+            let into = match seen.state {
+                State::Queued | State::Asleep => &mut snapshot.queued,
+                state if state.is_orphan() => &mut snapshot.orphans,
+                _ => &mut snapshot.active,
+            };
+            into.push(TaskSnapshot::of(seen, now));
+        }
+        snapshot
+            .active
+            .sort_by_key(|task| std::cmp::Reverse(task.age));
+        snapshot
+    }
+}
+
+impl TaskSnapshot {
+    fn of(seen: &Seen, now: Time) -> Self {
+        let task = &seen.task;
+        let started = !matches!(seen.state, State::Queued | State::Asleep);
+        let facts = read_facts(task, now);
+        let owned = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+        Self {
+            id: task.id(),
+            name: owned(&task.name),
+            key: owned(&task.key),
+            priority: task.spec.priority,
+            waited: if started { seen.started } else { now }.since(seen.place),
+            age: started.then(|| now.since(seen.started)),
+            idle: started.then(|| now.since(facts.active_at.max(seen.started))),
+            reported: facts.reported,
+            waiting: facts.waiting,
+            fence: started.then(|| task.fence()),
+            note: owned(&task.note()),
+            phase: owned(&task.phase()),
+            asked: task.asked().map(|asked| asked.reason),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+fn millis<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(feature = "serde")]
+#[expect(clippy::ref_option, reason = "serde hands fields over by reference")]
+fn maybe_millis<S: serde::Serializer>(
+    span: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match span {
+        Some(span) => millis(span, serializer),
+        None => serializer.serialize_none(),
+    }
+}
