@@ -159,7 +159,7 @@ impl<T> Future for TaskHandle<T> {
             None
         };
         let end = Some(end).filter(|end| *end != End::Completed);
-        Poll::Ready(value(&lane, Some(id), end, outcome))
+        Poll::Ready(value(&lane, id, end, outcome))
     }
 }
 

@@ -20,11 +20,19 @@ impl<T> Sink<T> for Arc<Output<T>> {
     fn put(&mut self, outcome: Outcome<T>) {
         *self.0.lock() = Some(outcome);
     }
+
+    fn take_back(&mut self) -> Option<Outcome<T>> {
+        self.take()
+    }
 }
 
 /// The value of a task that its caller polls: it goes no further.
 impl<T> Sink<T> for Option<Outcome<T>> {
     fn put(&mut self, outcome: Outcome<T>) {
         *self = Some(outcome);
+    }
+
+    fn take_back(&mut self) -> Option<Outcome<T>> {
+        self.take()
     }
 }

@@ -34,10 +34,10 @@ pin_project! {
         options: Option<Box<Options>>,
         start: Option<F>,
         admission: Admission,
-        // Before the runner, so that it is dropped after it: a parent's idle
-        // clock stands still until its child is gone.
         #[pin]
         runner: Option<Runner<F, Fut, Option<Outcome<Fut::Output>>>>,
+        // After the runner, and so dropped after it: a parent's idle clock
+        // stands still until its child is gone.
         edge: Option<Edge>,
         task: Option<Arc<super::cell::TaskCell>>,
     }
@@ -105,24 +105,22 @@ where
         let end = ready!(polled);
         let outcome = runner.sink().take();
         *this.edge = None;
-        let id = this.task.take().map(|task| task.id());
         this.runner.set(None);
-        Poll::Ready(value(lane, id, end, outcome))
+        match this.task.take() {
+            Some(task) => Poll::Ready(value(lane, task.id(), end, outcome)),
+            None => Poll::Pending,
+        }
     }
 }
 
 /// What the caller of a task is told.
 pub(super) fn value<T>(
     lane: &Arc<str>,
-    id: Option<TaskId>,
+    id: TaskId,
     end: Option<crate::engine::End>,
     outcome: Option<Outcome<T>>,
 ) -> Result<T, TaskError> {
     let lane = Arc::clone(lane);
-    let Some(id) = id else {
-        // A future that is polled after its end.
-        return Err(TaskError::NoRuntime);
-    };
     match (end, outcome) {
         (_, Some(Ok(value))) => Ok(value),
         (_, Some(Err(payload))) => Err(TaskError::Panicked {

@@ -24,6 +24,7 @@ pub(crate) type Outcome<T> = std::thread::Result<T>;
 /// Where the value goes the instant it is there, before any lock.
 pub(crate) trait Sink<T> {
     fn put(&mut self, outcome: Outcome<T>);
+    fn take_back(&mut self) -> Option<Outcome<T>>;
 }
 
 pin_project! {
@@ -192,19 +193,21 @@ where
                     }
                 }
             };
-            // Before any lock: from here on nothing can take the value (S3).
+            let reason = match outcome {
+                Ok(_) => Reason::Completed,
+                Err(_) => Reason::Panicked,
+            };
+            // The value first: whoever sees `Done` may settle the caller, who
+            // then looks for it. From the move of the word on, nothing can
+            // take it away (S3).
+            this.sink.put(outcome);
             if !task.word.shift(Word::Running, Word::Done) {
-                drop_guarded(outcome);
+                drop_guarded(this.sink.take_back());
                 return Poll::Ready(Ending {
                     completed: true,
                     ..taken(&task)
                 });
             }
-            let reason = match outcome {
-                Ok(_) => Reason::Completed,
-                Err(_) => Reason::Panicked,
-            };
-            this.sink.put(outcome);
             return Poll::Ready(Ending {
                 reason,
                 completed: true,

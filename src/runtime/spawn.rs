@@ -261,10 +261,10 @@ where
             Ok(_) => Reason::Completed,
             Err(_) => Reason::Panicked,
         };
-        if task.word.shift(Word::Running, Word::Done) {
-            self.output.put(outcome);
-        } else {
-            drop_guarded(outcome);
+        // In this order, as in the runner of a future.
+        self.output.put(outcome);
+        if !task.word.shift(Word::Running, Word::Done) {
+            drop_guarded(self.output.take_back());
         }
         finish_detached(&task, reason, true);
     }

@@ -108,7 +108,9 @@ fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
         }
         accepted
     })?;
-    if let Accepted::Started { .. } = accepted {
+    if let Accepted::Started { .. } = accepted
+        && !entry.present
+    {
         let body = task.shared.lock().body.take();
         if let Some(body) = body {
             body.launch(Arc::clone(task));
