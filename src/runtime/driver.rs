@@ -25,6 +25,8 @@ pub(crate) struct Drivers {
     list: Mutex<Vec<(Id, Arc<Bell>)>>,
     /// Moves with every driver that goes; makes stale what threads remember.
     epoch: AtomicU64,
+    /// Tells schedulers apart, also those that are gone.
+    scheduler: u64,
 }
 
 /// How a sleeping driver is woken.
@@ -33,14 +35,16 @@ struct Bell(Mutex<Option<Waker>>);
 
 thread_local! {
     /// The scheduler, epoch and runtime that this thread last found served.
-    static SERVED: Cell<Option<(usize, u64, Id)>> = const { Cell::new(None) };
+    static SERVED: Cell<Option<(u64, u64, Id)>> = const { Cell::new(None) };
 }
 
 impl Drivers {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        static SCHEDULERS: AtomicU64 = AtomicU64::new(0);
         Self {
             list: Mutex::new(Vec::new()),
             epoch: AtomicU64::new(0),
+            scheduler: SCHEDULERS.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -65,7 +69,7 @@ impl Shared {
     pub(crate) fn enter_runtime(self: &Arc<Self>) -> Option<Handle> {
         let handle = Handle::try_current().ok()?;
         let served = (
-            Arc::as_ptr(self) as usize,
+            self.drivers.scheduler,
             self.drivers.epoch.load(Ordering::Acquire),
             handle.id(),
         );
