@@ -304,7 +304,7 @@ impl Lane {
     ///
     /// Dropping it loses nothing. It has no place in any queue.
     pub async fn wait_active(&self, timeout: Duration) -> Result<(), WaitActiveError> {
-        runtime::wait_active(&self.domain, timeout).await
+        runtime::wait_active(std::slice::from_ref(&self.domain), timeout).await
     }
 
     /// The lane as it is now, with every task in it. O(n) in its tasks.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::control;
 use crate::engine::{Reason, State};
-use crate::error::{ConfigError, ControlError, LaneNameError, check_name};
-use crate::runtime::{DomainRef, Draining, Idle, Shared, StandingDrain};
+use crate::error::{ConfigError, ControlError, LaneNameError, WaitActiveError, check_name};
+use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain};
 use crate::snapshot::{LaneSnapshot, Snapshot};
 use crate::sync::{Arc, Ordering};
 use crate::timeout::check_limit;
@@ -237,6 +237,19 @@ impl Lanes {
                 return;
             }
         }
+    }
+
+    /// [`Lane::wait_active`] for whoever is active now in any lane.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitActiveError`] when the time is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing. It has no place in any queue.
+    pub async fn wait_active(&self, timeout: Duration) -> Result<(), WaitActiveError> {
+        runtime::wait_active(&self.shared().all(), timeout).await
     }
 
     /// Every lane as it is now, with every task in it. O(n) in the tasks; each

@@ -67,3 +67,7 @@ pub use runtime::{
 };
 pub use snapshot::{Counters, LaneSnapshot, LaneState, Snapshot, TaskSnapshot};
 pub use timeout::{LaneTimeout, Timeout};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

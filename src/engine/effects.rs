@@ -38,7 +38,7 @@ pub(crate) enum Effect<P> {
     },
     /// Waiters and no dispatch: read the holders and call `judge_blocked`.
     InspectHolders,
-    /// Ask every holder.
+    /// Ask every holder, and whoever runs on without its slot.
     AskHolders {
         reason: Reason,
     },

@@ -138,6 +138,7 @@ impl<P: Clone> Lane<P> {
             record.state = State::Teardown { until };
         } else if record.state == State::Detached {
             record.state = State::Orphan;
+            record.said.delivers = true;
         }
         self.look_at(key, Some(until));
         holds_slot
@@ -539,6 +540,8 @@ impl<P: Clone> Lane<P> {
         };
         record.state = State::Dropping { take_at };
         record.said.teardown = facts.hooks;
+        // What was refused before was to detach it.
+        record.said.refused = false;
         effects.push(Effect::Ask {
             task: record.payload.clone(),
             reason,

@@ -244,9 +244,11 @@ impl<P: Clone> Lane<P> {
             return Released::Unknown;
         };
         match (state, completed) {
-            // Taken with its value in hand, which was delivered (S3).
-            (State::Orphan, true) if record.end == Some(End::Completed) => {
+            // Its caller has the value: it was in hand when the slot was taken
+            // (S3), or the task was allowed to run on for it.
+            (State::Orphan, true) if record.said.delivers || record.end == Some(End::Completed) => {
                 self.tally.completed += 1;
+                record.end = Some(End::Completed);
             }
             (State::Orphan, true) => self.tally.late += 1,
             (State::Orphan, _) => {}
@@ -432,6 +434,13 @@ impl<P: Clone> Lane<P> {
 
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The memory it holds on to, in entries of all its tables.
+    #[cfg(test)]
+    pub(crate) fn footprint(&self) -> usize {
+        let holders = self.holders.capacity();
+        self.tasks.footprint() + self.queue.footprint() + self.timers.footprint() + holders
     }
 
     /// The fence that the next grant gets (S11).

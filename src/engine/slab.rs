@@ -44,6 +44,12 @@ impl<V> Slab<V> {
         self.len
     }
 
+    /// The memory it holds on to, in entries.
+    #[cfg(test)]
+    pub(crate) const fn footprint(&self) -> usize {
+        self.entries.capacity()
+    }
+
     /// A number for a task that is refused: it has an id like any other.
     pub(crate) const fn burn_seq(&mut self) -> u64 {
         let seq = self.next_seq;

@@ -246,4 +246,6 @@ pub(crate) struct Said {
     pub(crate) refused: bool,
     /// The time for its hooks is part of the moment set for the take.
     pub(crate) teardown: bool,
+    /// Detached, and through by itself: its caller gets what it came to.
+    pub(crate) delivers: bool,
 }

@@ -5,17 +5,16 @@ use std::any::Any;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::runtime::{self, Handle};
-use tokio::task::AbortHandle;
+use tokio::runtime;
 
 use super::domain::DomainRef;
-use super::teardown::Hook;
+use super::parts::{Parts, Rare};
 use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
 use super::word::{AtomicWord, Word};
 use crate::TaskId;
 use crate::clock::Clock;
 use crate::engine::{End, Key, Reason, Spec, Time};
-use crate::options::{OnWait, Options};
+use crate::options::Options;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 pub(crate) type Meta = Arc<dyn Any + Send + Sync>;
@@ -65,42 +64,6 @@ pub(crate) struct TaskCell {
     pub(crate) teardown_work: AtomicUsize,
 
     pub(crate) shared: Mutex<Parts>,
-}
-
-/// The parts that are touched rarely, or hold user values. No user code runs
-/// while this is locked, and nobody locks a domain meanwhile.
-#[derive(Default)]
-pub(crate) struct Parts {
-    runner: Option<Waker>,
-    signal: Wakers,
-    /// Those who wait for the settlement.
-    joiners: Wakers,
-    /// Those who wait for the slot to be free.
-    leavers: Wakers,
-    pub(crate) settled: Option<End>,
-    last_id: u64,
-    pub(crate) body: Option<Box<dyn Body>>,
-    pub(crate) on_wait: Option<OnWait>,
-    pub(crate) watcher: Option<AbortHandle>,
-    pub(crate) note: Option<Arc<str>>,
-    pub(crate) phases: Vec<OpenPhase>,
-    pub(crate) hooks: Vec<Hook>,
-    pub(crate) children: Vec<(u64, Option<AbortHandle>)>,
-    /// Teardown has begun: whatever is spawned now is aborted at once.
-    pub(crate) ending: bool,
-    /// Where hooks can run when their task was dropped outside its runner.
-    pub(crate) home: Option<Handle>,
-    pub(crate) parent: Option<Arc<TaskCell>>,
-    pub(crate) awaits: Vec<Arc<TaskCell>>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct OpenPhase {
-    pub(crate) id: u64,
-    pub(crate) text: Arc<str>,
-    pub(crate) silence: Option<Duration>,
-    /// The note that this phase's name stands in front of.
-    pub(crate) outer_note: Option<Arc<str>>,
 }
 
 /// How far the ask has gone.
@@ -156,11 +119,7 @@ impl TaskCell {
             listeners: AtomicUsize::new(0),
             listens: AtomicBool::new(false),
             teardown_work: AtomicUsize::new(0),
-            shared: Mutex::new(Parts {
-                on_wait,
-                parent,
-                ..Parts::default()
-            }),
+            shared: Mutex::new(Parts::new(parent, on_wait)),
         }
     }
 
@@ -281,7 +240,7 @@ impl TaskCell {
         }
         let (runner, signal) = {
             let mut parts = self.shared.lock();
-            (parts.runner.take(), parts.signal.take())
+            (parts.runner.take(), parts.take(Rare::signal))
         };
         wake_all(signal);
         wake_all(runner);
@@ -332,6 +291,13 @@ impl TaskCell {
         drop_guarded(old);
     }
 
+    /// Registers whoever awaits its handle; there is one handle.
+    pub(crate) fn set_joiner(&self, waker: &Waker) {
+        let fresh = waker.clone();
+        let old = self.shared.lock().joiner.replace(fresh);
+        drop_guarded(old);
+    }
+
     pub(crate) fn wake_runner(&self) {
         let runner = self.shared.lock().runner.take();
         wake_all(runner);
@@ -339,17 +305,17 @@ impl TaskCell {
 
     pub(crate) fn register(
         &self,
-        which: fn(&mut Parts) -> &mut Wakers,
+        which: fn(&mut Rare) -> &mut Wakers,
         ticket: &mut Ticket,
         waker: &Waker,
     ) {
         let fresh = waker.clone();
-        let old = which(&mut self.shared.lock()).register(ticket, fresh);
+        let old = which(self.shared.lock().rare()).register(ticket, fresh);
         drop_guarded(old);
     }
 
-    pub(crate) fn deregister(&self, which: fn(&mut Parts) -> &mut Wakers, ticket: &Ticket) {
-        let old = which(&mut self.shared.lock()).remove(ticket);
+    pub(crate) fn deregister(&self, which: fn(&mut Rare) -> &mut Wakers, ticket: &Ticket) {
+        let old = which(self.shared.lock().rare()).remove(ticket);
         drop_guarded(old);
     }
 
@@ -358,35 +324,26 @@ impl TaskCell {
     /// Tells whoever waits for this task how it ended; only the first call
     /// counts (S2).
     pub(crate) fn settle(&self, end: End) {
-        let (joiners, rest) = {
+        if self.started.load(Ordering::Relaxed) == 0 {
+            // It was in line until now, and whoever waited with it was not
+            // stalling (S9).
+            self.stir(self.now());
+        }
+        let (ended, runner) = {
             let mut parts = self.shared.lock();
             if parts.settled.is_some() {
                 return;
             }
             parts.settled = Some(end);
-            let mut joiners = parts.joiners.take();
-            joiners.extend(parts.signal.take());
-            let rest = (
-                parts.body.take(),
-                parts.on_wait.take(),
-                parts.parent.take(),
-                parts.runner.take(),
-            );
-            (joiners, (rest, parts.watcher.take()))
+            (parts.end(), parts.runner.take())
         };
-        let ((body, on_wait, parent, runner), watcher) = rest;
-        if let Some(watcher) = watcher {
-            watcher.abort();
-        }
         self.domain.shared.keys.forget(self);
-        wake_all(joiners);
         match runner {
             // Its runner is the one that says so.
             Some(runner) if end == End::Completed => drop_guarded(runner),
             runner => wake_all(runner),
         }
-        drop_guarded((body, on_wait));
-        drop(parent);
+        ended.carry_out();
     }
 
     pub(crate) fn settled(&self) -> Option<End> {
@@ -395,44 +352,26 @@ impl TaskCell {
 
     /// Its slot is free, or not its own any more.
     pub(crate) fn left(&self) {
-        let leavers = self.shared.lock().leavers.take();
+        let leavers = self.shared.lock().take(Rare::leavers);
         wake_all(leavers);
     }
 
     /// What it says it is doing: its last note, or the phase it entered since.
     pub(crate) fn note(&self) -> Option<Arc<str>> {
-        self.shared.lock().note.clone()
+        self.shared.lock().peek()?.note.clone()
     }
 
     pub(crate) fn phase(&self) -> Option<Arc<str>> {
         let parts = self.shared.lock();
-        parts.phases.last().map(|phase| Arc::clone(&phase.text))
+        let phase = parts.peek()?.phases.last()?;
+        Some(Arc::clone(&phase.text))
     }
 
     /// The ceiling of the innermost phase that has one.
     pub(crate) fn phase_silence(&self) -> Option<Duration> {
         let parts = self.shared.lock();
-        parts.phases.iter().rev().find_map(|phase| phase.silence)
-    }
-}
-
-impl Parts {
-    /// Names a phase or a child of this task.
-    pub(crate) const fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
-    }
-
-    pub(crate) const fn signal(&mut self) -> &mut Wakers {
-        &mut self.signal
-    }
-
-    pub(crate) const fn joiners(&mut self) -> &mut Wakers {
-        &mut self.joiners
-    }
-
-    pub(crate) const fn leavers(&mut self) -> &mut Wakers {
-        &mut self.leavers
+        let mut phases = parts.peek()?.phases.iter().rev();
+        phases.find_map(|phase| phase.silence)
     }
 }
 

@@ -21,9 +21,10 @@ where
     task.teardown_work.fetch_add(1, Ordering::AcqRel);
     let id = {
         let mut parts = task.shared.lock();
-        let id = parts.next_id();
-        parts.children.push((id, None));
-        parts.home = parts.home.take().or(home);
+        let rare = parts.rare();
+        let id = rare.next_id();
+        rare.children.push((id, None));
+        rare.home = rare.home.take().or(home);
         id
     };
     let joined = tokio::spawn(Child {
@@ -36,8 +37,10 @@ where
     });
     // It may be over by now, and then it is not on the list any more.
     let mut parts = task.shared.lock();
-    let ending = parts.ending || parts.settled.is_some();
-    if let Some((_, handle)) = parts.children.iter_mut().find(|(child, _)| *child == id) {
+    let settled = parts.settled.is_some();
+    let rare = parts.rare();
+    let ending = rare.ending || settled;
+    if let Some((_, handle)) = rare.children.iter_mut().find(|(child, _)| *child == id) {
         *handle = Some(joined.abort_handle());
     }
     drop(parts);
@@ -76,6 +79,7 @@ impl Drop for Guard {
         self.task
             .shared
             .lock()
+            .rare()
             .children
             .retain(|(child, _)| *child != self.id);
         self.task.teardown_work.fetch_sub(1, Ordering::AcqRel);

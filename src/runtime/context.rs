@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::cell::{Meta, Parts, TaskCell};
+use super::cell::{Meta, TaskCell};
 use super::current;
+use super::parts::Rare;
 use super::phase::Phase;
 use super::track::{Tracked, TrackedRead};
 use super::wakers::Ticket;
@@ -164,8 +165,9 @@ impl TaskContext {
         let hook = Box::new(move |reason| Box::pin(hook(reason)) as _);
         self.0.teardown_work.fetch_add(1, Ordering::AcqRel);
         let mut parts = self.0.shared.lock();
-        parts.hooks.push(hook);
-        parts.home = parts.home.take().or(home);
+        let rare = parts.rare();
+        rare.hooks.push(hook);
+        rare.home = rare.home.take().or(home);
     }
 
     /// Gives the task a deadline of its own, in place of an earlier one. Past
@@ -217,7 +219,7 @@ impl TaskContext {
 }
 
 pub(crate) fn note(task: &TaskCell, text: Arc<str>) {
-    let old = task.shared.lock().note.replace(text);
+    let old = task.shared.lock().rare().note.replace(text);
     drop(old);
     task.report_progress();
 }
@@ -254,7 +256,7 @@ impl Future for Cancelled {
         }
         if this.reason().is_none() {
             this.task
-                .register(Parts::signal, &mut this.ticket, cx.waker());
+                .register(Rare::signal, &mut this.ticket, cx.waker());
         }
         // Again, since the ask may have come before the registration.
         this.reason().map_or(Poll::Pending, Poll::Ready)
@@ -265,7 +267,7 @@ impl Drop for Cancelled {
     fn drop(&mut self) {
         if self.listening {
             self.task.unlisten();
-            self.task.deregister(Parts::signal, &self.ticket);
+            self.task.deregister(Rare::signal, &self.ticket);
         }
     }
 }

@@ -175,10 +175,9 @@ impl Domain {
             released
         });
         let record = match released {
-            Released::Held(record) => {
-                task.left();
-                record
-            }
+            // Whoever waits for the slot to be free is told by the settlement
+            // that follows.
+            Released::Held(record) => record,
             Released::Orphan(record) => {
                 self.shared.orphans.release();
                 if completed && record.state == State::Orphan && record.end != Some(End::Completed)

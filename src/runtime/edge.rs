@@ -16,7 +16,7 @@ impl Edge {
     /// `None` outside any task.
     pub(crate) fn to(child: &Arc<TaskCell>) -> Option<Self> {
         let parent = current::task().filter(|parent| !Arc::ptr_eq(parent, child))?;
-        parent.shared.lock().awaits.push(Arc::clone(child));
+        parent.shared.lock().rare().awaits.push(Arc::clone(child));
         Some(Self {
             parent,
             child: Arc::clone(child),
@@ -30,11 +30,12 @@ impl Drop for Edge {
     fn drop(&mut self) {
         let removed = {
             let mut parts = self.parent.shared.lock();
-            let at = parts
+            let rare = parts.rare();
+            let at = rare
                 .awaits
                 .iter()
                 .position(|child| Arc::ptr_eq(child, &self.child));
-            at.map(|at| parts.awaits.swap_remove(at))
+            at.map(|at| rare.awaits.swap_remove(at))
         };
         if let Some(report) = self.child.last_report() {
             self.parent.inherit_report(report);

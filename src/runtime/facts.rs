@@ -82,7 +82,7 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
     if depth == 0 {
         return life;
     }
-    let awaited: Vec<Arc<TaskCell>> = task.shared.lock().awaits.clone();
+    let awaited = awaited(task);
     for child in &awaited {
         match child.word.get() {
             // A grant that is not claimed yet is still a wait.
@@ -91,16 +91,32 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
                 life.active_at = now;
                 life.root_speaks = true;
             }
-            // It sleeps because nobody polls it, this task least of all.
-            Word::Asleep => {}
-            _ if child.settled().is_some() => {}
+            // It sleeps because nobody polls it, this task least of all; or
+            // it is over, and this task has not looked yet. What it was good
+            // for until then was a sign of life.
+            Word::Asleep => life.inherit(child),
+            _ if child.settled().is_some() => life.inherit(child),
             _ => life.adopt(child, now, depth),
         }
     }
     life
 }
 
+fn awaited(task: &TaskCell) -> Vec<Arc<TaskCell>> {
+    let parts = task.shared.lock();
+    parts
+        .peek()
+        .map_or_else(Vec::new, |rare| rare.awaits.clone())
+}
+
 impl Life {
+    /// A child that neither waits nor runs any more.
+    fn inherit(&mut self, child: &TaskCell) {
+        let report = child.last_report();
+        self.active_at = self.active_at.max(latest(child, report));
+        self.reported |= report.is_some();
+    }
+
     /// A child that is awaited lends its signs of life to its parent (S9).
     fn adopt(&mut self, child: &TaskCell, now: Time, depth: usize) {
         let below = life(child, now, depth - 1);

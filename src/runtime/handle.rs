@@ -4,11 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::cell::{Parts, TaskCell};
+use super::cell::TaskCell;
 use super::edge::Edge;
 use super::output::Output;
 use super::run::value;
-use super::wakers::{Ticket, drop_guarded};
+use super::wakers::drop_guarded;
 use crate::engine::{End, Key, Reason, State};
 use crate::options::Refusal;
 use crate::sync::Arc;
@@ -33,7 +33,6 @@ use crate::{Lane, TaskError, TaskId};
 pub struct TaskHandle<T> {
     inner: Inner<T>,
     edge: Option<Edge>,
-    ticket: Ticket,
     abort_on_drop: bool,
 }
 
@@ -82,7 +81,6 @@ impl<T> TaskHandle<T> {
         Self {
             inner,
             edge: None,
-            ticket: Ticket::default(),
             abort_on_drop: false,
         }
     }
@@ -145,7 +143,7 @@ impl<T> Future for TaskHandle<T> {
             Inner::Task { task, output } => (task, output),
         };
         if task.settled().is_none() {
-            task.register(Parts::joiners, &mut this.ticket, cx.waker());
+            task.set_joiner(cx.waker());
         }
         let Some(end) = task.settled() else {
             this.edge = this.edge.take().or_else(|| Edge::to(task));
@@ -173,7 +171,6 @@ impl<T> Drop for TaskHandle<T> {
         if self.abort_on_drop {
             task.domain.cancel(task.slot_key(), Reason::Dropped);
         }
-        task.deregister(Parts::joiners, &self.ticket);
         // Nobody will ask for it, and its destructor is the user's.
         drop_guarded(output.take());
     }

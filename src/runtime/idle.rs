@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::cell::{Parts, TaskCell};
-use super::domain::{Domain, DomainRef};
+use super::cell::TaskCell;
+use super::domain::DomainRef;
+use super::parts::Rare;
 use super::wakers::{Ticket, drop_guarded};
 use crate::error::WaitActiveError;
 use crate::sync::Arc;
@@ -55,17 +56,21 @@ impl Drop for Idle {
 
 /// Waits for those who hold a slot now, and not for those who come after.
 pub(crate) async fn wait_active(
-    domain: &Arc<Domain>,
+    domains: &[DomainRef],
     timeout: Duration,
 ) -> Result<(), WaitActiveError> {
-    let began = domain.now();
-    let holders: Vec<Arc<TaskCell>> = domain.read(|engine| {
-        let holders = engine.holders().iter();
-        holders
-            .filter_map(|key| engine.record(*key))
-            .map(|record| Arc::clone(&record.payload))
-            .collect()
-    });
+    let mut holders: Vec<Arc<TaskCell>> = Vec::new();
+    for domain in domains {
+        domain.read(|engine| {
+            let keys = engine.holders().iter();
+            let records = keys.filter_map(|key| engine.record(*key));
+            holders.extend(records.map(|record| Arc::clone(&record.payload)));
+        });
+    }
+    let Some(clock) = domains.first().map(|domain| domain.shared.clock) else {
+        return Ok(());
+    };
+    let began = clock.now();
     let all = async {
         for task in &holders {
             left(task).await;
@@ -75,7 +80,7 @@ pub(crate) async fn wait_active(
         .await
         .map_err(|_| WaitActiveError {
             still_active: holders.iter().filter(|task| task.is_current()).count(),
-            waited: domain.now().since(began),
+            waited: clock.now().since(began),
         })
 }
 
@@ -86,7 +91,7 @@ async fn left(task: &TaskCell) {
     }
     impl Drop for Leaving<'_> {
         fn drop(&mut self) {
-            self.task.deregister(Parts::leavers, &self.ticket);
+            self.task.deregister(Rare::leavers, &self.ticket);
         }
     }
     let mut leaving = Leaving {
@@ -95,7 +100,7 @@ async fn left(task: &TaskCell) {
     };
     poll_fn(|cx| {
         if task.is_current() {
-            task.register(Parts::leavers, &mut leaving.ticket, cx.waker());
+            task.register(Rare::leavers, &mut leaving.ticket, cx.waker());
         }
         if task.is_current() {
             Poll::Pending

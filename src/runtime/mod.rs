@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `domain` | the engine behind its lock: `act` is the one way to it |
 //! | `perform` | what follows from a decision, outside every lock |
-//! | `cell`, `word` | what the parties to one task share |
+//! | `cell`, `word`, `parts` | what the parties to one task share |
 //! | `submit` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `slot`, `teardown` | from the slot to the release |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
@@ -36,6 +36,7 @@ mod keys;
 mod log;
 mod orphans;
 mod output;
+mod parts;
 mod perform;
 mod phase;
 mod run;

@@ -46,7 +46,7 @@ pub(crate) fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
             queued_ahead,
             active_ahead,
         }) => {
-            let call = task.shared.lock().on_wait.take();
+            let call = task.shared.lock().rare().on_wait.take();
             if let Some(call) = call {
                 let info = crate::options::WaitInfo {
                     lane: Arc::clone(&domain.name),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::cell::{OpenPhase, TaskCell};
+use super::cell::TaskCell;
+use super::parts::OpenPhase;
 use crate::error::InvalidDuration;
 use crate::sync::Arc;
 use crate::timeout::check_limit;
@@ -22,6 +23,7 @@ impl Phase {
     pub(crate) fn enter(task: &Arc<TaskCell>, text: Arc<str>) -> Self {
         let id = {
             let mut parts = task.shared.lock();
+            let parts = parts.rare();
             let id = parts.next_id();
             let outer_note = parts.note.replace(Arc::clone(&text));
             parts.phases.push(OpenPhase {
@@ -50,6 +52,7 @@ impl Phase {
         check_limit("the silence of a phase", Some(ceiling))?;
         let opened = {
             let mut parts = self.task.shared.lock();
+            let parts = parts.rare();
             let open = parts.phases.iter_mut().find(|phase| phase.id == self.id);
             open.map(|phase| phase.silence = Some(ceiling))
         };
@@ -66,6 +69,7 @@ impl Drop for Phase {
     fn drop(&mut self) {
         {
             let mut parts = self.task.shared.lock();
+            let parts = parts.rare();
             let at = parts.phases.iter().position(|phase| phase.id == self.id);
             if let Some(phase) = at.map(|at| parts.phases.remove(at))
                 && parts

@@ -147,7 +147,7 @@ fn watch(
         drop(parts);
         watcher.abort();
     } else {
-        parts.watcher = Some(watcher.abort_handle());
+        parts.rare().watcher = Some(watcher.abort_handle());
     }
 }
 

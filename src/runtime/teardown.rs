@@ -75,7 +75,7 @@ impl Teardown {
                             task.teardown_work.fetch_sub(1, Ordering::AcqRel);
                         }
                     }
-                    None if task.shared.lock().children.is_empty() => return Poll::Ready(()),
+                    None if children_gone(&task) => return Poll::Ready(()),
                     None => return Poll::Pending,
                 },
             }
@@ -113,7 +113,7 @@ pub(crate) fn continue_detached(
         reason,
         completed,
     };
-    let home = task.shared.lock().home.clone();
+    let home = task.shared.lock().rare().home.clone();
     match home {
         // A runtime that is shutting down drops it on the spot, and its own
         // destructor does what can still be done.
@@ -152,12 +152,17 @@ impl Drop for Finish {
     }
 }
 
+fn children_gone(task: &TaskCell) -> bool {
+    let parts = task.shared.lock();
+    parts.peek().is_none_or(|rare| rare.children.is_empty())
+}
+
 fn pop_hook(task: &TaskCell) -> Option<Hook> {
-    task.shared.lock().hooks.pop()
+    task.shared.lock().peek_mut()?.hooks.pop()
 }
 
 pub(crate) fn discard_hooks(task: &TaskCell) {
-    let hooks = std::mem::take(&mut task.shared.lock().hooks);
+    let hooks = std::mem::take(&mut task.shared.lock().rare().hooks);
     for hook in hooks {
         drop_guarded(hook);
     }
@@ -166,8 +171,9 @@ pub(crate) fn discard_hooks(task: &TaskCell) {
 fn abort_children(task: &TaskCell) {
     let children = {
         let mut parts = task.shared.lock();
-        parts.ending = true;
-        let children = parts.children.iter();
+        let rare = parts.rare();
+        rare.ending = true;
+        let children = rare.children.iter();
         children
             .filter_map(|(_, child)| child.clone())
             .collect::<Vec<_>>()

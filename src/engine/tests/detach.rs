@@ -1,0 +1,246 @@
+//! What a lane does about a stall instead of ending the task: it lets it run on
+//! without its slot, or only says so.
+
+use std::time::Duration;
+
+use super::sim::{Event, Sim, ceiling, millis, plain, secs, settings};
+use crate::engine::{
+    End, Limit, Notice, OnStall, Reason, Reclaim, Recovery, Settings, Spec, State,
+};
+
+const CEILING: Duration = secs(60);
+
+fn refusals(sim: &mut Sim) -> Vec<u32> {
+    let events = sim.events().into_iter();
+    events
+        .filter_map(|event| match event {
+            Event::Notice(Notice::TakeRefused { task, .. }) => Some(task),
+            _ => None,
+        })
+        .collect()
+}
+
+fn bounded(max_orphans: usize) -> Settings {
+    Settings {
+        max_orphans: Some(max_orphans),
+        ..settings(1)
+    }
+}
+
+fn detaching() -> Spec {
+    Spec {
+        on_stall: OnStall::Detach,
+        ..ceiling(CEILING)
+    }
+}
+
+#[test]
+fn a_detached_task_loses_its_slot_and_still_delivers() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(detaching());
+    let next = sim.submit(plain());
+    sim.events();
+    sim.run_for(CEILING);
+    let end = End::Stalled {
+        elapsed: CEILING,
+        idle: CEILING,
+        ceiling: CEILING,
+    };
+    assert_eq!(
+        sim.events(),
+        [
+            Event::Lost(task),
+            Event::Granted(next),
+            Event::Notice(Notice::Reclaimed {
+                task,
+                end,
+                how: Reclaim::Detached,
+                orphans: 1,
+                recovery: Recovery::Dispatched(sim.key(next).seq),
+            }),
+        ],
+        "it is neither asked nor is its caller told"
+    );
+    sim.run_for(secs(3_600));
+    sim.complete(task);
+    assert_eq!(sim.task(task).settled, Some(End::Completed));
+    let tally = sim.lane.tally();
+    assert_eq!((tally.completed, tally.late), (1, 0));
+    assert_eq!((sim.lane.orphans(), sim.holders()), (0, vec![next]));
+}
+
+#[test]
+fn a_detached_task_with_hooks_still_delivers_and_its_hooks_have_their_bound() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(detaching());
+    sim.task(task).comes = false;
+    sim.run_for(CEILING);
+    let (key, spec) = (sim.key(task), sim.task(task).spec.clone());
+    sim.events();
+    sim.say(|lane, now, _| assert!(!lane.begin_teardown(now, key, &spec)));
+    sim.run_for(secs(5));
+    assert_eq!(sim.events(), [Event::EndTeardown(task)]);
+    sim.complete(task);
+    assert_eq!(sim.task(task).settled, Some(End::Completed));
+    let tally = sim.lane.tally();
+    assert_eq!((tally.completed, tally.late), (1, 0));
+}
+
+#[test]
+fn a_detached_task_is_ended_by_its_budget_and_its_caller_told_that_it_stalled() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        budget: Some(CEILING * 3),
+        ..detaching()
+    });
+    sim.task(task).comes = false;
+    sim.run_for(CEILING * 3 - millis(1));
+    assert_eq!(sim.state(task), Some(State::Detached));
+    sim.events();
+    sim.run_for(millis(1));
+    let events = sim.events();
+    assert_eq!(events[0], Event::ToldToDrop(task, Reason::TimedOut));
+    assert!(matches!(
+        events[1..],
+        [Event::Settled(_, End::Stalled { .. })]
+    ));
+    assert_eq!(sim.state(task), Some(State::Orphan));
+    sim.complete(task);
+    assert_eq!(sim.lane.tally().late, 1);
+}
+
+#[test]
+fn a_detached_task_is_ended_by_a_deadline_that_it_sets_later() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(detaching());
+    sim.task(task).comes = false;
+    sim.run_for(CEILING * 2);
+    let (key, at) = (sim.key(task), sim.now + secs(5));
+    sim.facts(task).deadline = Some(at);
+    sim.say(|lane, _, _| lane.look_by(key, at));
+    sim.run_for(secs(5));
+    assert_eq!(sim.state(task), Some(State::Orphan));
+}
+
+#[test]
+fn a_cancel_ends_a_detached_task_once() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(detaching());
+    sim.task(task).comes = false;
+    sim.run_for(CEILING);
+    assert!(sim.cancel(task, Reason::User));
+    assert!(matches!(sim.task(task).settled, Some(End::Stalled { .. })));
+    assert!(!sim.cancel(task, Reason::User), "past ending");
+}
+
+#[test]
+fn s7_a_shutdown_ends_a_detached_task() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(detaching());
+    sim.task(task).comes = false;
+    sim.run_for(CEILING);
+    sim.say(|lane, now, effects| lane.shutdown(now, effects));
+    assert!(matches!(sim.task(task).settled, Some(End::Stalled { .. })));
+}
+
+#[test]
+fn s3_a_detached_task_with_its_value_in_hand_delivers_it_when_cancelled() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(detaching());
+    sim.task(task).comes = false;
+    sim.run_for(CEILING);
+    sim.facts(task).done = true;
+    sim.cancel(task, Reason::User);
+    assert_eq!(sim.task(task).settled, Some(End::Completed));
+}
+
+#[test]
+fn s10_detached_tasks_count_as_orphans_and_respect_the_bound() {
+    let mut sim = Sim::with(bounded(1));
+    let first = sim.submit(detaching());
+    let second = sim.submit(Spec {
+        budget: Some(CEILING + millis(200)),
+        ..detaching()
+    });
+    sim.task(second).comes = false;
+    sim.run_for(CEILING * 2);
+    assert_eq!((sim.lane.orphans(), sim.holders()), (1, vec![second]));
+    assert_eq!(refusals(&mut sim), [second]);
+    assert_eq!(sim.state(second), Some(State::Running), "it only runs on");
+    // Its harder limit holds to the moment, between two tries.
+    sim.run_for(millis(200));
+    assert!(matches!(
+        sim.lane.record(sim.key(second)).and_then(|r| r.end),
+        Some(End::TimedOut {
+            limit: Limit::Budget,
+            elapsed,
+            ..
+        }) if elapsed == CEILING + millis(200)
+    ));
+    sim.complete(first);
+    sim.run_for(secs(2));
+    assert_eq!(sim.state(second), Some(State::Orphan));
+}
+
+#[test]
+fn a_refusal_is_said_again_when_the_task_has_moved_and_stalled_anew() {
+    let mut sim = Sim::with(bounded(0));
+    let task = sim.submit(detaching());
+    sim.run_for(CEILING * 2);
+    assert_eq!(refusals(&mut sim), [task]);
+    sim.progress(task);
+    sim.run_for(CEILING * 2);
+    assert_eq!(refusals(&mut sim), [task]);
+}
+
+#[test]
+fn warn_only_and_observe_only_report_and_reclaim_nothing() {
+    let observing = Settings {
+        observe_only: true,
+        ..settings(1)
+    };
+    let warning = |on_stall| Spec {
+        on_stall,
+        ..ceiling(CEILING)
+    };
+    let cases = [
+        (settings(1), warning(OnStall::WarnOnly)),
+        (observing.clone(), warning(OnStall::Reclaim)),
+        (observing, warning(OnStall::Detach)),
+    ];
+    for (settings, spec) in cases {
+        let mut sim = Sim::with(settings);
+        let task = sim.submit(spec);
+        sim.events();
+        sim.run_for(CEILING);
+        let end = End::Stalled {
+            elapsed: CEILING,
+            idle: CEILING,
+            ceiling: CEILING,
+        };
+        let said = Event::Notice(Notice::Stalled { task, end });
+        assert_eq!(sim.timed(), [(CEILING, said)]);
+        sim.run_for(CEILING * 10 - millis(1));
+        let again = sim.events().len();
+        assert!((5..=10).contains(&again), "repeated, not rattled: {again}");
+        assert_eq!(sim.state(task), Some(State::Running));
+        sim.complete(task);
+        assert_eq!(sim.task(task).settled, Some(End::Completed));
+    }
+}
+
+#[test]
+fn what_is_under_observation_is_looked_at_after_it_moved() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        ..ceiling(CEILING)
+    });
+    sim.run_for(CEILING + secs(10));
+    sim.progress(task);
+    sim.events();
+    sim.run_for(CEILING - millis(1));
+    assert_eq!(sim.events(), []);
+    sim.run_for(millis(1));
+    assert_eq!(sim.events().len(), 1);
+}

@@ -1,0 +1,184 @@
+//! How the shell of these tests carries out what the engine asks for, and what
+//! it checks after every input.
+
+use super::sim::{Event, Sim, Task, Token};
+use crate::engine::task::Record;
+use crate::engine::{Ceiling, Effect, End, Facts, Holders, Key, Spec, State, Verdict};
+
+impl Sim {
+    pub(super) fn carry_out(&mut self, effect: Effect<Token>) {
+        match effect {
+            Effect::Grant(grant) => self.granted(grant.task, grant.fence),
+            Effect::Ask {
+                task,
+                reason,
+                drop_now: false,
+            } => self.note(Event::Asked(task, reason)),
+            Effect::Ask { task, reason, .. } => {
+                self.note(Event::ToldToDrop(task, reason));
+                if self.task(task).comes {
+                    self.runner_comes(task);
+                }
+            }
+            Effect::EndTeardown { task } => {
+                self.note(Event::EndTeardown(task));
+                if self.task(task).comes {
+                    self.drop_it(task);
+                }
+            }
+            Effect::Lost { task } => self.note(Event::Lost(task)),
+            Effect::Settle { task, end } => self.settle(task, end),
+            Effect::Inspect { key, task } => self.inspect(key, task),
+            Effect::InspectHolders => self.inspect_holders(),
+            Effect::AskHolders { .. } if self.hold_asks => {}
+            Effect::AskHolders { reason } => {
+                let detached =
+                    |(_, record): &(Key, &Record<Token>)| record.state == State::Detached;
+                let detached = self.lane.records().filter(detached);
+                let detached: Vec<Token> = detached.map(|(_, record)| record.payload).collect();
+                for token in self.holders().into_iter().chain(detached) {
+                    self.cancel(token, reason);
+                }
+            }
+            Effect::Idle => self.note(Event::Idle),
+            Effect::Report(notice) => self.note(Event::Notice(notice)),
+        }
+    }
+
+    fn inspect(&mut self, key: Key, token: Token) {
+        let (spec, facts) = self.known(token);
+        let verdict = self.act(|lane, now, effects| lane.judge(now, key, &spec, &facts, effects));
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Unclaim if self.task(token).just_in_time => {
+                self.facts(token).claimed = true;
+                self.act(|lane, now, _| lane.claimed(now, key));
+            }
+            Verdict::Unclaim => {
+                self.note(Event::Unclaimed(token));
+                self.act(|lane, now, effects| lane.unclaim(now, key, effects));
+            }
+            Verdict::Take { .. } if self.no_more_orphans => {
+                self.act(|lane, now, effects| lane.refuse_take(now, key, 64, 64, effects));
+            }
+            Verdict::Take { detach: true } => {
+                self.act(|lane, now, effects| lane.detach(now, key, &spec, &facts, effects));
+            }
+            Verdict::Take { detach: false } => {
+                self.act(|lane, now, effects| lane.take(now, key, &facts, effects));
+            }
+        }
+    }
+
+    fn inspect_holders(&mut self) {
+        let seen = Holders {
+            active_at: self
+                .holders()
+                .into_iter()
+                .map(|token| self.tasks[token as usize].facts.active_at)
+                .max(),
+            root_speaks: self.root_speaks,
+        };
+        let blocked = self.act(|lane, now, _| lane.judge_blocked(now, seen));
+        if let Some(blocked) = blocked {
+            self.looks.push((self.now.since(self.begun), blocked));
+        }
+    }
+
+    pub(super) fn granted(&mut self, token: Token, fence: u64) {
+        assert!(fence > self.last_fence, "S11: fences only grow");
+        self.last_fence = fence;
+        assert!(
+            self.lane.active() <= self.lane.settings().max_concurrent,
+            "S1: granted past the bound"
+        );
+        self.task(token).fence = fence;
+        self.note(Event::Granted(token));
+        if self.task(token).claims {
+            self.claim(token);
+        }
+    }
+
+    pub(super) fn claim(&mut self, token: Token) {
+        let now = self.now;
+        let facts = self.facts(token);
+        facts.claimed = true;
+        facts.active_at = facts.active_at.max(now);
+    }
+
+    fn runner_comes(&mut self, token: Token) {
+        let (spec, facts) = self.known(token);
+        if facts.done {
+            self.complete(token);
+        } else if facts.hooks {
+            let key = self.key(token);
+            self.act(|lane, now, _| lane.begin_teardown(now, key, &spec));
+        } else {
+            self.drop_it(token);
+        }
+    }
+
+    pub(super) fn settle(&mut self, token: Token, end: End) {
+        // A value that was taken with its slot is handed over once it is there.
+        let before = self.task(token).settled.replace(end);
+        assert_eq!(before, None, "S2: task {token} settled twice");
+        self.note(Event::Settled(token, end));
+    }
+
+    /// Whether a cancel comes before its runner does.
+    pub(super) fn withdrawn(&self, token: Token) -> bool {
+        let claimed = self.tasks[token as usize].facts.claimed;
+        self.state(token) == Some(State::Granted) && !claimed
+    }
+
+    pub(super) fn known(&self, token: Token) -> (Spec, Facts) {
+        let task = &self.tasks[token as usize];
+        (task.spec.clone(), task.facts.clone())
+    }
+
+    pub(super) fn note(&mut self, event: Event) {
+        self.log.push((self.now.since(self.begun), event));
+    }
+
+    /// What holds whenever nothing is under way.
+    pub(super) fn check(&self) {
+        if self.depth > 0 {
+            return;
+        }
+        let lane = &self.lane;
+        let count = |of: fn(State) -> bool| lane.records().filter(|(_, r)| of(r.state)).count();
+        assert_eq!(lane.active(), count(State::holds_slot));
+        assert_eq!(lane.orphans(), count(State::is_orphan));
+        assert_eq!(lane.queued(), count(|state| state == State::Queued));
+        let free = !lane.is_paused() && lane.active() < lane.settings().max_concurrent;
+        assert!(!free || lane.queued() == 0, "S5: an eligible waiter waits");
+        for (key, record) in lane.records() {
+            let must = match record.state {
+                State::Granted
+                | State::Asked { .. }
+                | State::Dropping { .. }
+                | State::Teardown { .. } => true,
+                State::Running => self.tasks[record.payload as usize].is_limited(),
+                State::Queued | State::Asleep => {
+                    self.tasks[record.payload as usize].spec.wait.is_some()
+                }
+                State::Detached | State::Orphan => false,
+            };
+            let set = lane.timers.moment(key.index);
+            assert!(set.is_some() || !must, "never looked at again: {record:?}");
+            assert!(
+                set.is_none_or(|at| self.alarm.is_some_and(|alarm| alarm <= at)),
+                "the driver was not told of {set:?}"
+            );
+        }
+    }
+}
+
+impl Task {
+    fn is_limited(&self) -> bool {
+        self.spec.ceiling != Ceiling::None
+            || self.spec.idle.is_some()
+            || self.spec.budget.is_some()
+            || self.facts.phase.is_some()
+    }
+}

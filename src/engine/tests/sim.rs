@@ -1,0 +1,385 @@
+//! A shell in miniature: virtual time, tasks whose facts a test sets by hand,
+//! and every effect carried out and written down.
+//!
+//! It keeps the driving contract to the letter, the alarm included: it comes
+//! when [`Lane::rearm`] said so and at no other time. So whatever the engine
+//! forgets to set a moment for is never looked at, here as in production.
+
+use std::time::Duration;
+
+use super::super::*;
+use crate::engine::Facts;
+
+pub(super) type Token = u32;
+
+/// What the engine had carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Granted(Token),
+    /// Withdrawn, since nobody came for it.
+    Unclaimed(Token),
+    Asked(Token, Reason),
+    /// Asked with no grace left.
+    ToldToDrop(Token, Reason),
+    EndTeardown(Token),
+    Lost(Token),
+    Settled(Token, End),
+    Idle,
+    /// Its runner, or whoever waited for it, has let go; see [`Sim::traced`].
+    Released(Token),
+    Notice(Notice<Token>),
+}
+
+/// One task as the shell sees it.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) key: Key,
+    pub(super) spec: Spec,
+    pub(super) facts: Facts,
+    pub(super) fence: u64,
+    /// Its runner comes for a grant at once.
+    pub(super) claims: bool,
+    /// Its runner comes when it is told to drop the task.
+    pub(super) comes: bool,
+    /// Its runner comes for its grant at the very moment it is withdrawn.
+    pub(super) just_in_time: bool,
+    pub(super) settled: Option<End>,
+}
+
+#[derive(Debug)]
+pub(super) struct Sim {
+    pub(super) lane: Lane<Token>,
+    pub(super) now: Time,
+    pub(super) tasks: Vec<Task>,
+    /// What the holders look like to `judge_blocked`, beside their progress.
+    pub(super) root_speaks: bool,
+    /// The bound over all lanes is reached.
+    pub(super) no_more_orphans: bool,
+    /// The shell has not come to ask the holders yet.
+    pub(super) hold_asks: bool,
+    /// Releases are written down, too.
+    pub(super) traced: bool,
+    /// Those who were let go of by whoever would have been told.
+    pub(super) dropped: Vec<Token>,
+    pub(super) log: Vec<(Duration, Event)>,
+    /// Every look at the holders of a blocked lane, apart from the rest.
+    pub(super) looks: Vec<(Duration, Blocked)>,
+    pub(super) begun: Time,
+    pub(super) alarm: Option<Time>,
+    pub(super) last_fence: u64,
+    pub(super) depth: u32,
+}
+
+pub(super) const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(super) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(super) const fn settings(max_concurrent: usize) -> Settings {
+    Settings {
+        max_concurrent,
+        max_orphans: None,
+        aging: secs(30),
+        warn_after: secs(30),
+        observe_only: false,
+    }
+}
+
+/// A task that is granted all the time in the world.
+pub(super) const fn plain() -> Spec {
+    Spec {
+        priority: Priority::Normal,
+        ceiling: Ceiling::None,
+        on_stall: OnStall::Reclaim,
+        idle: None,
+        budget: None,
+        wait: None,
+        grace: secs(5),
+        teardown: secs(5),
+        warn_wait: None,
+        on_wait: None,
+    }
+}
+
+pub(super) const fn ceiling(ceiling: Duration) -> Spec {
+    Spec {
+        ceiling: Ceiling::Set(ceiling),
+        ..plain()
+    }
+}
+
+/// Somebody who polls from the start.
+pub(super) const PRESENT: Entry = Entry {
+    present: true,
+    at_once: false,
+    descendant: false,
+    waited: Duration::ZERO,
+};
+
+/// Somebody who has to be woken first.
+pub(super) const DETACHED: Entry = Entry {
+    present: false,
+    ..PRESENT
+};
+
+impl Sim {
+    pub(super) fn new(max_concurrent: usize) -> Self {
+        Self::with(settings(max_concurrent))
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
+        let begun = Time::START + secs(3600);
+        Self {
+            lane: Lane::new(settings, 1_000),
+            now: begun,
+            tasks: Vec::new(),
+            root_speaks: false,
+            no_more_orphans: false,
+            hold_asks: false,
+            traced: false,
+            dropped: Vec::new(),
+            log: Vec::new(),
+            looks: Vec::new(),
+            begun,
+            alarm: None,
+            last_fence: 999,
+            depth: 0,
+        }
+    }
+
+    // What its callers and runners do.
+
+    pub(super) fn submit(&mut self, spec: Spec) -> Token {
+        self.enter(spec, PRESENT).expect("the lane is open")
+    }
+
+    pub(super) fn submit_many(&mut self, count: usize, spec: &Spec) -> Vec<Token> {
+        (0..count).map(|_| self.submit(spec.clone())).collect()
+    }
+
+    pub(super) fn enter(&mut self, spec: Spec, entry: Entry) -> Result<Token, Refused> {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let accepted =
+            self.act(|lane, now, _| lane.submit(now, token, &spec, entry).map(|a| (a, now)));
+        let (accepted, now) = accepted?;
+        let (key, fence) = match accepted {
+            Accepted::Started { key, fence } => (key, Some(fence)),
+            Accepted::Queued { key } => (key, None),
+        };
+        self.tasks.push(Task {
+            key,
+            spec,
+            facts: Facts {
+                claimed: fence.is_some() && entry.present,
+                done: false,
+                active_at: now,
+                reported: false,
+                waiting: false,
+                hold_until: None,
+                phase: None,
+                deadline: None,
+                extended_until: None,
+                listens: false,
+                hooks: false,
+            },
+            fence: 0,
+            claims: entry.present,
+            comes: true,
+            just_in_time: false,
+            settled: None,
+        });
+        if let Some(fence) = fence {
+            self.granted(token, fence);
+        }
+        self.check();
+        Ok(token)
+    }
+
+    pub(super) fn task(&mut self, token: Token) -> &mut Task {
+        &mut self.tasks[token as usize]
+    }
+
+    pub(super) fn facts(&mut self, token: Token) -> &mut Facts {
+        &mut self.task(token).facts
+    }
+
+    pub(super) fn key(&self, token: Token) -> Key {
+        self.tasks[token as usize].key
+    }
+
+    pub(super) fn state(&self, token: Token) -> Option<State> {
+        self.lane.record(self.key(token)).map(|record| record.state)
+    }
+
+    pub(super) fn progress(&mut self, token: Token) {
+        let now = self.now;
+        let facts = self.facts(token);
+        facts.active_at = now;
+        facts.reported = true;
+    }
+
+    /// Its runner polls it: for a slot, if it has lost or not claimed one.
+    pub(super) fn poll(&mut self, token: Token) {
+        self.task(token).claims = true;
+        match self.state(token) {
+            Some(State::Asleep) => {
+                let (key, spec) = (self.key(token), self.task(token).spec.clone());
+                self.act(|lane, now, effects| lane.rejoin(now, key, &spec, effects));
+            }
+            Some(State::Granted) => self.claim(token),
+            _ => {}
+        }
+        self.check();
+    }
+
+    /// It returns a value.
+    pub(super) fn complete(&mut self, token: Token) {
+        self.release(token, true);
+    }
+
+    /// Its runner, or whoever waited for it, drops it.
+    pub(super) fn drop_it(&mut self, token: Token) {
+        self.release(token, false);
+    }
+
+    pub(super) fn cancel(&mut self, token: Token, reason: Reason) -> bool {
+        let key = self.key(token);
+        let withdrawn = self.withdrawn(token);
+        let (spec, facts) = self.known(token);
+        let found = self.act(|lane, now, effects| {
+            lane.cancel(now, key, reason, withdrawn, &spec, &facts, effects)
+        });
+        self.check();
+        found
+    }
+
+    pub(super) fn reset(&mut self) {
+        let holders: Vec<Token> = self.holders();
+        let facts: Vec<(Key, bool, Facts)> = holders
+            .iter()
+            .map(|token| {
+                (
+                    self.key(*token),
+                    self.withdrawn(*token),
+                    self.known(*token).1,
+                )
+            })
+            .collect();
+        self.act(|lane, now, effects| {
+            for (key, withdrawn, facts) in &facts {
+                lane.reset_one(now, *key, *withdrawn, facts, effects);
+            }
+            lane.dispatch(now, effects);
+            lane.settled_all(effects);
+        });
+        self.check();
+    }
+
+    pub(super) fn clear(&mut self) -> usize {
+        let cleared = self
+            .act(|lane, now, effects| lane.clear(now, effects, |waited| End::Cleared { waited }));
+        self.check();
+        cleared
+    }
+
+    /// Any other verb.
+    pub(super) fn say(&mut self, verb: impl FnOnce(&mut Lane<Token>, Time, &mut Effects<Token>)) {
+        self.act(verb);
+        self.check();
+    }
+
+    // Time.
+
+    /// Time passes, and the driver comes whenever it was told to.
+    pub(super) fn run_for(&mut self, span: Duration) {
+        let until = self.now + span;
+        let (mut at, mut spins) = (self.now, 0);
+        while let Some(alarm) = self.alarm
+            && alarm <= until
+        {
+            self.now = self.now.max(alarm);
+            spins = if self.now == at { spins + 1 } else { 0 };
+            assert!(spins < 1_000, "the driver spins");
+            at = self.now;
+            self.tick();
+        }
+        self.now = until;
+    }
+
+    /// The machine sleeps that long, and the driver comes late.
+    pub(super) fn oversleep(&mut self, span: Duration) {
+        self.now = self.now + span;
+        if self.alarm.is_some_and(|alarm| alarm <= self.now) {
+            self.tick();
+        }
+    }
+
+    /// What happened since this was last asked, with the time since the start.
+    pub(super) fn timed(&mut self) -> Vec<(Duration, Event)> {
+        std::mem::take(&mut self.log)
+    }
+
+    pub(super) fn events(&mut self) -> Vec<Event> {
+        self.timed().into_iter().map(|(_, event)| event).collect()
+    }
+
+    pub(super) fn holders(&self) -> Vec<Token> {
+        let keys = self.lane.holders().iter();
+        keys.filter_map(|key| self.lane.record(*key))
+            .map(|record| record.payload)
+            .collect()
+    }
+
+    // How it drives the engine.
+
+    fn tick(&mut self) {
+        self.alarm = None;
+        self.act(Lane::tick);
+        self.check();
+    }
+
+    fn release(&mut self, token: Token, completed: bool) {
+        let key = self.key(token);
+        if self.traced && self.state(token).is_some() {
+            self.note(Event::Released(token));
+        }
+        let released = self.act(|lane, now, effects| {
+            let released = lane.release(key, completed);
+            if lane.has_sequel(&released) {
+                lane.settle_release(now, &released, effects);
+            }
+            released
+        });
+        match released {
+            Released::Held(record) if completed || record.end.is_some() => {
+                self.settle(token, record.end.unwrap_or(End::Completed));
+            }
+            Released::Orphan(record) if record.state == State::Detached || record.said.delivers => {
+                self.settle(token, record.end.unwrap_or(End::Completed));
+            }
+            Released::Held(_) => self.dropped.push(token),
+            _ => {}
+        }
+        self.check();
+    }
+
+    pub(super) fn act<R>(
+        &mut self,
+        input: impl FnOnce(&mut Lane<Token>, Time, &mut Effects<Token>) -> R,
+    ) -> R {
+        let mut effects = Effects::new();
+        let output = input(&mut self.lane, self.now, &mut effects);
+        if let Some(at) = self.lane.rearm() {
+            self.alarm = Some(at);
+        }
+        self.depth += 1;
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        self.depth -= 1;
+        output
+    }
+}

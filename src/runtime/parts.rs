@@ -1,0 +1,153 @@
+//! What is kept of a task under its own small lock: wakers, and values of the
+//! user's. No user code runs while it is locked, and nobody locks a domain
+//! meanwhile.
+
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::cell::{Body, TaskCell};
+use super::teardown::Hook;
+use super::wakers::{Wakers, drop_guarded, wake_all};
+use crate::engine::End;
+use crate::options::OnWait;
+use crate::sync::Arc;
+
+pub(crate) struct Parts {
+    /// Whoever polls it, to be woken for a grant or an ask.
+    pub(crate) runner: Option<Waker>,
+    /// Whoever awaits its handle.
+    pub(crate) joiner: Option<Waker>,
+    pub(crate) settled: Option<End>,
+    /// What is launched when it has its slot.
+    pub(crate) body: Option<Box<dyn Body>>,
+    /// The task that submitted it.
+    pub(crate) parent: Option<Arc<TaskCell>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most tasks never have.
+#[derive(Default)]
+pub(crate) struct Rare {
+    signal: Wakers,
+    leavers: Wakers,
+    last_id: u64,
+    pub(crate) on_wait: Option<OnWait>,
+    pub(crate) watcher: Option<AbortHandle>,
+    pub(crate) note: Option<Arc<str>>,
+    pub(crate) phases: Vec<OpenPhase>,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) children: Vec<(u64, Option<AbortHandle>)>,
+    /// Teardown has begun: whatever is spawned now is aborted at once.
+    pub(crate) ending: bool,
+    /// Where hooks can run when their task was dropped outside its runner.
+    pub(crate) home: Option<Handle>,
+    /// The children in whose results it is pending.
+    pub(crate) awaits: Vec<Arc<TaskCell>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OpenPhase {
+    pub(crate) id: u64,
+    pub(crate) text: Arc<str>,
+    pub(crate) silence: Option<Duration>,
+    /// The note that this phase's name stands in front of.
+    pub(crate) outer_note: Option<Arc<str>>,
+}
+
+impl Parts {
+    pub(crate) fn new(parent: Option<Arc<TaskCell>>, on_wait: Option<OnWait>) -> Self {
+        let rare = on_wait.map(|on_wait| {
+            Box::new(Rare {
+                on_wait: Some(on_wait),
+                ..Rare::default()
+            })
+        });
+        Self {
+            runner: None,
+            joiner: None,
+            settled: None,
+            body: None,
+            parent,
+            rare,
+        }
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn peek(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    pub(crate) fn peek_mut(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+
+    #[must_use = "wake them outside the lock"]
+    pub(crate) fn take(&mut self, which: fn(&mut Rare) -> &mut Wakers) -> Vec<Waker> {
+        self.peek_mut()
+            .map_or_else(Vec::new, |rare| which(rare).take())
+    }
+
+    /// What a settlement takes out, to be seen to outside the lock.
+    pub(crate) fn end(&mut self) -> Ended {
+        let joiner = self.joiner.take();
+        let (mut others, mut on_wait, mut watcher) = (Vec::new(), None, None);
+        if let Some(rare) = self.peek_mut() {
+            others = rare.signal.take();
+            others.extend(rare.leavers.take());
+            on_wait = rare.on_wait.take();
+            watcher = rare.watcher.take();
+        }
+        Ended {
+            joiner,
+            others,
+            watcher,
+            values: (self.body.take(), on_wait),
+            parent: self.parent.take(),
+        }
+    }
+}
+
+impl Rare {
+    pub(crate) const fn signal(&mut self) -> &mut Wakers {
+        &mut self.signal
+    }
+
+    pub(crate) const fn leavers(&mut self) -> &mut Wakers {
+        &mut self.leavers
+    }
+
+    /// Names a phase or a child of this task.
+    pub(crate) const fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+/// See [`Parts::end`].
+pub(crate) struct Ended {
+    joiner: Option<Waker>,
+    others: Vec<Waker>,
+    watcher: Option<AbortHandle>,
+    values: (Option<Box<dyn Body>>, Option<OnWait>),
+    parent: Option<Arc<TaskCell>>,
+}
+
+impl Ended {
+    pub(crate) fn carry_out(self) {
+        if let Some(watcher) = self.watcher {
+            watcher.abort();
+        }
+        wake_all(self.joiner);
+        wake_all(self.others);
+        if self.values.0.is_some() || self.values.1.is_some() {
+            drop_guarded(self.values);
+        }
+        drop(self.parent);
+    }
+}
