@@ -43,6 +43,19 @@ impl Lane {
     /// This lane, with a lane timeout on everything that goes through this
     /// handle. Handles nest: per field, the tighter wins. A timeout that
     /// cannot work is refused with every task that is submitted under it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::time::Duration;
+    /// use laneway::{Limit, TaskError, Timeout};
+    ///
+    /// let bounded = main.with_timeout(Timeout::budget(Duration::from_secs(60)));
+    /// let stuck = bounded.run(async |_| std::future::pending::<()>().await).await;
+    /// assert!(matches!(stuck, Err(TaskError::TimedOut { limit: Limit::Budget, .. })));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_timeout(&self, timeout: LaneTimeout) -> Self {
         Self {
@@ -123,6 +136,25 @@ impl Lane {
     /// Nobody can stop a thread: a closure that stalls has its slot taken and
     /// goes on as an orphan. One that runs long should ask
     /// [`TaskContext::cancel_reason`] now and then.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// let sum = main.spawn_blocking(|cx| {
+    ///     let mut sum = 0;
+    ///     for n in 1..=10_u32 {
+    ///         if cx.cancel_reason().is_some() {
+    ///             break;
+    ///         }
+    ///         cx.progress();
+    ///         sum += n;
+    ///     }
+    ///     sum
+    /// });
+    /// assert_eq!(sum.await?, 55);
+    /// # Ok(()) }
+    /// ```
     pub fn spawn_blocking<F, T>(&self, f: F) -> TaskHandle<T>
     where
         F: FnOnce(TaskContext) -> T + Send + 'static,
@@ -219,20 +251,31 @@ impl Lane {
     /// [`Cleared`](crate::TaskError::Cleared). Returns how many they were. O(n log n)
     /// in the queue.
     pub fn clear(&self) -> usize {
-        control::clear(&self.domain)
+        control::clear(self.alone())
     }
 
     /// Cancels every waiter, then asks every active task to end. Returns how
     /// many of both there were.
     pub fn cancel_all(&self, reason: Reason) -> usize {
-        control::cancel_all(&self.domain, reason)
+        control::cancel_all(self.alone(), reason)
     }
 
     /// Takes every slot at once, past every bound, and dispatches to waiters,
     /// who keep their places. The tasks become orphans until their runners let
     /// go. Returns how many slots were taken.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// let old = main.acquire().await?;
+    /// assert_eq!(main.reset(), 1);
+    /// let new = main.try_acquire()?;
+    /// assert!(new.is_current() && !old.is_current());
+    /// # Ok(()) }
+    /// ```
     pub fn reset(&self) -> usize {
-        control::reset(&self.domain)
+        control::reset(self.alone())
     }
 
     /// Refuses new tasks from now on. What is queued or active runs.
@@ -266,7 +309,8 @@ impl Lane {
     /// # Ok(()) }
     /// ```
     pub fn drain(&self, drain: Drain) -> impl Future<Output = DrainReport> + Send + 'static {
-        Draining::begin(&self.domain, drain).report()
+        let deadline = drain.deadline(self.domain.now());
+        Draining::begin(vec![self.domain.clone()], drain, deadline).report()
     }
 
     /// Ends everything: queued tasks are told
@@ -279,7 +323,7 @@ impl Lane {
     ///
     /// Dropping the future does not stop the shutdown.
     pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static {
-        control::shutdown(&self.domain);
+        control::shutdown(self.alone());
         Idle::new(&self.domain)
     }
 
@@ -303,14 +347,51 @@ impl Lane {
     /// # Cancel safety
     ///
     /// Dropping it loses nothing. It has no place in any queue.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::time::Duration;
+    ///
+    /// let task = main.spawn(async |_| tokio::time::sleep(Duration::from_secs(5)).await);
+    /// let later = main.spawn(async |_| tokio::time::sleep(Duration::from_secs(3600)).await);
+    /// let error = main.wait_active(Duration::from_secs(2)).await.unwrap_err();
+    /// assert_eq!(error.still_active, 1);
+    /// main.wait_active(Duration::from_secs(60)).await?;
+    /// # task.await?;
+    /// # drop(later);
+    /// # Ok(()) }
+    /// ```
     pub async fn wait_active(&self, timeout: Duration) -> Result<(), WaitActiveError> {
         runtime::wait_active(std::slice::from_ref(&self.domain), timeout).await
     }
 
     /// The lane as it is now, with every task in it. O(n) in its tasks.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use laneway::BlockedBy;
+    ///
+    /// let slot = main.acquire().await?;
+    /// let task = main.task().name("turn 17").spawn(async |_| ());
+    /// let snapshot = main.snapshot();
+    /// assert_eq!(snapshot.active[0].id, slot.id());
+    /// assert_eq!(snapshot.queued[0].name.as_deref(), Some("turn 17"));
+    /// assert_eq!(snapshot.blocked_by, Some(BlockedBy::MaxConcurrent));
+    /// # drop(slot);
+    /// # task.await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> LaneSnapshot {
         LaneSnapshot::of(&self.domain)
+    }
+
+    const fn alone(&self) -> &[DomainRef] {
+        std::slice::from_ref(&self.domain)
     }
 
     /// An id for a task that never came to the engine.

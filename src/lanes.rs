@@ -43,9 +43,8 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        for domain in self.shared.stand(|standing| standing.closed = true) {
-            control::abandon(&domain);
-        }
+        let lanes = self.shared.stand(|standing| standing.closed = true);
+        control::abandon(&lanes);
         self.shared.dissolve();
     }
 }
@@ -82,6 +81,19 @@ impl Lanes {
 
     /// Ends every task that was given this key, in whatever lane, and returns
     /// how many they were.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use laneway::{Reason, TaskError};
+    ///
+    /// main.pause();
+    /// let turn = main.task().key("ticket-42").spawn(async |_| ());
+    /// assert_eq!(lanes.cancel_key("ticket-42", Reason::Superseded), 1);
+    /// assert!(matches!(turn.await, Err(TaskError::CancelledQueued { .. })));
+    /// # Ok(()) }
+    /// ```
     pub fn cancel_key(&self, key: &str, reason: Reason) -> usize {
         let tasks = self.shared().keys.tasks(key);
         tasks
@@ -97,6 +109,23 @@ impl Lanes {
     ///
     /// [`ControlError`] for a duration that cannot work, and for a task that
     /// is not running, or was asked to end already.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::time::Duration;
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let build = main
+    ///     .task()
+    ///     .stall_ceiling(minute)
+    ///     .spawn(async move |_| tokio::time::sleep(10 * minute).await);
+    /// tokio::task::yield_now().await;
+    /// lanes.extend(build.id(), 20 * minute)?;
+    /// build.await?;
+    /// # Ok(()) }
+    /// ```
     pub fn extend(&self, id: TaskId, silence: Duration) -> Result<(), ControlError> {
         check_limit("the extension", Some(silence))?;
         let domain = self.domain_of(id)?;
@@ -114,7 +143,9 @@ impl Lanes {
         })
     }
 
-    /// Stops counting an orphan: the caller vouches that it does no harm.
+    /// Stops counting an orphan: the caller vouches that it does no harm. A
+    /// task that runs on under [`OnStall::Detach`](crate::OnStall::Detach) is
+    /// not one of those.
     ///
     /// # Errors
     ///
@@ -153,19 +184,17 @@ impl Lanes {
 
     /// [`Lane::clear`] on every lane.
     pub fn clear(&self) -> usize {
-        self.shared().all().iter().map(control::clear).sum()
+        control::clear(&self.shared().all())
     }
 
     /// [`Lane::cancel_all`] on every lane.
     pub fn cancel_all(&self, reason: Reason) -> usize {
-        let lanes = self.shared().all();
-        let cancel = |domain| control::cancel_all(domain, reason);
-        lanes.iter().map(cancel).sum()
+        control::cancel_all(&self.shared().all(), reason)
     }
 
     /// [`Lane::reset`] on every lane.
     pub fn reset(&self) -> usize {
-        self.shared().all().iter().map(control::reset).sum()
+        control::reset(&self.shared().all())
     }
 
     /// [`Lane::close`] on every lane; none is made on first use any more.
@@ -189,14 +218,9 @@ impl Lanes {
                 queued: drain.leftover(),
             });
         });
-        let begun: Vec<_> = lanes.iter().map(|d| Draining::begin(d, drain)).collect();
-        async move {
-            let mut report = DrainReport::default();
-            for draining in begun {
-                report.add(draining.report().await);
-            }
-            report
-        }
+        Draining::begin(lanes, drain, deadline)
+            .of_all(self.shared())
+            .report()
     }
 
     /// [`Lane::shutdown`] on every lane; none is made on first use any more.
@@ -206,9 +230,7 @@ impl Lanes {
     /// Dropping the future does not stop the shutdown.
     pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static {
         let lanes = self.shared().stand(|standing| standing.closed = true);
-        for domain in &lanes {
-            control::shutdown(domain);
-        }
+        control::shutdown(&lanes);
         async move {
             for domain in &lanes {
                 Idle::new(domain).await;
@@ -254,6 +276,18 @@ impl Lanes {
 
     /// Every lane as it is now, with every task in it. O(n) in the tasks; each
     /// lane is consistent in itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// for lane in lanes.snapshot().lanes {
+    ///     println!("{}: {} active, {} queued", lane.name, lane.active.len(), lane.queued.len());
+    ///     # assert_eq!(lane.name, "main");
+    /// }
+    /// # let _ = main;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let lanes = self.shared().all();

@@ -180,6 +180,24 @@ impl<'a> TaskBuilder<'a> {
     /// Calls back once, when it has been queued for `after`. The callback runs
     /// on the scheduler's timer, outside every lock: it may use the lane, but
     /// should not block. A panic in it is reported and costs nothing else.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::time::Duration;
+    ///
+    /// let slot = main.acquire().await?;
+    /// let (tell, told) = tokio::sync::oneshot::channel();
+    /// let task = main
+    ///     .task()
+    ///     .on_wait(Duration::from_secs(10), move |info| drop(tell.send(info)))
+    ///     .spawn(async |_| ());
+    /// assert_eq!(told.await?.active_ahead, 1);            // "you are next, hold on"
+    /// drop(slot);
+    /// task.await?;
+    /// # Ok(()) }
+    /// ```
     pub fn on_wait(
         mut self,
         after: Duration,
@@ -192,6 +210,24 @@ impl<'a> TaskBuilder<'a> {
     /// Cancels the task, with [`Reason::Signal`](crate::Reason::Signal), when
     /// this future completes. It is polled by a tokio task of its own until
     /// then, or until the task is settled.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use laneway::{Reason, TaskError};
+    ///
+    /// let (hang_up, hung_up) = tokio::sync::oneshot::channel::<()>();
+    /// let turn = main
+    ///     .task()
+    ///     .cancel_on(async { drop(hung_up.await) })
+    ///     .spawn(async |_| std::future::pending::<()>().await);
+    /// tokio::task::yield_now().await;
+    /// drop(hang_up);
+    /// let cancelled = turn.await;
+    /// assert!(matches!(cancelled, Err(TaskError::Cancelled { reason: Reason::Signal, .. })));
+    /// # Ok(()) }
+    /// ```
     pub fn cancel_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.options.cancel_on = Some(Box::pin(signal));
         self

@@ -72,10 +72,11 @@ pub struct Counters {
     pub granted: u64,
     /// Tasks that ended by themselves, with a value or a panic.
     pub completed: u64,
-    /// Tasks that ended otherwise, queued or active.
+    /// Tasks that ended otherwise, queued or active. One whose slot was taken
+    /// counts as taken.
     pub ended: u64,
-    /// Slots that came back because their holder was asked to end for a stall
-    /// or a timeout.
+    /// Slots that came back because their task was dropped for a stall or a
+    /// timeout. A task that ended by itself in its grace counts as completed.
     pub reclaimed: u64,
     /// Slots that were taken without the runner's help.
     pub taken: u64,

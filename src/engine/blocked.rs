@@ -81,7 +81,8 @@ impl Watch {
         }
     }
 
-    /// A slot came free and nobody waited for it, or somebody found one free.
+    /// A slot came free and nobody waited for it, somebody found one free, or
+    /// the last waiter was dispatched.
     pub(super) const fn moved(&mut self) {
         self.counting = false;
     }

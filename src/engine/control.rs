@@ -30,6 +30,7 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn resume(&mut self, now: Time, effects: &mut Effects<P>) {
         self.paused = false;
         self.resume_at = None;
+        self.settling = false;
         if let Mode::Draining { .. } = self.mode {
             self.mode = if self.closed {
                 Mode::Closed
@@ -58,21 +59,6 @@ impl<P: Clone> Lane<P> {
         self.note_idle(effects);
     }
 
-    pub(crate) fn begin_drain(
-        &mut self,
-        now: Time,
-        deadline: Time,
-        admit_descendants: bool,
-        queued: Leftover,
-        effects: &mut Effects<P>,
-    ) {
-        self.start_draining(deadline, admit_descendants, queued);
-        if queued != Leftover::Run {
-            self.settle_leftovers(now, queued, effects);
-        }
-        self.note_idle(effects);
-    }
-
     /// From now on new tasks are refused; a lane that is closed stays so.
     pub(crate) fn start_draining(
         &mut self,
@@ -89,6 +75,28 @@ impl<P: Clone> Lane<P> {
         }
     }
 
+    /// Dispatches nobody until [`settle_drain`](Self::settle_drain): whoever
+    /// is about to be handed back is not to be started by what happens in
+    /// another lane meanwhile.
+    pub(crate) fn hold_for_drain(&mut self) {
+        let Mode::Draining { queued, .. } = self.mode else {
+            return;
+        };
+        self.settling = queued != Leftover::Run;
+    }
+
+    /// Settles those of the waiters that the drain does not keep.
+    pub(crate) fn settle_drain(&mut self, now: Time, leaving: &[Key], effects: &mut Effects<P>) {
+        if self.settling
+            && let Mode::Draining { queued, .. } = self.mode
+        {
+            self.settle_each(now, leaving, effects, |waited| queued.end(waited));
+        }
+        self.settling = false;
+        self.dispatch(now, effects);
+        self.note_idle(effects);
+    }
+
     pub(super) fn drain_due(&mut self, now: Time, effects: &mut Effects<P>) {
         let Mode::Draining {
             deadline: Some(at),
@@ -101,6 +109,7 @@ impl<P: Clone> Lane<P> {
         if now < at {
             return;
         }
+        self.settling = false;
         // Not even descendants from here on: nobody would hand them back.
         self.mode = Mode::Draining {
             deadline: None,
@@ -139,7 +148,14 @@ impl<P: Clone> Lane<P> {
         effects: &mut Effects<P>,
         end: impl Fn(Duration) -> End,
     ) -> usize {
-        let now = self.advance(now);
+        let all = self.waiting();
+        self.settle_each(now, &all, effects, end);
+        all.len()
+    }
+
+    /// Everybody who waits, in the order in which they would be served; those
+    /// who sleep come last.
+    pub(crate) fn waiting(&self) -> Vec<Key> {
         let queued = self.queue.in_order();
         let queued = queued
             .into_iter()
@@ -149,14 +165,25 @@ impl<P: Clone> Lane<P> {
             .iter()
             .filter(|(_, record)| record.state == State::Asleep)
             .map(|(key, _)| key);
-        let all: Vec<Key> = queued.chain(asleep).collect();
-        for key in &all {
-            if let Some(record) = self.tasks.get(*key) {
+        queued.chain(asleep).collect()
+    }
+
+    fn settle_each(
+        &mut self,
+        now: Time,
+        waiters: &[Key],
+        effects: &mut Effects<P>,
+        end: impl Fn(Duration) -> End,
+    ) {
+        let now = self.advance(now);
+        for key in waiters {
+            if let Some(record) = self.tasks.get(*key)
+                && matches!(record.state, State::Queued | State::Asleep)
+            {
                 let end = end(now.since(record.place.since));
                 self.settle_queued(*key, end, effects);
             }
         }
-        all.len()
     }
 
     /// One waiter is told that it will not run.

@@ -32,6 +32,8 @@ pub(crate) struct Lane<P> {
     pub(super) mode: Mode,
     /// Closed for good, whatever a drain does besides.
     pub(super) closed: bool,
+    /// A drain is about to settle waiters; none is dispatched until it has.
+    pub(super) settling: bool,
     pub(super) paused: bool,
     pub(super) resume_at: Option<Time>,
     pub(super) tasks: Slab<Record<P>>,
@@ -143,6 +145,7 @@ impl<P: Clone> Lane<P> {
             settings,
             mode: Mode::Open,
             closed: false,
+            settling: false,
             paused: false,
             resume_at: None,
             tasks: Slab::new(),
@@ -290,6 +293,11 @@ impl<P: Clone> Lane<P> {
                     active_ahead: record.active_ahead,
                 }));
             }
+        }
+        if first.is_some() && self.queue.len() == 0 {
+            // Nobody waits: whoever comes next begins to wait then, however
+            // long ago this dispatch was.
+            self.watch.moved();
         }
         first
     }
@@ -508,7 +516,7 @@ impl<P: Clone> Lane<P> {
     }
 
     pub(super) const fn has_free_slot(&self) -> bool {
-        !self.paused && self.holders.len() < self.settings.max_concurrent
+        !self.paused && !self.settling && self.holders.len() < self.settings.max_concurrent
     }
 
     /// Sets when a task is looked at next; never is `None`.

@@ -104,6 +104,23 @@ impl fmt::Display for Limit {
 }
 
 /// What happens to a task that makes no progress for its stall ceiling.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use laneway::{LaneConfig, Lanes, OnStall, TaskStatus};
+///
+/// let seconds = Duration::from_secs;
+/// let export = LaneConfig::new(1).stall_ceiling(seconds(60)).on_stall(OnStall::Detach);
+/// let lanes = Lanes::builder().lane("export", export).build()?;
+/// let lane = lanes.lane("export")?;
+///
+/// let long = lane.spawn(async move |_| tokio::time::sleep(seconds(3600)).await);
+/// lane.run(async |_| ()).await?;                      // a minute later
+/// assert_eq!(long.status(), TaskStatus::Detached);
+/// long.await?;                                        // its late result still counts
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

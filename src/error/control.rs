@@ -22,7 +22,8 @@ pub enum ControlError {
         /// The task.
         id: TaskId,
     },
-    /// The task was already asked to end, so its silence cannot be extended.
+    /// The task is queued, or was already asked to end, so its silence cannot
+    /// be extended.
     #[error("task {id} is not running: it is queued, or was asked to end")]
     NotRunning {
         /// The task.

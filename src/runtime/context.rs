@@ -128,6 +128,25 @@ impl TaskContext {
     /// # Cancel safety
     ///
     /// Dropping it loses nothing. It has no place in any queue.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::future::pending;
+    /// use laneway::Reason;
+    ///
+    /// let turn = main.spawn(async move |cx| {
+    ///     tokio::select! {
+    ///         reason = cx.cancelled() => Err(reason),
+    ///         () = pending() => Ok("an answer"),
+    ///     }
+    /// });
+    /// tokio::task::yield_now().await;
+    /// turn.cancel(Reason::User);
+    /// assert_eq!(turn.await?, Err(Reason::User));
+    /// # Ok(()) }
+    /// ```
     pub fn cancelled(&self) -> impl Future<Output = Reason> + Send + 'static {
         Cancelled {
             task: Arc::clone(&self.0),
@@ -156,6 +175,23 @@ impl TaskContext {
     /// A hook that is registered when the task is over never runs. Hooks of a
     /// task that is dropped by its caller run on the runtime where they were
     /// registered; if that is gone, they are dropped, and that is logged.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let log = Arc::new(Mutex::new(Vec::new()));
+    /// main.run(async |cx| {
+    ///     let of_hook = Arc::clone(&log);
+    ///     cx.defer(async move |reason| of_hook.lock().unwrap().push(reason.to_string()));
+    ///     log.lock().unwrap().push("work".to_owned());
+    /// })
+    /// .await?;
+    /// assert_eq!(*log.lock().unwrap(), ["work", "completed"]);
+    /// # Ok(()) }
+    /// ```
     pub fn defer<F, Fut>(&self, hook: F)
     where
         F: FnOnce(Reason) -> Fut + Send + 'static,
@@ -172,6 +208,24 @@ impl TaskContext {
 
     /// Gives the task a deadline of its own, in place of an earlier one. Past
     /// it, the task is asked to end as timed out.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::time::Duration;
+    /// use laneway::{Limit, TaskError};
+    /// use tokio::time::Instant;
+    ///
+    /// let late = main
+    ///     .run(async |cx| {
+    ///         cx.set_deadline(Instant::now() + Duration::from_secs(3));
+    ///         std::future::pending::<()>().await
+    ///     })
+    ///     .await;
+    /// assert!(matches!(late, Err(TaskError::TimedOut { limit: Limit::Deadline, .. })));
+    /// # Ok(()) }
+    /// ```
     pub fn set_deadline(&self, deadline: Instant) {
         let at = self.0.domain.shared.clock.time(deadline);
         self.0.deadline.store(at.as_nanos(), Ordering::Relaxed);
@@ -181,12 +235,46 @@ impl TaskContext {
 
     /// Counts every item of a stream as progress of this task; with
     /// [`Tracked::when`], only those that you say.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use futures::{StreamExt, stream};
+    ///
+    /// let events = stream::iter(["ping", "delta", "ping", "delta"]);
+    /// let deltas = main
+    ///     .run(async |cx| {
+    ///         let is_delta = |event: &&str| *event == "delta";
+    ///         cx.track(events).when(is_delta).filter(|e| std::future::ready(*e == "delta")).count().await
+    ///     })
+    ///     .await?;
+    /// assert_eq!(deltas, 2);
+    /// # Ok(()) }
+    /// ```
     pub fn track<S>(&self, stream: S) -> Tracked<S> {
         Tracked::new(self.clone(), stream)
     }
 
     /// Counts every non-empty read as progress of this task; with
     /// [`TrackedRead::when`], only those that you say.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// let body: &[u8] = b"a response body";
+    /// let len = main
+    ///     .run(async |cx| {
+    ///         let mut text = String::new();
+    ///         cx.track_read(body).read_to_string(&mut text).await
+    ///     })
+    ///     .await??;
+    /// assert_eq!(len, 15);
+    /// # Ok(()) }
+    /// ```
     pub fn track_read<R>(&self, reader: R) -> TrackedRead<R> {
         TrackedRead::new(self.clone(), reader)
     }
@@ -199,6 +287,17 @@ impl TaskContext {
     /// # Panics
     ///
     /// Outside of a tokio runtime, as `tokio::spawn`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// let reached = main
+    ///     .run(async |cx| cx.spawn(async { laneway::progress() }).await)
+    ///     .await??;
+    /// assert!(reached);
+    /// # Ok(()) }
+    /// ```
     pub fn spawn<Fut>(&self, future: Fut) -> JoinHandle<Fut::Output>
     where
         Fut: Future + Send + 'static,
@@ -209,7 +308,23 @@ impl TaskContext {
 
     /// Carries this task into a future that is polled elsewhere, a plain
     /// `tokio::spawn` for one: [`laneway::progress`](crate::progress) in it is
-    /// progress of this task, and what it submits descends from it.
+    /// progress of this task, and what it submits descends from it. It may
+    /// outlive the task.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// let (plain, scoped) = main
+    ///     .run(async |cx| {
+    ///         let plain = tokio::spawn(async { laneway::progress() }).await;
+    ///         let scoped = tokio::spawn(cx.scope(async { laneway::progress() })).await;
+    ///         (plain, scoped)
+    ///     })
+    ///     .await?;
+    /// assert_eq!((plain?, scoped?), (false, true));
+    /// # Ok(()) }
+    /// ```
     pub fn scope<Fut: Future>(&self, future: Fut) -> Scoped<Fut> {
         Scoped {
             task: Some(Arc::clone(&self.0)),

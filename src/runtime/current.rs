@@ -67,6 +67,21 @@ pub fn progress() -> bool {
 /// Says what the current task is doing now, which is progress, and returns
 /// whether there is a current task. See
 /// [`TaskContext::progress_note`](crate::TaskContext::progress_note).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+/// # let main = lanes.lane("main")?;
+/// let lane = main.clone();
+/// main.run(async |_| {
+///     assert!(laneway::progress_note("asking the model"));
+///     let note = lane.snapshot().active[0].note.clone();
+///     assert_eq!(note.as_deref(), Some("asking the model"));
+/// })
+/// .await?;
+/// assert!(!laneway::progress_note("nobody is listening"));
+/// # Ok(()) }
+/// ```
 pub fn progress_note(text: impl Into<Arc<str>>) -> bool {
     match task() {
         Some(task) => {

@@ -1,10 +1,10 @@
 //! One domain: an engine behind its lock, and the one way to reach it.
 
 use super::cell::TaskCell;
+use super::drain::Returned;
 use super::perform;
 use super::shared::Shared;
 use super::wakers::Wakers;
-use crate::ReturnedTask;
 use crate::config::LaneConfig;
 use crate::engine::{
     Effect, Effects, End, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
@@ -34,7 +34,7 @@ pub(crate) struct Domain {
     admits_descendants: AtomicBool,
     pub(crate) idle: Mutex<Wakers>,
     /// What a drain hands back, while somebody awaits its report.
-    pub(crate) returned: Mutex<Option<Vec<ReturnedTask>>>,
+    pub(crate) returned: Mutex<Returned>,
 }
 
 impl Domain {
@@ -58,7 +58,7 @@ impl Domain {
             has_waiters: AtomicBool::new(false),
             admits_descendants: AtomicBool::new(false),
             idle: Mutex::new(Wakers::new()),
-            returned: Mutex::new(None),
+            returned: Mutex::new(Returned::default()),
         }
     }
 
@@ -71,6 +71,18 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> R {
+        let (output, staged) = self.stage(input);
+        staged.carry_out();
+        output
+    }
+
+    /// The first half of [`act`](Self::act), for a verb that is spoken to many
+    /// lanes: what follows in one of them must not start anything in another
+    /// that has not heard of it yet.
+    pub(crate) fn stage<R>(
+        self: &Arc<Self>,
+        input: impl FnOnce(&mut Engine, &mut Actions) -> R,
+    ) -> (R, Staged) {
         let mut effects = Effects::new();
         let (output, arm) = {
             let mut engine = self.engine.lock();
@@ -84,10 +96,8 @@ impl Domain {
         if let Some(at) = arm {
             self.arm(at);
         }
-        for effect in effects {
-            perform::carry_out(self, effect);
-        }
-        output
+        let domain = Arc::clone(self);
+        (output, Staged { domain, effects })
     }
 
     /// Reads the engine; changes nothing.
@@ -105,7 +115,7 @@ impl Domain {
 
     /// Whether tasks submitted by this lane's own tasks pass through drains.
     pub(crate) fn admits_descendants(&self) -> bool {
-        self.admits_descendants.load(Ordering::Relaxed)
+        self.admits_descendants.load(Ordering::Relaxed) || self.shared.admits_descendants()
     }
 
     /// The driver came: looks at everything whose moment has come.
@@ -225,6 +235,21 @@ impl Domain {
         );
         if admits != self.admits_descendants.load(Ordering::Relaxed) {
             self.admits_descendants.store(admits, Ordering::Relaxed);
+        }
+    }
+}
+
+/// An input that was taken, and what is to follow from it.
+#[must_use = "effects that are not carried out are lost wake-ups"]
+pub(crate) struct Staged {
+    domain: Arc<Domain>,
+    effects: Actions,
+}
+
+impl Staged {
+    pub(crate) fn carry_out(self) {
+        for effect in self.effects {
+            perform::carry_out(&self.domain, effect);
         }
     }
 }

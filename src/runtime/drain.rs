@@ -5,10 +5,13 @@ use std::any::Any;
 use std::time::Duration;
 
 use super::cell::TaskCell;
-use super::domain::{Domain, DomainRef};
+use super::domain::{Domain, DomainRef, Staged};
 use super::idle::Idle;
+use super::shared::Shared;
+use super::submit::descends_from_drain;
+use super::wakers::drop_guarded;
 use crate::TaskId;
-use crate::engine::{Leftover, Priority, TICK, Tally, Time};
+use crate::engine::{Key, Leftover, Priority, TICK, Tally, Time};
 use crate::sync::Arc;
 use crate::timeout::check_span;
 
@@ -98,6 +101,25 @@ impl Drain {
 }
 
 /// What a drain has come to.
+///
+/// Where several drains of a lane run at once, one of their reports has the
+/// tasks that were handed back.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+/// # let main = lanes.lane("main")?;
+/// use std::time::Duration;
+/// use laneway::Drain;
+///
+/// let quick = main.spawn(async |_| ());
+/// let stuck = main.spawn(async |_| std::future::pending::<()>().await);
+/// let report = main.drain(Drain::within(Duration::from_secs(60))).await;
+/// assert_eq!((report.finished, report.interrupted, report.orphans), (1, 1, 0));
+/// # quick.await?;
+/// # assert!(stuck.await.is_err());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct DrainReport {
@@ -115,6 +137,33 @@ pub struct DrainReport {
 
 /// A queued task that a drain handed back: what is needed to persist it, and
 /// to submit it again later or elsewhere.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+/// # let main = lanes.lane("main")?;
+/// use std::time::Duration;
+/// use laneway::{Drain, QueuedWork};
+///
+/// let slot = main.acquire().await?;
+/// let queued = main.task().key("turn/17").meta(17_u32).spawn(async |_| ());
+/// tokio::time::sleep(Duration::from_secs(2)).await;
+///
+/// let drain = main.drain(Drain::within(Duration::from_secs(60)).queued(QueuedWork::Return));
+/// drop(slot);
+/// let report = drain.await;
+/// let task = &report.returned[0];
+/// assert_eq!(task.key.as_deref(), Some("turn/17"));
+/// assert_eq!(task.waited, Duration::from_secs(2));
+/// let turn = task.meta.as_ref().and_then(|meta| meta.downcast_ref::<u32>());
+/// assert_eq!(turn, Some(&17));
+///
+/// // Submitted again, it has its old place in line.
+/// main.resume();
+/// main.task().priority(task.priority).waited(task.waited).run(async |_| ()).await?;
+/// # assert!(queued.await.is_err_and(|error| error.is_retryable()));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ReturnedTask {
@@ -148,88 +197,182 @@ impl std::fmt::Debug for ReturnedTask {
     }
 }
 
-/// A drain that has begun, on one lane.
+/// A drain that has begun.
 pub(crate) struct Draining {
-    domain: DomainRef,
+    /// The lanes, with their counts from before.
+    lanes: Vec<(DomainRef, Tally)>,
     deadline: Time,
-    before: Tally,
+    /// Of all lanes: also of those that are made while it lasts.
+    all: Option<Arc<Shared>>,
 }
 
 impl Draining {
-    pub(crate) fn begin(domain: &DomainRef, drain: Drain) -> Self {
-        let now = domain.now();
-        let deadline = drain.deadline(now);
-        domain.returned.lock().get_or_insert_default();
-        let before = domain.act(|engine, effects| {
-            let before = engine.tally();
-            engine.begin_drain(now, deadline, drain.admits(), drain.leftover(), effects);
-            before
-        });
+    pub(crate) fn begin(lanes: Vec<DomainRef>, drain: Drain, deadline: Time) -> Self {
+        // Every lane first hears of the drain and starts nobody any more; only
+        // then is anybody told. Else what is handed back from one lane would
+        // start its successor in another.
+        let lanes: Vec<_> = lanes
+            .into_iter()
+            .map(|domain| {
+                domain.returned.lock().reports += 1;
+                let before = domain.act(|engine, _| {
+                    engine.start_draining(deadline, drain.admits(), drain.leftover());
+                    engine.hold_for_drain();
+                    engine.tally()
+                });
+                (domain, before)
+            })
+            .collect();
+        let settle = |(domain, _): &(DomainRef, Tally)| {
+            let leaving = leaving(domain, drain);
+            let now = domain.now();
+            let ((), staged) =
+                domain.stage(|engine, effects| engine.settle_drain(now, &leaving, effects));
+            staged
+        };
+        let staged: Vec<_> = lanes.iter().map(settle).collect();
+        staged.into_iter().for_each(Staged::carry_out);
         Self {
-            domain: domain.clone(),
+            lanes,
             deadline,
-            before,
+            all: None,
         }
     }
 
-    pub(crate) async fn report(self) -> DrainReport {
-        let idle = Idle::new(&self.domain);
-        let mut idle = std::pin::pin!(idle);
+    /// Also waits for, and reports on, lanes that are made while it lasts.
+    pub(crate) fn of_all(mut self, shared: &Arc<Shared>) -> Self {
+        self.all = Some(Arc::clone(shared));
+        self
+    }
+
+    pub(crate) async fn report(mut self) -> DrainReport {
         let mut until = self.deadline + TICK * 2;
         loop {
-            let instant = self.domain.shared.clock.instant(until);
-            if tokio::time::timeout_at(instant, idle.as_mut())
-                .await
-                .is_ok()
-            {
+            self.discover();
+            let is_busy = |(domain, _): &&(DomainRef, Tally)| !domain.read(|e| e.is_idle());
+            // A task may pass from lane to lane; only a round that finds no
+            // busy lane has seen them all idle.
+            let Some((busy, _)) = self.lanes.iter().find(is_busy) else {
                 break;
+            };
+            let instant = busy.shared.clock.instant(until);
+            let idle = Idle::new(busy);
+            if tokio::time::timeout_at(instant, idle).await.is_err() {
+                match self.next_end(busy.now()) {
+                    Some(at) => until = at,
+                    None => break,
+                }
             }
-            let now = self.domain.now();
-            let ends = self.domain.read(|engine| {
+        }
+        let mut report = DrainReport::default();
+        for (domain, before) in &self.lanes {
+            report.add(domain, *before);
+        }
+        report
+    }
+
+    fn discover(&mut self) {
+        let Some(shared) = &self.all else { return };
+        for domain in shared.all() {
+            let known = |(lane, _): &(DomainRef, Tally)| lane.serial == domain.serial;
+            if !self.lanes.iter().any(known) {
+                domain.returned.lock().reports += 1;
+                self.lanes.push((domain, Tally::default()));
+            }
+        }
+    }
+
+    /// By when those that are active now have ended at the latest; `None` when
+    /// there is nobody left who ends. At the orphan bound a take is tried
+    /// again and again: no reason to wait for ever.
+    fn next_end(&self, now: Time) -> Option<Time> {
+        if now < self.deadline {
+            return Some(self.deadline + TICK * 2);
+        }
+        let ends = self.lanes.iter().filter(|(domain, _)| !at_bound(domain));
+        let ends = ends.filter_map(|(domain, _)| {
+            domain.read(|engine| {
                 let holders = engine.holders().iter();
                 let ends = holders.filter_map(|key| {
                     let record = engine.record(*key)?;
                     engine.take_at(*key, &record.payload.spec)
                 });
                 ends.max()
-            });
-            // At the orphan bound a take is tried again and again; that is no
-            // reason to wait for ever.
-            until = match ends {
-                Some(at) if at > now && !self.at_bound() => at + TICK * 2,
-                _ if now < self.deadline => self.deadline + TICK * 2,
-                _ => break,
-            };
-        }
-        let (after, orphans, still_active) = self
-            .domain
-            .read(|engine| (engine.tally(), engine.orphans(), engine.active()));
-        let count = |after: u64, before: u64| usize::try_from(after - before).unwrap_or(usize::MAX);
-        DrainReport {
-            finished: count(after.completed, self.before.completed),
-            interrupted: count(after.cut_short, self.before.cut_short),
-            orphans,
-            still_active,
-            returned: self.domain.returned.lock().take().unwrap_or_default(),
-        }
-    }
-
-    fn at_bound(&self) -> bool {
-        let orphans = &self.domain.shared.orphans;
-        orphans.count() >= orphans.bound()
-            || self
-                .domain
-                .read(|engine| engine.orphans() >= engine.max_orphans())
+            })
+        });
+        ends.max().filter(|at| *at > now).map(|at| at + TICK * 2)
     }
 }
 
+impl Drop for Draining {
+    /// Through, or nobody awaits the report: what no other report is to have
+    /// is not kept for a later drain, since it may be back in line by then.
+    fn drop(&mut self) {
+        for (domain, _) in &self.lanes {
+            domain.returned.lock().reports -= 1;
+            forget_returned(domain);
+        }
+    }
+}
+
+/// What a lane's drains hand back, kept for the reports to come.
+#[derive(Debug, Default)]
+pub(crate) struct Returned {
+    /// How many drains are to report on the lane.
+    reports: usize,
+    /// It was made while all lanes drain, and their report is yet to find it.
+    pub(super) expected: bool,
+    tasks: Vec<ReturnedTask>,
+}
+
+/// Drops what was handed back and nobody is to report.
+pub(crate) fn forget_returned(domain: &Domain) {
+    let stale = {
+        let mut returned = domain.returned.lock();
+        if returned.reports > 0 {
+            return;
+        }
+        std::mem::take(&mut *returned)
+    };
+    // Its metadata is the user's.
+    drop_guarded(stale);
+}
+
+/// Those of a lane's waiters that a drain settles: all, but for descendants of
+/// tasks that it waits for.
+fn leaving(domain: &DomainRef, drain: Drain) -> Vec<Key> {
+    let waiting: Vec<(Key, Arc<TaskCell>)> = domain.read(|engine| {
+        let waiting = engine.waiting().into_iter();
+        waiting
+            .filter_map(|key| Some((key, Arc::clone(&engine.record(key)?.payload))))
+            .collect()
+    });
+    // Lineage is read outside the lock: it reaches into other tasks.
+    let leaves = |task: &TaskCell| !(drain.admits() && descends_from_drain(task));
+    waiting
+        .into_iter()
+        .filter(|(_, task)| leaves(task))
+        .map(|(key, _)| key)
+        .collect()
+}
+
+fn at_bound(domain: &DomainRef) -> bool {
+    let orphans = &domain.shared.orphans;
+    orphans.count() >= orphans.bound()
+        || domain.read(|engine| engine.orphans() >= engine.max_orphans())
+}
+
 impl DrainReport {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.finished += other.finished;
-        self.interrupted += other.interrupted;
-        self.orphans += other.orphans;
-        self.still_active += other.still_active;
-        self.returned.extend(other.returned);
+    fn add(&mut self, domain: &DomainRef, before: Tally) {
+        let (after, orphans, active) =
+            domain.read(|engine| (engine.tally(), engine.orphans(), engine.active()));
+        let count = |after: u64, before: u64| usize::try_from(after - before).unwrap_or(usize::MAX);
+        self.finished += count(after.completed, before.completed);
+        self.interrupted += count(after.cut_short, before.cut_short);
+        self.orphans += orphans;
+        self.still_active += active;
+        self.returned
+            .append(&mut std::mem::take(&mut domain.returned.lock().tasks));
     }
 }
 
@@ -244,7 +387,11 @@ pub(super) fn hand_back(domain: &Domain, task: &TaskCell, waited: Duration) {
         priority: task.spec.priority,
         waited,
     };
-    if let Some(returned) = domain.returned.lock().as_mut() {
-        returned.push(task);
+    let mut returned = domain.returned.lock();
+    if returned.reports > 0 || returned.expected {
+        returned.tasks.push(task);
+    } else {
+        drop(returned);
+        drop_guarded(task);
     }
 }

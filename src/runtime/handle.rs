@@ -29,6 +29,23 @@ use crate::{Lane, TaskError, TaskId};
 /// # Panics
 ///
 /// If it is polled again after it gave its result.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+/// # let main = lanes.lane("main")?;
+/// use laneway::{Reason, TaskError, TaskStatus};
+///
+/// let slot = main.acquire().await?;
+/// let first = main.spawn(async |_| "first");
+/// let second = main.spawn(async |_| "second");
+/// assert_eq!(second.status(), TaskStatus::Queued);
+/// second.cancel(Reason::User);
+/// assert!(matches!(second.await, Err(TaskError::CancelledQueued { .. })));
+/// drop(slot);
+/// assert_eq!(first.await?, "first");
+/// # Ok(()) }
+/// ```
 #[must_use = "await it, or drop it on purpose: the task runs either way"]
 pub struct TaskHandle<T> {
     inner: Inner<T>,

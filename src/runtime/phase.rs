@@ -12,6 +12,27 @@ use crate::timeout::check_limit;
 /// [`TaskContext::phase`](crate::TaskContext::phase).
 ///
 /// Phases nest: of those that are open, the innermost with a ceiling counts.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+/// # let main = lanes.lane("main")?;
+/// use std::time::Duration;
+/// use laneway::{InvalidDuration, TaskError};
+///
+/// let minute = Duration::from_secs(60);
+/// let silent = async |cx: laneway::TaskContext| {
+///     let phase = cx.phase("bash: cargo test").silence(20 * minute)?;
+///     tokio::time::sleep(15 * minute).await;          // silent, and allowed to be
+///     drop(phase);
+///     tokio::time::sleep(15 * minute).await;          // silent, and not
+///     Ok::<_, InvalidDuration>(())
+/// };
+/// let stalled = main.task().stall_ceiling(minute).run(silent).await;
+/// let Err(TaskError::Stalled { elapsed, .. }) = stalled else { panic!("{stalled:?}") };
+/// assert_eq!(elapsed, 16 * minute);
+/// # Ok(()) }
+/// ```
 #[must_use = "the phase ends when its guard is dropped"]
 #[derive(Debug)]
 pub struct Phase {

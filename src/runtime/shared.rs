@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::LaneConfig;
 use crate::engine::{Lane, Leftover, Time};
 use crate::error::{LaneNameError, check_name};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     directory: Mutex<Directory>,
     serials: AtomicU64,
+    /// All lanes drain, or are about to, and descendants of their tasks pass.
+    admits_descendants: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Shared {
                 mode: Standing::default(),
             }),
             serials: AtomicU64::new(1),
+            admits_descendants: AtomicBool::new(false),
         }
     }
 
@@ -123,8 +126,17 @@ impl Shared {
     /// Changes what new lanes begin with, then speaks to all there are. A lane
     /// that is made between the two has it from its beginning.
     pub(crate) fn stand(&self, change: impl FnOnce(&mut Standing)) -> Vec<DomainRef> {
-        change(&mut self.directory.lock().mode);
+        let mut directory = self.directory.lock();
+        change(&mut directory.mode);
+        let admits = |drain: StandingDrain| drain.admit_descendants;
+        let admits = directory.mode.draining.is_some_and(admits);
+        self.admits_descendants.store(admits, Ordering::Relaxed);
+        drop(directory);
         self.all()
+    }
+
+    pub(crate) fn admits_descendants(&self) -> bool {
+        self.admits_descendants.load(Ordering::Relaxed)
     }
 
     /// The last user of a lane that was made on first use is gone.
@@ -176,14 +188,16 @@ impl Shared {
     ) -> Arc<Domain> {
         let mut engine = Lane::new(config.settings(self.observe_only), fence);
         standing.apply(&mut engine);
-        Arc::new(Domain::new(
+        let domain = Domain::new(
             self.serials.fetch_add(1, Ordering::Relaxed),
             Arc::clone(name),
             Arc::clone(self),
             config,
             auto,
             engine,
-        ))
+        );
+        domain.returned.lock().expected = standing.draining.is_some();
+        Arc::new(domain)
     }
 }
 

@@ -19,6 +19,28 @@ use crate::{AcquireError, Lane, TaskContext, TaskId, TryAcquireError};
 /// [`context`](Self::context) have run.
 ///
 /// A slot that is forgotten (`std::mem::forget`) stalls, and is taken.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+/// # let main = lanes.lane("main")?;
+/// let slot = main.acquire().await?;
+/// let work = async {
+///     slot.progress();
+///     "written"
+/// };
+/// let written = tokio::select! {
+///     done = work => Some(done),
+///     reason = slot.lost() => {
+///         eprintln!("giving up: {reason}");
+///         None
+///     }
+/// };
+/// assert!(slot.is_current());
+/// drop(slot);
+/// # assert_eq!(written, Some("written"));
+/// # Ok(()) }
+/// ```
 #[must_use = "a slot that is dropped is released"]
 #[derive(Debug)]
 pub struct Slot {

@@ -120,7 +120,7 @@ fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
 }
 
 /// Whether some ancestor is active in a lane that lets its descendants pass.
-fn descends_from_drain(task: &TaskCell) -> bool {
+pub(crate) fn descends_from_drain(task: &TaskCell) -> bool {
     let mut ancestor = task.shared.lock().parent.clone();
     while let Some(current) = ancestor {
         if current.is_current() && current.domain.admits_descendants() {

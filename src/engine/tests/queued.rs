@@ -212,7 +212,8 @@ fn s7_a_grant_that_lapses_after_a_shutdown_or_a_drain_is_settled_and_never_start
             |sim| {
                 use crate::engine::Leftover;
                 sim.say(|lane, now, effects| {
-                    lane.begin_drain(now, now, false, Leftover::Run, effects);
+                    lane.start_draining(now, false, Leftover::Run);
+                    lane.settle_drain(now, &[], effects);
                 });
                 sim.run_for(millis(1));
             },

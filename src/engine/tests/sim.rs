@@ -55,6 +55,8 @@ pub(super) struct Sim {
     pub(super) root_speaks: bool,
     /// The bound over all lanes is reached.
     pub(super) no_more_orphans: bool,
+    /// A drain holds the lane, so that S5 does not.
+    pub(super) holding: bool,
     /// The shell has not come to ask the holders yet.
     pub(super) hold_asks: bool,
     /// Releases are written down, too.
@@ -138,6 +140,7 @@ impl Sim {
             tasks: Vec::new(),
             root_speaks: false,
             no_more_orphans: false,
+            holding: false,
             hold_asks: false,
             traced: false,
             dropped: Vec::new(),

@@ -25,7 +25,10 @@ fn ends(sim: &Sim, tasks: &[u32]) -> Vec<Option<End>> {
 
 fn drain(sim: &mut Sim, within: Duration, descendants: bool, queued: Leftover) {
     sim.say(|lane, now, effects| {
-        lane.begin_drain(now, now + within, descendants, queued, effects);
+        lane.start_draining(now + within, descendants, queued);
+        lane.hold_for_drain();
+        let waiting = lane.waiting();
+        lane.settle_drain(now, &waiting, effects);
     });
 }
 
@@ -203,6 +206,26 @@ fn drain_hands_back_or_cancels_who_waits_as_told() {
         sim.run_for(millis(1));
         assert!(sim.lane.is_idle());
     }
+}
+
+#[test]
+fn drain_starts_nobody_until_it_has_settled_those_it_hands_back() {
+    let (mut sim, tasks) = busy();
+    sim.say(|lane, now, _| {
+        lane.start_draining(now + HOUR, false, Leftover::Return);
+        lane.hold_for_drain();
+    });
+    // It is heard of in the other lanes meanwhile.
+    sim.holding = true;
+    sim.complete(tasks[0]);
+    assert_eq!(sim.lane.active(), 0);
+    sim.holding = false;
+    // One of them descends from a task that still runs, and is kept.
+    let leaving = [sim.key(tasks[1]), sim.key(tasks[3])];
+    sim.say(|lane, now, effects| lane.settle_drain(now, &leaving, effects));
+    let returned = Some(End::Returned { waited: WAITED });
+    assert_eq!(ends(&sim, &tasks[1..]), [returned, None, returned]);
+    assert_eq!(sim.holders(), [tasks[2]]);
 }
 
 #[test]
