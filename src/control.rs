@@ -44,7 +44,11 @@ pub(crate) fn cancel_all(domains: &[DomainRef], reason: Reason) -> usize {
 }
 
 pub(crate) fn reset(domains: &[DomainRef]) -> usize {
-    each(domains, reset_locked)
+    let taken = each(domains, reset_locked);
+    let lane = domains.first().filter(|_| domains.len() == 1);
+    let lane = lane.map(|domain| &*domain.name);
+    tracing::warn!(target: "laneway", lane, lanes = domains.len(), taken, "lanes reset");
+    taken
 }
 
 pub(crate) fn shutdown(domains: &[DomainRef]) {

@@ -9,7 +9,7 @@ use crate::engine::Key;
 ///
 /// Printed as `LANE-SEQ`: the serial number of its lane and its number in that
 /// lane. Two tasks of one scheduler never have the same id.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct TaskId {
     pub(crate) lane: u64,
     pub(crate) key: Key,
@@ -32,6 +32,12 @@ impl Hash for TaskId {
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.lane, self.key.seq)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskId({self})")
     }
 }
 

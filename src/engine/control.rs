@@ -207,21 +207,6 @@ impl<P: Clone> Lane<P> {
         self.note_idle(effects);
     }
 
-    /// Takes a slot for a reason of the shell's, past every bound.
-    pub(crate) fn take_for(
-        &mut self,
-        now: Time,
-        key: Key,
-        end: End,
-        facts: &Facts,
-        effects: &mut Effects<P>,
-    ) {
-        if let Some(record) = self.tasks.get_mut(key) {
-            record.end = Some(end);
-        }
-        self.take(now, key, facts, effects);
-    }
-
     /// Ends one task, wherever it is. `withdrawn` says that the shell took
     /// back an unclaimed grant, so that the task never ran. False if it is
     /// past ending.

@@ -99,6 +99,8 @@ pub(crate) enum Notice<P> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reclaim {
+    /// The task listened, and ended by itself in its grace.
+    Finished,
     /// The runner came and dropped the future.
     Dropped,
     /// The slot was taken without the runner.

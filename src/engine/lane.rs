@@ -257,7 +257,7 @@ impl<P: Clone> Lane<P> {
             (State::Orphan, _) => {}
             (_, true) => {
                 self.tally.completed += 1;
-                record.end = None;
+                record.said.finished = true;
             }
             (_, false) => {
                 self.tally.ended += 1;
@@ -342,7 +342,12 @@ impl<P: Clone> Lane<P> {
                 {
                     self.tally.reclaimed += 1;
                     let task = record.payload.clone();
-                    self.recover(now, task, end, Reclaim::Dropped, effects);
+                    let how = if record.said.finished {
+                        Reclaim::Finished
+                    } else {
+                        Reclaim::Dropped
+                    };
+                    self.recover(now, task, end, how, effects);
                 }
                 _ => {
                     self.dispatch(now, effects);

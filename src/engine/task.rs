@@ -234,6 +234,18 @@ pub(crate) struct Record<P> {
     pub(crate) holder: u32,
 }
 
+impl<P> Record<P> {
+    /// How it ended, once its runner let go of it: as it was asked to, unless
+    /// it was through by itself before it had to be.
+    pub(crate) fn ended(&self) -> Option<End> {
+        if self.said.finished {
+            Some(End::Completed)
+        } else {
+            self.end
+        }
+    }
+}
+
 /// What was already said or granted once, and is not to be repeated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
@@ -246,6 +258,8 @@ pub(crate) struct Said {
     pub(crate) refused: bool,
     /// The time for its hooks is part of the moment set for the take.
     pub(crate) teardown: bool,
+    /// Asked to end, and through by itself before it had to be.
+    pub(crate) finished: bool,
     /// Detached, and through by itself: its caller gets what it came to.
     pub(crate) delivers: bool,
 }

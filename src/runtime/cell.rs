@@ -60,8 +60,9 @@ pub(crate) struct TaskCell {
     listeners: AtomicUsize,
     /// Somebody polls for the signal without a future.
     listens: AtomicBool,
-    /// Hooks and children that teardown has to see to.
-    pub(crate) teardown_work: AtomicUsize,
+    /// Hooks that are still to run, and children that are still there.
+    pub(crate) hooks: AtomicUsize,
+    pub(crate) children: AtomicUsize,
 
     pub(crate) shared: Mutex<Parts>,
 }
@@ -118,7 +119,8 @@ impl TaskCell {
             take_at: AtomicU64::new(0),
             listeners: AtomicUsize::new(0),
             listens: AtomicBool::new(false),
-            teardown_work: AtomicUsize::new(0),
+            hooks: AtomicUsize::new(0),
+            children: AtomicUsize::new(0),
             shared: Mutex::new(Parts::new(parent, on_wait)),
         }
     }
@@ -259,7 +261,13 @@ impl TaskCell {
     pub(crate) fn listens(&self) -> bool {
         self.listens.load(Ordering::Relaxed)
             || self.listeners.load(Ordering::Relaxed) > 0
-            || self.teardown_work.load(Ordering::Relaxed) > 0
+            || self.hooks.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether there is anything to do between its future's end and its
+    /// slot's.
+    pub(crate) fn has_teardown(&self) -> bool {
+        self.hooks.load(Ordering::Acquire) > 0 || self.children.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn poll_for_signal(&self) {

@@ -18,7 +18,7 @@ where
     Fut::Output: Send + 'static,
 {
     let home = Handle::try_current().ok();
-    task.teardown_work.fetch_add(1, Ordering::AcqRel);
+    task.children.fetch_add(1, Ordering::AcqRel);
     let id = {
         let mut parts = task.shared.lock();
         let rare = parts.rare();
@@ -82,7 +82,7 @@ impl Drop for Guard {
             .rare()
             .children
             .retain(|(child, _)| *child != self.id);
-        self.task.teardown_work.fetch_sub(1, Ordering::AcqRel);
+        self.task.children.fetch_sub(1, Ordering::AcqRel);
         // Its teardown may be waiting for just this.
         self.task.wake_runner();
     }

@@ -199,7 +199,7 @@ impl TaskContext {
     {
         let home = Handle::try_current().ok();
         let hook = Box::new(move |reason| Box::pin(hook(reason)) as _);
-        self.0.teardown_work.fetch_add(1, Ordering::AcqRel);
+        self.0.hooks.fetch_add(1, Ordering::AcqRel);
         let mut parts = self.0.shared.lock();
         let rare = parts.rare();
         rare.hooks.push(hook);

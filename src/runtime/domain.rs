@@ -9,7 +9,7 @@ use crate::config::LaneConfig;
 use crate::engine::{
     Effect, Effects, End, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
 };
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, Weak};
 
 use super::facts;
 use super::word::Word;
@@ -33,6 +33,8 @@ pub(crate) struct Domain {
     has_waiters: AtomicBool,
     admits_descendants: AtomicBool,
     pub(crate) idle: Mutex<Wakers>,
+    /// The lane whose warning stands for this one's, as of the last look.
+    pub(super) defers_to: Mutex<Option<Weak<Self>>>,
     /// What a drain hands back, while somebody awaits its report.
     pub(crate) returned: Mutex<Returned>,
 }
@@ -58,6 +60,7 @@ impl Domain {
             has_waiters: AtomicBool::new(false),
             admits_descendants: AtomicBool::new(false),
             idle: Mutex::new(Wakers::new()),
+            defers_to: Mutex::new(None),
             returned: Mutex::new(Returned::default()),
         }
     }
@@ -199,7 +202,7 @@ impl Domain {
             Released::Unknown => return Release::default(),
         };
         Release {
-            end: record.end,
+            end: record.ended(),
             since: Some(record.place.since),
         }
     }

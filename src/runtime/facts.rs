@@ -2,6 +2,7 @@
 //! fires and at no other time.
 
 use super::cell::TaskCell;
+use super::domain::Domain;
 use super::word::Word;
 use crate::engine::{Facts, OnStall, TICK, Time};
 use crate::sync::{Arc, Ordering};
@@ -11,14 +12,13 @@ use crate::sync::{Arc, Ordering};
 const DEEPEST: usize = 64;
 
 /// A task's signs of life, those of the children it awaits included.
-#[derive(Clone, Copy)]
 struct Life {
     active_at: Time,
     reported: bool,
     waiting: bool,
     hold_until: Option<Time>,
-    /// The lane in which somebody waits below it has waiters.
-    root_speaks: bool,
+    /// A lane with waiters in which it waits, itself or through a child.
+    root: Option<Arc<Domain>>,
 }
 
 /// Reads everything the engine wants to know of a task. Takes no lock but the
@@ -50,15 +50,26 @@ pub(crate) fn at_hand(task: &TaskCell) -> Facts {
         deadline: time(task.deadline.load(Ordering::Relaxed)).filter(|at| *at < Time::FAR),
         extended_until: time(task.extended_until.load(Ordering::Relaxed)),
         listens: task.listens(),
-        hooks: task.teardown_work.load(Ordering::Relaxed) > 0,
+        hooks: task.has_teardown(),
     }
 }
 
-/// The latest sign of life of a holder, and whether what it waits for speaks
-/// for itself (S16).
-pub(crate) fn holder(task: &TaskCell, now: Time) -> (Time, bool) {
+/// What a lane that does not move wants to know of a holder (S16).
+pub(crate) struct HolderSigns {
+    pub(crate) active_at: Time,
+    /// It waits for a slot, so that it has no sign of life to give.
+    pub(crate) waiting: bool,
+    /// The lane with waiters in which it waits.
+    pub(crate) root: Option<Arc<Domain>>,
+}
+
+pub(crate) fn holder(task: &TaskCell, now: Time) -> HolderSigns {
     let life = life(task, now, DEEPEST);
-    (life.active_at, life.root_speaks)
+    HolderSigns {
+        active_at: life.active_at,
+        waiting: life.waiting,
+        root: life.root,
+    }
 }
 
 fn latest(task: &TaskCell, reported: Option<Time>) -> Time {
@@ -77,7 +88,7 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
         reported: reported.is_some(),
         waiting: false,
         hold_until: None,
-        root_speaks: false,
+        root: None,
     };
     if depth == 0 {
         return life;
@@ -88,8 +99,7 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
             // A grant that is not claimed yet is still a wait.
             Word::Queued | Word::Granted => {
                 life.waiting = true;
-                life.active_at = now;
-                life.root_speaks = true;
+                life.root.get_or_insert_with(|| Arc::clone(&child.domain));
             }
             // It sleeps because nobody polls it, this task least of all; or
             // it is over, and this task has not looked yet. What it was good
@@ -123,10 +133,16 @@ impl Life {
         self.active_at = self.active_at.max(below.active_at);
         self.reported |= below.reported;
         self.waiting |= below.waiting;
-        self.root_speaks |= below.root_speaks || child.domain.has_waiters();
         if let Some(until) = child_decides(child, &below, now) {
             self.hold_until = Some(self.hold_until.map_or(until, |held| held.max(until)));
         }
+        let waits_beside = || {
+            child
+                .domain
+                .has_waiters()
+                .then(|| Arc::clone(&child.domain))
+        };
+        self.root = self.root.take().or(below.root).or_else(waits_beside);
     }
 }
 

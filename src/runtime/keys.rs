@@ -33,6 +33,11 @@ impl Keys {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.table.lock().len()
+    }
+
     pub(crate) fn tasks(&self, key: &str) -> Vec<Arc<TaskCell>> {
         let table = self.table.lock();
         let tasks = table.get(key).into_iter().flatten();

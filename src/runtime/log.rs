@@ -111,6 +111,7 @@ pub(crate) fn blocked(
     blocked: &Blocked,
     holders: &[Arc<TaskCell>],
     stillest: Option<(Time, &Arc<TaskCell>)>,
+    root: Option<&str>,
     now: Time,
 ) {
     let oldest = holders.iter().map(|holder| holder.started()).min();
@@ -133,6 +134,7 @@ pub(crate) fn blocked(
                 holder = holder.map(|holder| tracing::field::display(holder.id())),
                 holder_name = holder.and_then(|holder| holder.name.as_deref()),
                 note = holder.and_then(|holder| holder.note()).as_deref(),
+                root,
                 suppressed = blocked.suppressed,
                 "lane dispatch blocked"
             )
@@ -166,6 +168,7 @@ fn reclaimed(
         target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name.as_deref(),
         reason = %end.reason(),
         how = match how {
+            Reclaim::Finished => "finished",
             Reclaim::Dropped => "dropped",
             Reclaim::Taken => "taken",
             Reclaim::Detached => "detached",

@@ -12,7 +12,7 @@
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
 //! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
 //! | `idle`, `drain` | waiting for a lane |
-//! | `log` | what the scheduler says |
+//! | `blocked`, `log` | what the scheduler says |
 //! | `wakers` | waking, and surviving user code that panics |
 //!
 //! # The order of locks
@@ -21,6 +21,7 @@
 //! come last and lock nothing. No user code runs under any of them (S13), and
 //! no task's last reference is dropped under one: that may retire a lane.
 
+mod blocked;
 mod cell;
 mod child;
 mod context;
@@ -55,8 +56,8 @@ pub(crate) use cell::TaskCell;
 pub use context::{Scoped, TaskContext};
 pub use current::{progress, progress_note};
 pub(crate) use domain::{Actions, Domain, DomainRef, Engine, Staged, withdraw};
-pub(crate) use drain::{Draining, forget_returned};
 pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};
+pub(crate) use drain::{Draining, forget_returned};
 pub(crate) use facts::{at_hand, read as read_facts};
 pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, wait_active};

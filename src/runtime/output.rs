@@ -32,7 +32,7 @@ impl<T> Sink<T> for Option<Outcome<T>> {
         *self = Some(outcome);
     }
 
-    fn take_back(&mut self) -> Option<Outcome<T>> {
+    fn take_back(&mut self) -> Self {
         self.take()
     }
 }

@@ -6,8 +6,8 @@ use super::cell::TaskCell;
 use super::domain::{self, Domain};
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
-use super::{facts, log};
-use crate::engine::{Effect, End, Grant, Holders, Key, Notice, Reason, State};
+use super::{blocked, log};
+use crate::engine::{Effect, End, Grant, Key, Notice, Reason, State};
 use crate::sync::Arc;
 
 pub(crate) fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
@@ -32,7 +32,7 @@ pub(crate) fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
             task.settle(end);
         }
         Effect::Inspect { key, task } => domain.inspect(key, &task),
-        Effect::InspectHolders => inspect_holders(domain),
+        Effect::InspectHolders => blocked::inspect(domain),
         Effect::AskHolders { reason } => {
             ask_holders(domain, reason);
         }
@@ -75,35 +75,6 @@ fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
     }
 }
 
-/// A lane has waiters and dispatched none for a while. O(holders), at most
-/// once per `warn_after`, and only while nothing moves.
-fn inspect_holders(domain: &Arc<Domain>) {
-    let now = domain.now();
-    let holders: Vec<Arc<TaskCell>> = domain.read(|engine| {
-        let keys = engine.holders().iter();
-        keys.filter_map(|key| engine.record(*key))
-            .map(|record| Arc::clone(&record.payload))
-            .collect()
-    });
-    let mut seen = Holders {
-        active_at: None,
-        root_speaks: false,
-    };
-    let mut stillest = None;
-    for holder in &holders {
-        let (active_at, root_speaks) = facts::holder(holder, now);
-        seen.active_at = seen.active_at.max(Some(active_at));
-        seen.root_speaks |= root_speaks;
-        if stillest.is_none_or(|(at, _)| active_at < at) {
-            stillest = Some((active_at, holder));
-        }
-    }
-    let blocked = domain.act(|engine, _| engine.judge_blocked(now, seen));
-    if let Some(blocked) = blocked {
-        log::blocked(domain, &blocked, &holders, stillest, now);
-    }
-}
-
 /// Asks every holder to end, and says how many were asked.
 pub(crate) fn ask_holders(domain: &Arc<Domain>, reason: Reason) -> usize {
     let now = domain.now();
@@ -124,7 +95,6 @@ pub(crate) fn ask_holders(domain: &Arc<Domain>, reason: Reason) -> usize {
 /// that cannot be stopped.
 pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
     for domain in shared.all() {
-        let now = domain.now();
         domain.act(|engine, effects| {
             let bound = |task: &TaskCell| task.runtime == Some(id);
             let keys: Vec<(Key, State)> = engine
@@ -138,13 +108,12 @@ pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
                 };
                 match state {
                     State::Queued => engine.withdraw(key, End::RuntimeShutdown, effects),
-                    state if state.holds_slot() && task.blocking => {
-                        let _ = shared.orphans.reserve(true);
-                        task.word
-                            .shift(super::word::Word::Running, super::word::Word::Cancelled);
-                        let facts = facts::at_hand(&task);
-                        engine.take_for(now, key, End::RuntimeShutdown, &facts, effects);
-                    }
+                    // Its slot stays held as long as the thread is busy, or
+                    // until it stalls; its caller need not wait for that.
+                    state if state.holds_slot() && task.blocking => effects.push(Effect::Settle {
+                        task,
+                        end: End::RuntimeShutdown,
+                    }),
                     _ => {}
                 }
             }

@@ -28,6 +28,10 @@ pin_project! {
     ///
     /// A grant that is not polled for within 5 s is passed on; polled again,
     /// the task rejoins the queue at its old place.
+    ///
+    /// # Panics
+    ///
+    /// If it is polled again after it gave its result.
     #[must_use = "futures do nothing unless polled"]
     pub struct Run<'a, F, Fut: Future> {
         lane: &'a Lane,
@@ -92,9 +96,7 @@ where
                 }
             }
         }
-        let Some(mut runner) = this.runner.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
+        let mut runner = this.runner.as_mut().as_pin_mut().expect(AGAIN);
         let polled = runner.as_mut().poll(cx);
         if polled.is_pending()
             && this.edge.is_none()
@@ -106,12 +108,12 @@ where
         let outcome = runner.sink().take();
         *this.edge = None;
         this.runner.set(None);
-        match this.task.take() {
-            Some(task) => Poll::Ready(value(lane, task.id(), end, outcome)),
-            None => Poll::Pending,
-        }
+        let id = this.task.take().expect(AGAIN).id();
+        Poll::Ready(value(lane, id, end, outcome))
     }
 }
+
+const AGAIN: &str = "a task gives its result once";
 
 /// What the caller of a task is told.
 pub(super) fn value<T>(

@@ -230,3 +230,43 @@ pub(super) fn trim<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
         map.shrink_to(map.capacity() / 4);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lane;
+
+    #[tokio::test]
+    async fn s15_a_storm_of_names_leaves_nothing() {
+        let shared = Arc::new(Shared::new(false, 64, Some(LaneConfig::new(1)), 0));
+        let mut alive = Vec::new();
+        for n in 0..20_000 {
+            let lane = Lane::new(shared.lane(&format!("session:{n}")).unwrap());
+            let keyed = lane.task().key(format!("turn:{n}"));
+            keyed.run(async |_| ()).await.unwrap();
+            alive.push(lane);
+        }
+        assert_eq!(shared.timers.len(), alive.len());
+        assert_eq!(shared.directory.lock().lanes.len(), alive.len());
+        drop(alive);
+        assert_eq!(shared.timers.len(), 0);
+        assert_eq!(shared.keys.len(), 0);
+        let directory = shared.directory.lock();
+        assert!(directory.lanes.is_empty() && directory.by_serial.is_empty());
+        assert!(directory.lanes.capacity() < 1_000);
+        assert!(directory.by_serial.capacity() < 1_000);
+    }
+
+    #[tokio::test]
+    async fn s11_fences_grow_across_the_end_of_a_lane() {
+        let shared = Arc::new(Shared::new(false, 64, Some(LaneConfig::new(1)), 7));
+        let mut fences = Vec::new();
+        for _ in 0..3 {
+            let lane = Lane::new(shared.lane("session").unwrap());
+            fences.push(lane.run(async |cx| cx.fence()).await.unwrap());
+            drop(lane);
+            assert!(shared.directory.lock().lanes.is_empty());
+        }
+        assert_eq!(fences, [7, 8, 9]);
+    }
+}

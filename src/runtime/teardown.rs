@@ -27,7 +27,7 @@ pub(crate) struct Teardown {
 impl Teardown {
     /// `None` where there is nothing to do.
     pub(crate) fn begin(task: &Arc<TaskCell>, reason: Reason) -> Option<Self> {
-        if task.teardown_work.load(Ordering::Acquire) == 0 {
+        if !task.has_teardown() {
             return None;
         }
         let now = task.now();
@@ -63,7 +63,7 @@ impl Teardown {
                         return Poll::Pending;
                     }
                     drop_guarded(self.running.take());
-                    task.teardown_work.fetch_sub(1, Ordering::AcqRel);
+                    task.hooks.fetch_sub(1, Ordering::AcqRel);
                 }
                 None => match pop_hook(&task) {
                     Some(hook) => {
@@ -72,7 +72,7 @@ impl Teardown {
                             guarded("a defer hook", || hook(reason))
                         });
                         if self.running.is_none() {
-                            task.teardown_work.fetch_sub(1, Ordering::AcqRel);
+                            task.hooks.fetch_sub(1, Ordering::AcqRel);
                         }
                     }
                     None if children_gone(&task) => return Poll::Ready(()),

@@ -67,10 +67,10 @@ pub(crate) fn guarded<R>(what: &'static str, code: impl FnOnce() -> R) -> Option
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            let message = crate::error::PanicPayload::new(payload);
-            tracing::error!(target: "laneway", %message, "{what} panicked");
+            let panic = crate::error::PanicPayload::new(payload);
+            tracing::error!(target: "laneway", %panic, "{what} panicked");
             // A payload whose own destructor panics is not worth a slot.
-            let _ = catch_unwind(AssertUnwindSafe(move || drop(message)));
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(panic)));
             None
         }
     }

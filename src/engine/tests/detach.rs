@@ -194,6 +194,18 @@ fn a_refusal_is_said_again_when_the_task_has_moved_and_stalled_anew() {
 }
 
 #[test]
+fn a_refusal_to_detach_does_not_silence_the_refusal_to_take() {
+    let mut sim = Sim::with(bounded(0));
+    let task = sim.submit(detaching());
+    sim.task(task).comes = false;
+    sim.run_for(CEILING);
+    assert_eq!(refusals(&mut sim), [task]);
+    sim.cancel(task, Reason::User);
+    sim.run_for(secs(1));
+    assert_eq!(refusals(&mut sim), [task]);
+}
+
+#[test]
 fn warn_only_and_observe_only_report_and_reclaim_nothing() {
     let observing = Settings {
         observe_only: true,

@@ -358,10 +358,10 @@ impl Sim {
         });
         match released {
             Released::Held(record) if completed || record.end.is_some() => {
-                self.settle(token, record.end.unwrap_or(End::Completed));
+                self.settle(token, record.ended().unwrap_or(End::Completed));
             }
             Released::Orphan(record) if record.state == State::Detached || record.said.delivers => {
-                self.settle(token, record.end.unwrap_or(End::Completed));
+                self.settle(token, record.ended().unwrap_or(End::Completed));
             }
             Released::Held(_) => self.dropped.push(token),
             _ => {}

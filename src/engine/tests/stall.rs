@@ -104,7 +104,7 @@ fn s8_who_listens_has_its_grace_first() {
 }
 
 #[test]
-fn s8_who_listens_and_ends_in_its_grace_is_not_reclaimed() {
+fn s17_who_listens_and_ends_in_its_grace_has_its_value_and_is_reported() {
     let (mut sim, holder, waiter) = wedged(ceiling(CEILING));
     sim.facts(holder).listens = true;
     sim.run_for(CEILING + secs(2));
@@ -114,10 +114,21 @@ fn s8_who_listens_and_ends_in_its_grace_is_not_reclaimed() {
         sim.events(),
         [
             Event::Granted(waiter),
+            Event::Notice(Notice::Reclaimed {
+                task: holder,
+                end: End::Stalled {
+                    elapsed: CEILING,
+                    idle: CEILING,
+                    ceiling: CEILING,
+                },
+                how: Reclaim::Finished,
+                orphans: 0,
+                recovery: Recovery::Dispatched(2),
+            }),
             Event::Settled(holder, End::Completed)
         ]
     );
-    assert_eq!(sim.lane.tally().reclaimed, 0);
+    assert_eq!(sim.lane.tally().reclaimed, 1);
 }
 
 #[test]

@@ -328,7 +328,10 @@ fn idle_is_said_once_to_who_wants_to_know_however_the_lane_came_to_it() {
         ("cancelled", |sim, task| {
             sim.cancel(task, Reason::User);
         }),
-        ("reset", |sim, _| sim.reset()),
+        ("reset", |sim, task| {
+            sim.task(task).comes = false;
+            sim.reset();
+        }),
         ("taken", |sim, task| {
             sim.task(task).comes = false;
             sim.run_for(secs(61));
