@@ -234,7 +234,8 @@ impl<'a> TaskBuilder<'a> {
     }
 
     /// How long this work has waited before, elsewhere: restores its place in
-    /// line. See [`ReturnedTask::waited`](crate::ReturnedTask::waited).
+    /// line. See [`ReturnedTask::waited`](crate::ReturnedTask::waited). Its
+    /// wait timeout counts from this submission all the same.
     pub fn waited(mut self, before: Duration) -> Self {
         self.options.waited = before;
         self

@@ -1,0 +1,48 @@
+//! A thread cannot be stopped, not even by the end of its runtime.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use laneway::{LaneConfig, Lanes, TaskError, TryAcquireError};
+use tokio::runtime::{Builder, Runtime};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn s7_s10_a_blocking_closure_outlives_its_runtime_and_keeps_its_strict_slot() {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1).strict())
+        .build()
+        .unwrap();
+    let main = lanes.lane("main").unwrap();
+    let (started, starts) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let first = runtime();
+    let task = first.block_on(async {
+        main.spawn_blocking(move |_| {
+            started.send(()).unwrap();
+            released.recv().unwrap();
+        })
+    });
+    starts.recv().unwrap();
+    first.shutdown_background();
+
+    let second = runtime();
+    second.block_on(async {
+        // Its caller is told at once; its slot is still in use.
+        assert!(matches!(task.await, Err(TaskError::RuntimeShutdown { .. })));
+        let taken = main.try_acquire();
+        assert!(matches!(taken, Err(TryAcquireError::NoSlot { .. })));
+        let next = main.spawn(async |_| "next");
+        release.send(()).unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(60), next).await;
+        assert_eq!(next.unwrap().unwrap(), "next");
+        assert_eq!(main.snapshot().orphans.len(), 0);
+    });
+}
