@@ -445,6 +445,11 @@ impl<P: Clone> Lane<P> {
         self.paused
     }
 
+    /// Paused, and for a while only.
+    pub(crate) const fn resumes_by_itself(&self) -> bool {
+        self.resume_at.is_some()
+    }
+
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
     }

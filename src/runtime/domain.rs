@@ -3,7 +3,7 @@
 use super::cell::TaskCell;
 use super::drain::Returned;
 use super::perform;
-use super::shared::Shared;
+use super::shared::{Shared, Standing};
 use super::wakers::Wakers;
 use crate::config::LaneConfig;
 use crate::engine::{
@@ -125,6 +125,10 @@ impl Domain {
     pub(crate) fn fire(self: &Arc<Self>) {
         let now = self.now();
         self.act(|engine, effects| engine.tick(now, effects));
+        // A pause that is over may have been the last thing to keep it.
+        if self.auto && self.users.load(Ordering::Acquire) == 0 {
+            self.shared.retire(self);
+        }
     }
 
     /// A task may be due. Its facts are read outside the lock, since they
@@ -214,12 +218,14 @@ impl Domain {
     }
 
     /// Whether nothing distinguishes it from a lane that would be made anew.
-    pub(super) fn is_pristine(&self) -> bool {
+    pub(super) fn is_pristine(&self, standing: Standing) -> bool {
+        let reported = !self.returned.lock().expected;
         self.read(|engine| {
             engine.is_idle()
                 && engine.orphans() == 0
-                && !engine.is_paused()
-                && engine.mode() == Mode::Open
+                && standing.is_that_of(engine, self.now())
+                // A drain of all lanes is yet to count what it has done.
+                && (reported || engine.tally().submitted == 0)
                 && engine.settings() == &self.config.settings(self.shared.observe_only)
         })
     }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::time::Sleep;
 
 use super::shared::Shared;
@@ -31,7 +31,20 @@ pub(crate) struct Drivers {
 
 /// How a sleeping driver is woken.
 #[derive(Debug, Default)]
-struct Bell(Mutex<Option<Waker>>);
+struct Bell {
+    driver: Mutex<Option<Waker>>,
+    decoy: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    /// The driver, and after it the decoy.
+    fn ring(&self) {
+        let driver = self.driver.lock().take();
+        wake_all(driver);
+        let decoy = self.decoy.lock().take();
+        wake_all(decoy);
+    }
+}
 
 thread_local! {
     /// The scheduler, epoch and runtime that this thread last found served.
@@ -53,7 +66,9 @@ impl Drivers {
             let list = self.list.lock();
             list.iter().map(|(_, bell)| Arc::clone(bell)).collect()
         };
-        wake_all(bells.iter().filter_map(|bell| bell.0.lock().take()));
+        for bell in bells {
+            bell.ring();
+        }
     }
 
     fn forget(&self, id: Id, bell: &Arc<Bell>) {
@@ -95,12 +110,16 @@ impl Shared {
             bell
         };
         // Outside the lock: a runtime that is shutting down drops it at once.
+        let shared = Arc::downgrade(self);
         drop(handle.spawn(Driver {
-            shared: Arc::downgrade(self),
-            bell,
+            shared: Weak::clone(&shared),
+            bell: Arc::clone(&bell),
             id,
             sleep: None,
         }));
+        if handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
+            drop(handle.spawn(Decoy { shared, bell }));
+        }
         Some(())
     }
 }
@@ -109,6 +128,30 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Their weak references are dead by now; polled once more, they end.
         self.drivers.wake();
+    }
+}
+
+/// A task that does nothing.
+///
+/// What a worker of tokio woke last waits for that very worker, and no other
+/// may have it, even while the worker is blocked in the poll that woke it. So
+/// that this is never the driver, whoever wakes the driver wakes its decoy
+/// right after it (S8).
+struct Decoy {
+    shared: Weak<Shared>,
+    bell: Arc<Bell>,
+}
+
+impl Future for Decoy {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        *self.bell.decoy.lock() = Some(cx.waker().clone());
+        if self.shared.strong_count() > 0 {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     }
 }
 
@@ -126,7 +169,7 @@ impl Future for Driver {
         let driver = &mut *self;
         // Before the table is read, so that whoever arms an earlier moment
         // afterwards finds somebody to wake.
-        *driver.bell.0.lock() = Some(cx.waker().clone());
+        *driver.bell.driver.lock() = Some(cx.waker().clone());
         loop {
             let Some(shared) = driver.shared.upgrade() else {
                 return Poll::Ready(());

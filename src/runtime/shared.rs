@@ -11,7 +11,7 @@ use super::orphans::Orphans;
 use super::timers::DomainTimers;
 use crate::clock::Clock;
 use crate::config::LaneConfig;
-use crate::engine::{Lane, Leftover, Time};
+use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
@@ -149,7 +149,7 @@ impl Shared {
         {
             let mut directory = self.directory.lock();
             let used = domain.users.load(Ordering::Acquire) > 0;
-            if used || !domain.is_pristine() {
+            if used || !domain.is_pristine(directory.mode) {
                 return;
             }
             directory.by_serial.remove(&domain.serial);
@@ -220,6 +220,19 @@ impl Standing {
         if self.closed {
             engine.close();
         }
+    }
+
+    /// Whether a lane stands as it would if it were made now.
+    pub(super) fn is_that_of(self, engine: &Engine, now: Time) -> bool {
+        let mode = match (engine.mode(), self.draining) {
+            (Mode::Open, None) => true,
+            (Mode::Draining { deadline, .. }, Some(drain)) => match deadline {
+                Some(at) => at == drain.deadline,
+                None => drain.deadline <= now,
+            },
+            _ => false,
+        };
+        mode && !self.closed && engine.is_paused() == self.paused && !engine.resumes_by_itself()
     }
 }
 

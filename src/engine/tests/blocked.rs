@@ -176,11 +176,10 @@ fn s16_a_dispatch_in_time_keeps_a_full_lane_silent() {
 #[test]
 fn s16_a_lane_that_moved_and_is_blocked_anew_warns_as_if_for_the_first_time() {
     let (mut sim, holder, waiter) = stuck();
+    let third = sim.submit(plain());
     sim.run_for(MINUTE * 17);
     assert_eq!(moments(&warnings(&mut sim)).len(), 6, "backed off by now");
     sim.complete(holder);
-    let dispatched = sim.now;
-    let third = sim.submit(plain());
     sim.run_for(MINUTE * 2);
     let again = warnings(&mut sim);
     let since = MINUTE * 17;
@@ -192,9 +191,21 @@ fn s16_a_lane_that_moved_and_is_blocked_anew_warns_as_if_for_the_first_time() {
     // And so it does once a slot came free that nobody waited for.
     sim.drop_it(third);
     sim.complete(waiter);
-    assert!(sim.now > dispatched);
     sim.submit(plain());
     sim.run_for(MINUTE);
+    sim.submit(plain());
+    sim.run_for(WARN_AFTER - millis(1));
+    assert_eq!(looks(&mut sim), []);
+    sim.run_for(millis(1));
+    assert_eq!(warnings(&mut sim)[0].1.blocked_for, WARN_AFTER);
+}
+
+#[test]
+fn s16_the_last_dispatch_ends_the_count_for_whoever_comes_later() {
+    let (mut sim, holder, _) = stuck();
+    sim.run_for(secs(20));
+    sim.complete(holder);
+    sim.run_for(MINUTE * 60);
     sim.submit(plain());
     sim.run_for(WARN_AFTER - millis(1));
     assert_eq!(looks(&mut sim), []);

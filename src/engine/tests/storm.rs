@@ -290,7 +290,10 @@ fn a_million_tasks() {
     let mut storm = Storm::new();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut submitted = 0;
+    let mut rounds = 0;
     while submitted < TASKS || storm.lane.active() > 0 || storm.lane.queued() > 0 {
+        rounds += 1;
+        assert!(rounds < TASKS, "the lane is stuck");
         let arrivals = dice.roll(64).min(u64::from(TASKS - submitted));
         for _ in 0..arrivals.min(storm.free.len() as u64) {
             storm.submit(&mut dice);
