@@ -31,20 +31,7 @@ pub(crate) struct Drivers {
 
 /// How a sleeping driver is woken.
 #[derive(Debug, Default)]
-struct Bell {
-    driver: Mutex<Option<Waker>>,
-    decoy: Mutex<Option<Waker>>,
-}
-
-impl Bell {
-    /// The driver, and after it the decoy.
-    fn ring(&self) {
-        let driver = self.driver.lock().take();
-        wake_all(driver);
-        let decoy = self.decoy.lock().take();
-        wake_all(decoy);
-    }
-}
+struct Bell(Mutex<Option<Waker>>);
 
 thread_local! {
     /// The scheduler, epoch and runtime that this thread last found served.
@@ -66,9 +53,12 @@ impl Drivers {
             let list = self.list.lock();
             list.iter().map(|(_, bell)| Arc::clone(bell)).collect()
         };
-        for bell in bells {
-            bell.ring();
-        }
+        wake_all(bells.iter().filter_map(|bell| bell.0.lock().take()));
+        step_aside();
+    }
+
+    fn serves(&self, id: Id) -> bool {
+        self.list.lock().iter().any(|(other, _)| *other == id)
     }
 
     fn forget(&self, id: Id, bell: &Arc<Bell>) {
@@ -98,29 +88,40 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, handle: &Handle) -> Option<()> {
         let id = handle.id();
-        let bell = {
+        if self.drivers.serves(id) {
+            return Some(());
+        }
+        // A runtime without timers panics here and nowhere else; outside the
+        // lock, since a panic hook is user code.
+        catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).ok()?;
+        let bell = Arc::new(Bell::default());
+        {
             let mut list = self.drivers.list.lock();
             if list.iter().any(|(other, _)| *other == id) {
                 return Some(());
             }
-            // A runtime without timers panics here and nowhere else.
-            catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).ok()?;
-            let bell = Arc::new(Bell::default());
             list.push((id, Arc::clone(&bell)));
-            bell
-        };
+        }
         // Outside the lock: a runtime that is shutting down drops it at once.
-        let shared = Arc::downgrade(self);
         drop(handle.spawn(Driver {
-            shared: Weak::clone(&shared),
-            bell: Arc::clone(&bell),
+            shared: Arc::downgrade(self),
+            bell,
             id,
             sleep: None,
         }));
-        if handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
-            drop(handle.spawn(Decoy { shared, bell }));
-        }
         Some(())
+    }
+}
+
+/// What a worker of tokio woke last waits for that very worker: no other may
+/// have it, not even while the worker is blocked in the poll that woke it. So
+/// that this is never a driver, something that does nothing is woken after it
+/// (S8).
+fn step_aside() {
+    if let Ok(handle) = Handle::try_current()
+        && handle.runtime_flavor() != RuntimeFlavor::CurrentThread
+    {
+        drop(handle.spawn(std::future::ready(())));
     }
 }
 
@@ -128,30 +129,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Their weak references are dead by now; polled once more, they end.
         self.drivers.wake();
-    }
-}
-
-/// A task that does nothing.
-///
-/// What a worker of tokio woke last waits for that very worker, and no other
-/// may have it, even while the worker is blocked in the poll that woke it. So
-/// that this is never the driver, whoever wakes the driver wakes its decoy
-/// right after it (S8).
-struct Decoy {
-    shared: Weak<Shared>,
-    bell: Arc<Bell>,
-}
-
-impl Future for Decoy {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        *self.bell.decoy.lock() = Some(cx.waker().clone());
-        if self.shared.strong_count() > 0 {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
     }
 }
 
@@ -169,7 +146,7 @@ impl Future for Driver {
         let driver = &mut *self;
         // Before the table is read, so that whoever arms an earlier moment
         // afterwards finds somebody to wake.
-        *driver.bell.driver.lock() = Some(cx.waker().clone());
+        *driver.bell.0.lock() = Some(cx.waker().clone());
         loop {
             let Some(shared) = driver.shared.upgrade() else {
                 return Poll::Ready(());
