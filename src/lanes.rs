@@ -310,6 +310,10 @@ impl Lanes {
     }
 }
 
+/// Where fences may start at the most: from here they last for ever, and fit a
+/// signed column for a while yet.
+const GREATEST_FENCE: u64 = 1 << 62;
+
 /// Describes a scheduler; made by [`Lanes::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "a scheduler that is described is not built yet"]
@@ -371,8 +375,8 @@ impl LanesBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]: a name or a duration that cannot work, or a lane that
-    /// is configured twice.
+    /// [`ConfigError`]: a name, a duration or a first fence that cannot work,
+    /// or a lane that is configured twice.
     pub fn build(self) -> Result<Lanes, ConfigError> {
         let mut seen = HashSet::new();
         for (lane, config) in &self.lanes {
@@ -387,6 +391,12 @@ impl LanesBuilder {
         }
         if let Some(config) = &self.default_lane {
             check_config("*", config)?;
+        }
+        if let Some(given) = self.fence_start
+            && given > GREATEST_FENCE
+        {
+            let max = GREATEST_FENCE;
+            return Err(ConfigError::FenceStart { given, max });
         }
         let fence = self.fence_start.unwrap_or_else(crate::clock::unix_micros);
         let shared = Arc::new(Shared::new(

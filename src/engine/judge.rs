@@ -417,7 +417,7 @@ impl<P: Clone> Lane<P> {
         };
         let idle_look = match (idle_due, silence) {
             (Some(_), Some((limit, _))) if facts.waiting => {
-                record.said.grace_tick = false;
+                record.said.grace_tick = None;
                 Some((now + limit.max(TICK)).min(first_report))
             }
             (Some(due), Some((_, kind))) => match wait_or_grace(now, due, record) {
@@ -571,6 +571,7 @@ impl<P: Clone> Lane<P> {
         // A starved executor ran neither us nor its runner; a take that was
         // refused before is past that.
         if !record.said.refused
+            && record.said.grace_tick.is_none()
             && let Some(at) = wait_or_grace(now, take_at, record)
         {
             self.look_at(key, Some(at));
@@ -636,12 +637,12 @@ fn stalled<P>(now: Time, record: &Record<P>, spec: &Spec, facts: &Facts) -> End 
 /// a stall.
 fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time> {
     if now < due {
-        record.said.grace_tick = false;
+        record.said.grace_tick = None;
         record.said.refused = false;
         return Some(due);
     }
-    if now > due + TICK && !record.said.grace_tick {
-        record.said.grace_tick = true;
+    if now > due + TICK && record.said.grace_tick != Some(due) {
+        record.said.grace_tick = Some(due);
         return Some(now + TICK);
     }
     None

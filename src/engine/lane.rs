@@ -600,7 +600,7 @@ impl<P: Clone> Lane<P> {
         };
         record.state = State::Granted;
         record.started = now;
-        record.said.grace_tick = false;
+        record.said.grace_tick = None;
         record.holder = holder;
         let look = record.first_look.map_or(CLAIM, |look| look.min(CLAIM));
         self.timers.set(key.index, now + look);

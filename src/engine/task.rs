@@ -249,8 +249,8 @@ impl<P> Record<P> {
 /// What was already said or granted once, and is not to be repeated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
-    /// S19's grace tick, once a stall.
-    pub(crate) grace_tick: bool,
+    /// S19's grace tick, once a stall: the moment of the stall that had it.
+    pub(crate) grace_tick: Option<Time>,
     pub(crate) never_reports: bool,
     pub(crate) wait_exceeded: bool,
     pub(crate) on_wait: bool,

@@ -105,6 +105,14 @@ pub enum ConfigError {
         /// The name.
         lane: String,
     },
+    /// The first fence is so great that the fences of a lane could run out.
+    #[error("fences may not start at {given}: {max} is the most")]
+    FenceStart {
+        /// The first fence as given.
+        given: u64,
+        /// The greatest that is accepted.
+        max: u64,
+    },
 }
 
 /// Why [`Lanes::lane`](crate::Lanes::lane) has no lane for a name.

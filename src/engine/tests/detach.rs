@@ -134,6 +134,18 @@ fn a_cancel_ends_a_detached_task_once() {
 }
 
 #[test]
+fn a_detached_task_is_not_forgotten_while_its_caller_waits_for_it() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(detaching());
+    sim.task(task).comes = false;
+    sim.run_for(CEILING);
+    let key = sim.key(task);
+    assert_eq!(sim.lane.forget_orphan(key), None);
+    sim.cancel(task, Reason::User);
+    assert_eq!(sim.lane.forget_orphan(key), Some(task));
+}
+
+#[test]
 fn s7_a_shutdown_ends_a_detached_task() {
     let mut sim = Sim::new(1);
     let task = sim.submit(detaching());

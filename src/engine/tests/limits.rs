@@ -216,6 +216,12 @@ fn the_first_reason_stands() {
     sim.run_for(MINUTE);
     sim.events();
     assert!(sim.cancel(task, Reason::User));
+    let (key, spec, facts) = (sim.key(task), plain(), sim.facts(task).clone());
+    let end = End::Cancelled {
+        reason: Reason::Signal,
+        elapsed: MINUTE,
+    };
+    sim.say(|lane, now, effects| lane.ask(now, key, end, &spec, &facts, effects));
     assert_eq!(sim.events(), [], "asked already, and in its grace");
     let (at, end) = end_of(&mut sim, task);
     assert_eq!((at, limit(end)), (secs(90) + TICK, Some(Limit::Budget)));

@@ -309,6 +309,17 @@ fn s19_a_take_that_comes_late_waits_a_tick_for_the_runner() {
 }
 
 #[test]
+fn s19_a_stall_that_had_its_grace_tick_has_no_second_one_at_the_take() {
+    let (mut sim, holder, waiter) = wedged(ceiling(CEILING));
+    sim.oversleep(secs(3_600));
+    sim.run_for(TICK);
+    assert_eq!(sim.events(), [Event::ToldToDrop(holder, Reason::Stalled)]);
+    sim.oversleep(secs(10));
+    assert_eq!(sim.state(holder), Some(State::Orphan));
+    assert_eq!(sim.holders(), [waiter]);
+}
+
+#[test]
 fn s19_an_unclaimed_grant_has_its_tick_too_each_time() {
     let mut sim = Sim::new(1);
     let absent = sim.enter(plain(), DETACHED).expect("open");

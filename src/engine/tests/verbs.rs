@@ -125,6 +125,16 @@ fn s7_reset_keeps_the_queue_and_takes_at_once() {
 }
 
 #[test]
+fn s7_reset_of_a_task_that_was_asked_already_leaves_it_its_reason() {
+    let (mut sim, tasks) = busy();
+    sim.facts(tasks[0]).listens = true;
+    sim.cancel(tasks[0], Reason::Superseded);
+    sim.reset();
+    let end = sim.task(tasks[0]).settled.expect("told");
+    assert_eq!(end.reason(), Reason::Superseded);
+}
+
+#[test]
 fn s7_reset_settles_an_unclaimed_grant_without_an_orphan() {
     let mut sim = Sim::new(1);
     let absent = sim.enter(plain(), DETACHED).expect("open");
@@ -302,9 +312,9 @@ fn pause_holds_the_queue_until_resume_or_its_own_end() {
     assert_eq!((sim.lane.active(), sim.lane.queued()), (0, 3));
     sim.say(|lane, now, effects| lane.resume(now, effects));
     assert_eq!(sim.holders(), [tasks[1]]);
-    sim.say(|lane, now, _| lane.pause(Some(now + secs(30))));
+    sim.say(|lane, now, _| lane.pause(Some(now + secs(20))));
     sim.complete(tasks[1]);
-    sim.run_for(secs(30) - millis(1));
+    sim.run_for(secs(20) - millis(1));
     assert_eq!(sim.lane.active(), 0);
     sim.run_for(millis(1));
     assert_eq!(sim.holders(), [tasks[2]], "with nobody coming by");

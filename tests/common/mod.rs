@@ -1,0 +1,78 @@
+//! What the tests of the public surface have in common.
+
+#![allow(dead_code, reason = "every test crate uses a part of it")]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use laneway::{Counters, Lane, LaneConfig, Lanes};
+use tokio::time::Instant;
+
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// The stall ceiling of the scenarios.
+pub(crate) const CEILING: Duration = Duration::from_secs(600);
+/// The one for tests on real time: long enough that nothing healthy in them
+/// can be mistaken, since nothing healthy in them has a ceiling at all.
+pub(crate) const SHORT: Duration = Duration::from_millis(50);
+
+/// A scheduler with one lane, `main`.
+pub(crate) fn one_lane(config: LaneConfig) -> (Lanes, Lane) {
+    let lanes = Lanes::builder().lane("main", config).build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    (lanes, main)
+}
+
+/// A lane with this many slots and the ceiling of the scenarios.
+pub(crate) fn ceilinged(slots: usize) -> (Lanes, Lane) {
+    one_lane(LaneConfig::new(slots).stall_ceiling(CEILING))
+}
+
+/// The clock that tests pause.
+#[expect(clippy::disallowed_methods, reason = "tests read tokio's paused clock")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Polls once, by hand: nobody will poll it again because of a wake-up.
+pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(futures::task::noop_waker_ref()))
+}
+
+/// Everybody who can run now does, on a runtime with one thread; time stands
+/// still.
+pub(crate) async fn let_run() {
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Until no runner of a taken task is left.
+pub(crate) async fn orphans_gone(lane: &Lane) {
+    until(|| lane.snapshot().orphans.is_empty()).await;
+}
+
+/// Until it is so; hangs, and fails by that, if it never is.
+pub(crate) async fn until(mut so: impl FnMut() -> bool) {
+    while !so() {
+        // Real time: a paused clock must not run away from a blocked thread.
+        tokio::task::spawn_blocking(std::thread::yield_now)
+            .await
+            .unwrap();
+    }
+}
+
+/// Nothing is left in the lane, and what was granted was accounted for once.
+#[track_caller]
+pub(crate) fn assert_clean(lane: &Lane) -> Counters {
+    let snapshot = lane.snapshot();
+    assert!(snapshot.queued.is_empty(), "{snapshot:#?}");
+    assert!(snapshot.active.is_empty(), "{snapshot:#?}");
+    assert!(snapshot.orphans.is_empty(), "{snapshot:#?}");
+    snapshot.counters
+}

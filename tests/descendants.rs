@@ -1,0 +1,133 @@
+//! What a drain does with tasks that the tasks it waits for submit.
+
+use std::future::pending;
+use std::time::Duration;
+
+use laneway::{Descendants, Drain, Lane, LaneConfig, Lanes, QueuedWork, TaskError, TaskHandle};
+use tokio::sync::oneshot;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn gated(lane: &Lane) -> (TaskHandle<&'static str>, Gate) {
+    let (open, gate) = oneshot::channel();
+    let task = lane.spawn(async move |_| {
+        let _ = gate.await;
+        "done"
+    });
+    (task, open)
+}
+
+fn forever(lane: &Lane) -> TaskHandle<()> {
+    lane.spawn(async |_| pending().await)
+}
+
+async fn quiet() {
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A lane for sessions and one for what runs in them.
+fn nest() -> (Lanes, Lane, Lane) {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1))
+        .default_lane(LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let [session, main] = ["session:1", "main"].map(|name| lanes.lane(name).unwrap());
+    (lanes, session, main)
+}
+
+/// A session that runs its turn in `main` once the gate is opened, and there
+/// calls a lane that nobody has used before.
+fn session(lanes: &Lanes, session: &Lane, main: &Lane) -> (TaskHandle<Outcome>, Gate) {
+    let (open, gate) = oneshot::channel();
+    let (lanes, main) = (lanes.clone(), main.clone());
+    let task = session.spawn(async move |_| {
+        let _ = gate.await;
+        main.run(async |_| {
+            let provider = lanes.lane("provider").unwrap();
+            provider.spawn(async |_| "answer").await
+        })
+        .await?
+    });
+    (task, open)
+}
+
+type Outcome = Result<&'static str, TaskError>;
+type Gate = oneshot::Sender<()>;
+
+#[tokio::test(start_paused = true)]
+async fn descendants_of_draining_tasks_are_admitted_when_told_so() {
+    let (lanes, one, main) = nest();
+    let (task, open) = session(&lanes, &one, &main);
+    quiet().await;
+    let admit = Drain::within(MINUTE).descendants(Descendants::Admit);
+    let drain = lanes.drain(admit);
+    for lane in [&one, &main, &lanes.lane("other").unwrap()] {
+        let stranger = lane.run(async |_| ()).await.unwrap_err();
+        assert!(matches!(stranger, TaskError::Draining { .. }));
+    }
+    open.send(()).unwrap();
+    assert_eq!(task.await.unwrap().unwrap(), "answer");
+    let report = drain.await;
+    assert_eq!((report.finished, report.interrupted), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn descendants_are_refused_unless_told_otherwise() {
+    let (lanes, one, main) = nest();
+    let (task, open) = session(&lanes, &one, &main);
+    quiet().await;
+    let drain = lanes.drain(Drain::within(MINUTE));
+    open.send(()).unwrap();
+    let inner = task.await.unwrap().unwrap_err();
+    assert!(matches!(&inner, TaskError::Draining { lane, .. } if &**lane == "main"));
+    assert_eq!(drain.await.finished, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_drains_for_its_own_descendants_only() {
+    let (lanes, one, main) = nest();
+    let (task, open) = session(&lanes, &one, &main);
+    quiet().await;
+    // The session itself does not drain, so its turn is a stranger here.
+    let drain = main.drain(Drain::within(MINUTE).descendants(Descendants::Admit));
+    open.send(()).unwrap();
+    let inner = task.await.unwrap().unwrap_err();
+    assert!(matches!(inner, TaskError::Draining { .. }));
+    drain.await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_turn_of_a_draining_session_is_not_handed_back() {
+    let (lanes, one, main) = nest();
+    let (busy, open_busy) = gated(&main);
+    let (task, open) = session(&lanes, &one, &main);
+    open.send(()).unwrap();
+    quiet().await;
+    let stranger = forever(&main);
+    assert_eq!(main.snapshot().queued.len(), 2);
+    let admit = Drain::within(MINUTE).descendants(Descendants::Admit);
+    let drain = lanes.drain(admit.queued(QueuedWork::Return));
+    assert!(stranger.await.unwrap_err().is_retryable());
+    open_busy.send(()).unwrap();
+    assert_eq!(busy.await.unwrap(), "done");
+    assert_eq!(task.await.unwrap().unwrap(), "answer");
+    let report = drain.await;
+    assert_eq!((report.finished, report.returned.len()), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_deadline_not_even_descendants_pass() {
+    let (lanes, one, main) = nest();
+    let task = one.spawn(async move |cx| {
+        cx.cancelled().await;
+        main.run(async |_| ()).await
+    });
+    quiet().await;
+    let admit = Drain::within(MINUTE).descendants(Descendants::Admit);
+    let report = lanes.drain(admit).await;
+    assert_eq!((report.finished, report.interrupted), (1, 0));
+    assert!(task.await.unwrap().unwrap_err().is_retryable());
+}

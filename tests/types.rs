@@ -1,0 +1,206 @@
+//! What the types promise: where they may go, how big they are, what errors
+//! say, and what a structured task may borrow.
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::future::pending;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::time::Duration;
+
+use laneway::{
+    AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask,
+    InvalidDuration, InvalidName, InvalidOption, Lane, LaneConfig, LaneNameError, LaneSnapshot,
+    LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, ReturnedTask, Scoped, Slot, Snapshot,
+    TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot, TaskStatus, Tracked,
+    TryAcquireError, WaitActiveError, WaitInfo,
+};
+
+type NotSync = Cell<u8>;
+type NotSend = Rc<u8>;
+
+const fn shared<T: Send + Sync + Unpin + 'static>() {}
+const fn error<T: Error + Send + Sync + 'static>() {}
+
+macro_rules! all {
+    ($check:ident: $($ty:ty),+ $(,)?) => { $( $check::<$ty>(); )+ };
+}
+
+/// Whether a type is `Send`, also where it is not: an inherent constant goes
+/// before a trait's.
+struct IsSend<T>(PhantomData<T>);
+
+trait Otherwise {
+    const SEND: bool = false;
+}
+
+impl<T> Otherwise for IsSend<T> {}
+
+impl<T: Send> IsSend<T> {
+    const SEND: bool = true;
+}
+
+#[test]
+fn handles_go_anywhere() {
+    all!(shared:
+        Lanes, LanesBuilder, Lane, LaneConfig, LaneTimeout, TaskContext, Slot, Phase,
+        TaskHandle<()>, TaskHandle<NotSync>, Drain, DrainReport, ReturnedTask, Snapshot,
+        LaneSnapshot, TaskSnapshot, Counters, TaskId, TaskStatus, WaitInfo,
+        Tracked<()>, Scoped<()>, PanicPayload,
+    );
+    fn clone<T: Clone + Send + Sync + 'static>() {}
+    clone::<TaskContext>();
+    clone::<Lane>();
+    clone::<Lanes>();
+    all!(error:
+        TaskError, AcquireError, TryAcquireError, ControlError, WaitActiveError, ConfigError,
+        LaneNameError, InvalidName, InvalidDuration, InvalidOption,
+    );
+    // A handle is as good as its value.
+    let sent = [
+        IsSend::<TaskBuilder<'static>>::SEND,
+        IsSend::<TaskHandle<NotSync>>::SEND,
+        IsSend::<TaskHandle<NotSend>>::SEND,
+    ];
+    assert_eq!(sent, [true, true, false]);
+}
+
+#[test]
+fn futures_go_where_their_parts_go() {
+    fn is_send<T: Send>(_: &T) {}
+    let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    is_send(&main.run(async |cx| cx.id()));
+    is_send(&main.acquire());
+    is_send(&main.task().acquire());
+    is_send(&main.idle());
+    is_send(&main.wait_active(Duration::ZERO));
+    is_send(&lanes.idle());
+    is_send(&lanes.wait_active(Duration::ZERO));
+    fn outlives<T: Send + 'static>(_: T) {}
+    outlives(main.drain(Drain::within(Duration::ZERO)));
+    outlives(lanes.drain(Drain::within(Duration::ZERO)));
+    outlives(main.shutdown());
+    outlives(lanes.shutdown());
+}
+
+#[test]
+fn what_is_passed_around_is_small() {
+    let word = size_of::<usize>();
+    assert_eq!(size_of::<Lanes>(), word);
+    assert_eq!(size_of::<TaskContext>(), word);
+    assert_eq!(size_of::<Slot>(), word);
+    assert!(size_of::<TaskId>() <= 3 * word);
+    assert!(size_of::<TaskBuilder<'_>>() <= 2 * word);
+    // A handle holds its refusal, and its value lives elsewhere.
+    assert_eq!(
+        size_of::<TaskHandle<[u8; 4096]>>(),
+        size_of::<TaskHandle<()>>()
+    );
+    assert!(size_of::<TaskHandle<()>>() <= size_of::<TaskError>() + 8 * word);
+    // Clippy's limit for the error of a `Result`.
+    assert!(size_of::<TaskError>() <= 128, "{}", size_of::<TaskError>());
+    assert!(size_of::<AcquireError>() <= 128);
+    assert!(size_of::<Option<TaskId>>() <= 4 * word);
+}
+
+fn lane() -> (Lanes, Lane) {
+    let config = LaneConfig::new(1);
+    let lanes = Lanes::builder().lane("main", config).build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    (lanes, main)
+}
+
+#[tokio::test]
+async fn run_borrows_and_need_not_be_send() {
+    let (_lanes, main) = lane();
+    let prompt = String::from("six times seven");
+    let mut log = Vec::new();
+    let shared = Rc::new(RefCell::new(0));
+    let answer = main.run(async |cx| {
+        cx.progress();
+        log.push(prompt.as_str());
+        tokio::task::yield_now().await;
+        *shared.borrow_mut() += 42;
+        Rc::clone(&shared)
+    });
+    let answer = answer.await.unwrap();
+    assert_eq!(*answer.borrow(), 42);
+    assert_eq!(log, ["six times seven"]);
+    // An ordinary closure that gives a future will do, too.
+    let length = main.run(|_| std::future::ready(prompt.len()));
+    assert_eq!(length.await.unwrap(), 15);
+}
+
+#[tokio::test]
+async fn errors_say_what_happened_in_a_line() {
+    let (lanes, main) = lane();
+    let lines = |error: &dyn Error| error.to_string();
+    let active = main.spawn(async |_| pending::<()>().await);
+    let queued = main.spawn(async |_| pending::<()>().await);
+    tokio::task::yield_now().await;
+    let id = queued.id();
+    assert_eq!(main.clear(), 1);
+    let said = lines(&queued.await.unwrap_err());
+    assert!(said.starts_with(&format!(
+        "task {id} was cleared from the queue of lane \"main\""
+    )));
+    active.cancel(laneway::Reason::User);
+    let said = lines(&active.await.unwrap_err());
+    assert!(said.contains("was cancelled while active, after"), "{said}");
+    assert!(said.ends_with(": cancelled by the user"), "{said}");
+    let panicked = main.run(async |_| -> () { std::panic::resume_unwind(Box::new("boom")) });
+    let error = panicked.await.unwrap_err();
+    assert!(lines(&error).ends_with("panicked: boom"));
+    let TaskError::Panicked { payload, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(payload.message(), "boom");
+    assert_eq!(payload.into_inner().downcast_ref::<&str>(), Some(&"boom"));
+    let invalid = main.task().name("").run(async |_| ()).await.unwrap_err();
+    assert_eq!(lines(&invalid), "a task name may not be empty");
+    assert_eq!(
+        lines(&main.pause_for(Duration::ZERO).unwrap_err()),
+        "the pause may not be zero"
+    );
+    assert_eq!(
+        lines(&lanes.lane("mian").unwrap_err()),
+        "no lane is called \"mian\", and no default lane is configured"
+    );
+    main.close();
+    assert_eq!(
+        lines(&main.try_acquire().unwrap_err()),
+        "lane \"main\" is closed"
+    );
+}
+
+#[derive(Debug)]
+enum AgentError {
+    Model(&'static str),
+    Task(TaskError),
+}
+
+impl From<TaskError> for AgentError {
+    fn from(error: TaskError) -> Self {
+        Self::Task(error)
+    }
+}
+
+#[tokio::test]
+async fn flatten_task_makes_one_result_of_two() {
+    let (_lanes, main) = lane();
+    let turn = |outcome: Result<u8, AgentError>| main.run(async move |_| outcome);
+    assert_eq!(turn(Ok(7)).await.flatten_task().unwrap(), 7);
+    let overloaded = turn(Err(AgentError::Model("overloaded"))).await;
+    assert!(matches!(
+        overloaded.flatten_task(),
+        Err(AgentError::Model("overloaded"))
+    ));
+    main.close();
+    let closed = turn(Ok(7)).await.flatten_task();
+    assert!(matches!(
+        closed,
+        Err(AgentError::Task(TaskError::Closed { .. }))
+    ));
+}

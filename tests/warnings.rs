@@ -1,0 +1,362 @@
+//! What the scheduler says through `tracing`, read as fields.
+
+mod tap;
+
+use std::future::pending;
+use std::time::Duration;
+
+use laneway::{Lane, LaneConfig, Lanes, Priority, Reason, TaskHandle, Timeout};
+use tap::Log;
+use tracing::Level;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const BLOCKED: &str = "lane dispatch blocked";
+
+/// A lane whose holders may be silent for ever.
+fn patient(slots: usize) -> (Lanes, Lane) {
+    lane_with(LaneConfig::new(slots).no_stall_ceiling())
+}
+
+fn lane_with(config: LaneConfig) -> (Lanes, Lane) {
+    let lanes = Lanes::builder().lane("main", config).build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    (lanes, main)
+}
+
+fn forever(lane: &Lane) -> TaskHandle<()> {
+    lane.spawn(async |_| pending().await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_a_blocked_lane_says_so_from_a_timer_with_all_it_knows() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(2);
+    let _moved = main.task().name("younger").spawn(async |cx| {
+        tokio::time::sleep(SECOND * 2).await;
+        cx.progress();
+        pending::<()>().await
+    });
+    let stillest = main.task().name("turn 17").spawn(async |cx| {
+        tokio::time::sleep(SECOND).await;
+        cx.progress_note("reading the ticket");
+        pending::<()>().await
+    });
+    tokio::time::sleep(SECOND * 5).await;
+    let _queued = [forever(&main), forever(&main), forever(&main)];
+    tokio::time::sleep(SECOND * 29).await;
+    assert!(log.warnings().is_empty());
+    tokio::time::sleep(SECOND + SECOND / 2).await;
+    let line = log.one_warning(BLOCKED);
+    assert_eq!(line.level, Level::WARN);
+    let id = stillest.id().to_string();
+    line.assert_fields(&[
+        ("lane", "main"),
+        ("active", "2"),
+        ("max_concurrent", "2"),
+        ("queued", "3"),
+        ("blocked_by", "max_concurrent"),
+        ("holder", &id),
+        ("holder_name", "turn 17"),
+        ("note", "reading the ticket"),
+        ("suppressed", "0"),
+    ]);
+    assert_eq!(line.number("oldest_active_age_ms") / 100, 350);
+    assert_eq!(line.number("oldest_idle_ms") / 100, 340);
+    assert_eq!(line.number("blocked_ms") / 100, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_repeats_back_off_to_ten_minutes_and_count_what_they_suppressed() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(1);
+    let _holder = forever(&main);
+    let _queued = forever(&main);
+    let (mut said, mut suppressed) = (Vec::new(), Vec::new());
+    for second in 0..3600 {
+        for line in log.warnings() {
+            assert_eq!(line.message(), BLOCKED);
+            said.push(second);
+            suppressed.push(line.number("suppressed"));
+        }
+        // An arrival every ten seconds.
+        if second % 10 == 5 {
+            drop(forever(&main));
+        }
+        tokio::time::sleep(SECOND).await;
+    }
+    let gaps: Vec<_> = said.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(said[0], 31);
+    assert_eq!(gaps, [30, 60, 120, 240, 480, 600, 600, 600, 600]);
+    assert_eq!(suppressed, [0, 3, 6, 12, 24, 48, 60, 60, 60, 60]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_new_arrivals_do_not_reset_the_clock_even_if_each_gives_up() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(1);
+    let _holder = forever(&main);
+    for _ in 0..29 {
+        let waiter = forever(&main).abort_on_drop();
+        tokio::time::sleep(SECOND).await;
+        drop(waiter);
+    }
+    assert!(log.warnings().is_empty());
+    let _waiter = forever(&main);
+    tokio::time::sleep(SECOND + SECOND / 2).await;
+    assert_eq!(log.one_warning(BLOCKED).get("queued"), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_a_new_arrival_behind_an_old_holder_is_not_blocked_yet() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(1);
+    let first = main.acquire().await.unwrap();
+    // Dispatched from the queue, which was empty ever since.
+    let _holder = forever(&main);
+    drop(first);
+    tokio::time::sleep(MINUTE * 60).await;
+    let _waiter = forever(&main);
+    tokio::time::sleep(SECOND * 29).await;
+    assert!(log.warnings().is_empty());
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(log.one_warning(BLOCKED).number("blocked_ms") / 100, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_waiters_behind_a_healthy_long_holder_are_a_debug_event() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(1);
+    let _holder = main.spawn(async |cx| {
+        for _ in 0..60 {
+            tokio::time::sleep(SECOND * 10).await;
+            cx.progress();
+        }
+        pending::<()>().await
+    });
+    let _waiter = forever(&main);
+    tokio::time::sleep(MINUTE * 10).await;
+    let (loud, quiet): (Vec<_>, Vec<_>) = log
+        .take()
+        .into_iter()
+        .partition(|line| line.level <= Level::WARN);
+    assert!(loud.is_empty(), "{loud:#?}");
+    assert!(quiet.iter().any(|line| line.message() == BLOCKED));
+    // Silent from here on: now it is worth a warning, in half a minute.
+    tokio::time::sleep(SECOND * 31).await;
+    let line = log.one_warning(BLOCKED);
+    assert_eq!(line.number("oldest_idle_ms") / 100, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_a_lane_that_dispatches_or_has_no_waiters_is_silent() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(1);
+    let tasks: Vec<_> = (0..20)
+        .map(|_| main.spawn(async |_| tokio::time::sleep(SECOND * 20).await))
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let _holder = forever(&main);
+    tokio::time::sleep(MINUTE * 60).await;
+    assert!(log.warnings().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_a_paused_lane_with_waiters_says_so() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(1);
+    main.pause();
+    let waiter = forever(&main);
+    tokio::time::sleep(SECOND * 31).await;
+    log.one_warning(BLOCKED).assert_fields(&[
+        ("blocked_by", "paused"),
+        ("active", "0"),
+        ("queued", "1"),
+        ("holder", ""),
+        ("holder_name", ""),
+    ]);
+    waiter.cancel(Reason::User);
+    tokio::time::sleep(MINUTE * 30).await;
+    assert!(log.warnings().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_many_lanes_blocked_by_one_are_one_warning_that_names_the_root() {
+    let log = Log::tap();
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(4).no_stall_ceiling())
+        .lane("provider", LaneConfig::new(1).no_stall_ceiling())
+        .default_lane(LaneConfig::new(1).no_stall_ceiling())
+        .build()
+        .unwrap();
+    let [main, provider] = ["main", "provider"].map(|name| lanes.lane(name).unwrap());
+    for session in 0..20 {
+        let session = lanes.lane(&format!("session:{session}")).unwrap();
+        for _turn in 0..2 {
+            let (main, provider) = (main.clone(), provider.clone());
+            drop(session.spawn(async move |_| {
+                let call = async |_| provider.run(async |_| pending::<()>().await).await;
+                main.run(call).await
+            }));
+        }
+    }
+    tokio::time::sleep(MINUTE * 30).await;
+    let lines = log.warnings();
+    assert!(lines.len() >= 5, "{lines:#?}");
+    for line in &lines {
+        line.assert_fields(&[("message", BLOCKED), ("lane", "provider"), ("queued", "3")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_past_its_limit_is_said_once_with_what_was_ahead() {
+    let log = Log::tap();
+    let (_lanes, main) = lane_with(
+        LaneConfig::new(2)
+            .no_stall_ceiling()
+            .warn_after(MINUTE * 600),
+    );
+    let _active = [forever(&main), forever(&main)];
+    let background = main.task().priority(Priority::Background);
+    let _behind = background.spawn(async |_| pending::<()>().await);
+    let ahead = [forever(&main), forever(&main), forever(&main)];
+    let waiter = main
+        .task()
+        .name("turn 18")
+        .warn_after(SECOND * 10)
+        .spawn(async |_| pending::<()>().await);
+    tokio::time::sleep(SECOND * 5).await;
+    ahead[0].cancel(Reason::User);
+    tokio::time::sleep(MINUTE * 5).await;
+    let line = log.one_warning("lane wait exceeded");
+    let id = waiter.id().to_string();
+    line.assert_fields(&[
+        ("lane", "main"),
+        ("task", &id),
+        ("name", "turn 18"),
+        ("queued_ahead", "3"),
+        ("active_ahead", "2"),
+    ]);
+    assert_eq!(line.number("waited_ms") / 100, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s17_a_reclaim_says_whether_it_helped() {
+    let log = Log::tap();
+    let (_lanes, main) = lane_with(LaneConfig::new(1).stall_ceiling(MINUTE));
+    let stalls = || {
+        let task = main.task().name("deaf");
+        task.spawn(async |cx| {
+            cx.progress_note("waiting for a reply");
+            pending::<()>().await
+        })
+    };
+    // It helped: the next waiter was dispatched.
+    let (stalled, next) = (stalls(), main.spawn(async |_| ()));
+    let id = stalled.id().to_string();
+    let next_id = next.id().to_string();
+    stalled.await.unwrap_err();
+    next.await.unwrap();
+    let lines = log.warnings();
+    let line = lines.iter().find(|line| line.message() != BLOCKED);
+    let line = line.expect("a warning");
+    line.assert_fields(&[
+        ("message", "lane slot reclaimed"),
+        ("lane", "main"),
+        ("task", &id),
+        ("name", "deaf"),
+        ("reason", "stalled"),
+        ("how", "dropped"),
+        ("note", "waiting for a reply"),
+        ("dispatched", &next_id),
+        ("ineffective", ""),
+        ("orphans", "0"),
+    ]);
+    assert_eq!(line.number("idle_ms") / 100, 600);
+    // There was nobody to help.
+    stalls().await.unwrap_err();
+    let line = log.one_warning("lane slot reclaimed");
+    line.assert_fields(&[("dispatched", ""), ("ineffective", "")]);
+    // It did not help: the lane is paused.
+    let slot = main.acquire().await.unwrap();
+    let _waiter = forever(&main);
+    main.pause_for(MINUTE * 10).unwrap();
+    tokio::time::sleep(MINUTE * 2).await;
+    let line = log.one_warning("lane slot reclaimed");
+    let (how, orphans) = (("how", "taken"), ("orphans", "1"));
+    line.assert_fields(&[how, orphans, ("dispatched", ""), ("ineffective", "paused")]);
+    // And the holder whose slot was taken comes after all.
+    let fence = slot.fence().to_string();
+    drop(slot);
+    let line = log.one_warning("late completion of a reclaimed task");
+    line.assert_fields(&[("lane", "main"), ("fence", &fence)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_reclaims_with_its_own_reason() {
+    let log = Log::tap();
+    let (_lanes, main) = lane_with(LaneConfig::new(1).timeout(Timeout::budget(SECOND)));
+    forever(&main).await.unwrap_err();
+    let line = log.one_warning("lane slot reclaimed");
+    line.assert_fields(&[("reason", "timed out"), ("how", "dropped")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_never_reports_is_said_once_at_ten_minutes() {
+    let log = Log::tap();
+    let (_lanes, main) = lane_with(LaneConfig::new(3));
+    let silent = main.task().name("mute");
+    let silent = silent.spawn(async |_| pending::<()>().await);
+    let reports = main.spawn(async |cx| {
+        for _ in 0..100 {
+            tokio::time::sleep(MINUTE).await;
+            cx.progress();
+        }
+    });
+    let bounded = main.task().stall_ceiling(MINUTE * 59);
+    let bounded = bounded.spawn(async |_| pending::<()>().await);
+    tokio::time::sleep(MINUTE * 10 + SECOND).await;
+    let line = log.one_warning("task never reports progress");
+    let id = silent.id().to_string();
+    line.assert_fields(&[("lane", "main"), ("task", &id), ("name", "mute")]);
+    assert_eq!(line.number("elapsed_ms") / 100, 6000);
+    tokio::time::sleep(MINUTE * 40).await;
+    assert!(log.warnings().is_empty());
+    silent.await.unwrap_err();
+    bounded.await.unwrap_err();
+    reports.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_runs_in_a_span_under_its_submitters() {
+    let log = Log::tap();
+    let (_lanes, main) = lane_with(LaneConfig::new(1));
+    let submitter = tracing::info_span!("request");
+    let (now, later) = submitter.in_scope(|| {
+        let now = main.spawn(async |_| tracing::info!("spawned"));
+        (now, main.spawn(async |_| tracing::info!("dispatched")))
+    });
+    now.await.unwrap();
+    later.await.unwrap();
+    let ran = tracing::Instrument::instrument(
+        main.run(async |_| {
+            tracing::info!("run");
+            tokio::time::sleep(SECOND).await;
+            tracing::info!("run on");
+        }),
+        submitter,
+    );
+    ran.await.unwrap();
+    tracing::info!("outside");
+    let lines = log.take();
+    let spans = |message| {
+        let line = lines.iter().find(|line| line.message() == message);
+        line.expect(message).spans.clone()
+    };
+    for message in ["spawned", "dispatched", "run", "run on"] {
+        assert_eq!(spans(message), ["request", "task"], "{message}");
+    }
+    assert!(spans("outside").is_empty());
+}
