@@ -7,10 +7,11 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 
 use common::{
-    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane,
-    poll_once,
+    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane, poll_once,
 };
-use laneway::{ControlError, Lane, LaneConfig, Lanes, OnStall, Reason, TaskError, TaskStatus, Timeout};
+use laneway::{
+    ControlError, Lane, LaneConfig, Lanes, OnStall, Reason, TaskError, TaskStatus, Timeout,
+};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -93,7 +94,10 @@ async fn s10_reset_and_forget_orphan_work_at_the_bound() {
     assert!(matches!(second.await, Err(TaskError::Stalled { .. })));
     assert!(matches!(
         third.await,
-        Err(TaskError::Cancelled { reason: Reason::Reset, .. })
+        Err(TaskError::Cancelled {
+            reason: Reason::Reset,
+            ..
+        })
     ));
     assert_clean(&main);
 }
@@ -188,7 +192,10 @@ async fn detached_it_runs_on_and_its_late_result_is_delivered() {
 async fn s7_a_detached_task_ends_as_stalled_with_its_budget_a_cancel_or_a_shutdown() {
     let (lanes, main) = one_lane(detaching());
     let stalled = |result: Result<(), TaskError>| {
-        assert!(matches!(result, Err(TaskError::Stalled { .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(TaskError::Stalled { .. })),
+            "{result:?}"
+        );
     };
     let began = now();
     let bounded = main.task().timeout(Timeout::budget(HOUR));
@@ -292,7 +299,10 @@ async fn s2_a_reset_takes_every_slot_at_once_and_keeps_the_places() {
     for first in [first, second] {
         assert!(matches!(
             first.await,
-            Err(TaskError::Cancelled { reason: Reason::Reset, .. })
+            Err(TaskError::Cancelled {
+                reason: Reason::Reset,
+                ..
+            })
         ));
     }
     let mut last = 0;

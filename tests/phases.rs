@@ -159,7 +159,10 @@ async fn s9_extend_grants_a_running_task_more_silence() {
     ));
     let id = task.id();
     assert_about(stalled_after(task.await), 65 * MINUTE);
-    assert_eq!(lanes.extend(id, HOUR), Err(ControlError::UnknownTask { id }));
+    assert_eq!(
+        lanes.extend(id, HOUR),
+        Err(ControlError::UnknownTask { id })
+    );
     queued.await.unwrap();
 
     // Progress meanwhile, and the ceiling holds from there if that is later.

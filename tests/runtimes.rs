@@ -187,7 +187,9 @@ fn two_runtimes_side_by_side_run_their_own_tasks_in_one_lane() {
     };
     let (end, ended) = oneshot::channel::<()>();
     let holder = a.block_on(async { main.spawn(async |_| ended.await.unwrap()) });
-    let tasks: Vec<_> = (0..10).map(|n| on(if n % 2 == 0 { &a } else { &b })).collect();
+    let tasks: Vec<_> = (0..10)
+        .map(|n| on(if n % 2 == 0 { &a } else { &b }))
+        .collect();
     end.send(()).unwrap();
     // Awaited on whichever.
     b.block_on(async {
@@ -255,7 +257,10 @@ fn s18_without_a_runtime_with_timers_everything_is_refused() {
     // What needs none works.
     main.pause();
     main.resume();
-    assert_eq!((main.reset(), main.clear(), lanes.snapshot().lanes.len()), (0, 0, 1));
+    assert_eq!(
+        (main.reset(), main.clear(), lanes.snapshot().lanes.len()),
+        (0, 0, 1)
+    );
     current_thread().block_on(works(&main));
 }
 
@@ -274,7 +279,11 @@ fn s2_slots_and_futures_may_be_dropped_outside_of_any_runtime() {
     });
     drop(slot);
     drop(run);
-    assert_eq!(main.snapshot().active.len(), 1, "its hook waits for its runtime");
+    assert_eq!(
+        main.snapshot().active.len(),
+        1,
+        "its hook waits for its runtime"
+    );
     drop(runtime);
     assert_clean(&main);
 }
@@ -304,8 +313,14 @@ async fn dropping_the_scheduler(lanes: Lanes, main: Lane) {
     let closed = |error| matches!(error, Err(TaskError::Closed { .. }));
     assert!(closed(main.run(async |_| ()).await));
     assert!(closed(main.spawn(async |_| ()).await));
-    assert!(matches!(main.acquire().await, Err(AcquireError::Closed { .. })));
-    assert!(matches!(main.try_acquire(), Err(TryAcquireError::Closed { .. })));
+    assert!(matches!(
+        main.acquire().await,
+        Err(AcquireError::Closed { .. })
+    ));
+    assert!(matches!(
+        main.try_acquire(),
+        Err(TryAcquireError::Closed { .. })
+    ));
     main.idle().await;
     assert_clean(&main);
 }

@@ -7,8 +7,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use common::{
-    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane,
-    poll_once,
+    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane, poll_once,
 };
 use laneway::{LaneConfig, TaskError};
 use tokio::time::{advance, sleep};
@@ -56,7 +55,11 @@ async fn s19_one_tick_of_grace_after_a_jump() {
     let_run().await;
     advance(HOUR).await;
     let_run().await;
-    assert_eq!(main.snapshot().active.len(), 2, "nobody is reclaimed at once");
+    assert_eq!(
+        main.snapshot().active.len(),
+        2,
+        "nobody is reclaimed at once"
+    );
     wake.send(()).unwrap();
     let began = now();
     assert!(matches!(silent.await, Err(TaskError::Stalled { .. })));
