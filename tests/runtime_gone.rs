@@ -1,5 +1,10 @@
 //! A thread cannot be stopped, not even by the end of its runtime.
 
+#![expect(
+    clippy::async_yields_async,
+    reason = "a handle leaves the runtime that it was made in"
+)]
+
 use std::sync::mpsc;
 use std::time::Duration;
 

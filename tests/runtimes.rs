@@ -1,5 +1,10 @@
 //! Runtimes that come, go, stand side by side, or are missing (S7).
 
+#![expect(
+    clippy::async_yields_async,
+    reason = "handles leave the runtime that they were made in"
+)]
+
 mod common;
 
 use std::future::{Future, pending};
