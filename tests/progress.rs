@@ -48,7 +48,8 @@ async fn s9_progress_just_within_the_ceiling_is_never_reclaimed() {
         }
     });
     let (ran, spawned) = tokio::join!(ran, spawned);
-    (ran.unwrap(), spawned.unwrap());
+    ran.unwrap();
+    spawned.unwrap();
     assert!(now() - began > 83 * HOUR);
     assert_eq!(assert_clean(&main).reclaimed, 0);
 }

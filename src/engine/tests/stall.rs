@@ -332,6 +332,12 @@ fn s19_an_unclaimed_grant_has_its_tick_too_each_time() {
         sim.say(|lane, now, effects| lane.rejoin(now, key, &spec, effects));
         assert_eq!(sim.state(absent), Some(State::Granted));
     }
+    // And so has the take of what it is granted in the end.
+    sim.poll(absent);
+    sim.task(absent).comes = false;
+    sim.cancel(absent, Reason::User);
+    sim.oversleep(secs(10));
+    assert_eq!(sim.holders(), [absent]);
 }
 
 #[test]
