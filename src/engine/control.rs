@@ -268,8 +268,10 @@ impl<P: Clone> Lane<P> {
             elapsed: now.since(record.started),
         };
         if withdrawn && record.state == State::Granted {
+            let waited = now.since(record.place.since);
+            let reason = Reason::Reset;
             self.vacate(key);
-            self.settle_queued(key, end, effects);
+            self.settle_queued(key, End::CancelledQueued { reason, waited }, effects);
             return false;
         }
         if !record.state.holds_slot() {

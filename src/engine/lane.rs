@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::blocked::Watch;
-use super::effects::{BlockedBy, Effect, Effects, Grant, Notice, Reclaim, Recovery};
+use super::effects::{Effect, Effects, Grant, Notice, Reclaim, Recovery};
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
 use super::task::{CLAIM, End, Record, Said, Spec, State};
@@ -46,7 +46,7 @@ pub(crate) struct Lane<P> {
     pub(super) tally: Tally,
     /// Somebody awaits the moment at which nobody is queued or active.
     idle_wanted: bool,
-    fence: u64,
+    pub(super) fence: u64,
     /// The latest time seen: inputs race to the lock, and the engine's clock
     /// does not go back.
     clock: Time,
@@ -398,93 +398,8 @@ impl<P: Clone> Lane<P> {
         self.dispatch(now, effects);
     }
 
-    pub(crate) fn record(&self, key: Key) -> Option<&Record<P>> {
-        self.tasks.get(key)
-    }
-
-    pub(crate) fn records(&self) -> impl Iterator<Item = (Key, &Record<P>)> {
-        self.tasks.iter()
-    }
-
-    pub(crate) fn holders(&self) -> &[Key] {
-        &self.holders
-    }
-
     pub(crate) const fn burn_seq(&mut self) -> u64 {
         self.tasks.burn_seq()
-    }
-
-    pub(crate) const fn queued(&self) -> usize {
-        self.queue.len()
-    }
-
-    pub(crate) const fn active(&self) -> usize {
-        self.holders.len()
-    }
-
-    pub(crate) const fn orphans(&self) -> usize {
-        self.orphans
-    }
-
-    pub(crate) const fn tally(&self) -> Tally {
-        self.tally
-    }
-
-    pub(crate) const fn mode(&self) -> Mode {
-        match self.mode {
-            Mode::Draining { .. } if self.closed => Mode::Closed,
-            mode => mode,
-        }
-    }
-
-    pub(crate) const fn is_closed(&self) -> bool {
-        self.closed || matches!(self.mode, Mode::Shutdown)
-    }
-
-    pub(crate) const fn is_paused(&self) -> bool {
-        self.paused
-    }
-
-    /// Paused, and for a while only.
-    pub(crate) const fn resumes_by_itself(&self) -> bool {
-        self.resume_at.is_some()
-    }
-
-    pub(crate) const fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// The memory it holds on to, in entries of all its tables.
-    #[cfg(test)]
-    pub(crate) fn footprint(&self) -> usize {
-        let holders = self.holders.capacity();
-        self.tasks.footprint() + self.queue.footprint() + self.timers.footprint() + holders
-    }
-
-    /// The fence that the next grant gets (S11).
-    pub(crate) const fn next_fence(&self) -> u64 {
-        self.fence
-    }
-
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.queue.len() == 0
-    }
-
-    pub(crate) fn max_orphans(&self) -> usize {
-        self.settings
-            .max_orphans
-            .unwrap_or(self.settings.max_concurrent)
-    }
-
-    /// Why waiters wait; `None` where there are none.
-    pub(crate) fn blocked_by(&self) -> Option<BlockedBy> {
-        if self.queue.len() == 0 {
-            None
-        } else if self.paused || self.settings.max_concurrent == 0 {
-            Some(BlockedBy::Paused)
-        } else {
-            Some(BlockedBy::MaxConcurrent)
-        }
     }
 
     /// The next moment at which [`tick`](Self::tick) has something to do, if

@@ -24,8 +24,10 @@
 //! | file | subject |
 //! |---|---|
 //! | `lane` | slots and waiters: submit, dispatch, release |
-//! | `judge` | what happens to a task whose moment has come: ask, then take |
+//! | `judge` | whether a task whose moment has come is due |
+//! | `reclaim` | how a task is ended: ask, then take |
 //! | `control` | the control verbs |
+//! | `view` | what can be asked without changing anything |
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `queue` | who is next |
 //! | `timers` | the next moment of each task |
@@ -38,12 +40,14 @@ mod effects;
 mod judge;
 mod lane;
 mod queue;
+mod reclaim;
 mod slab;
 mod task;
 #[cfg(test)]
 mod tests;
 mod time;
 mod timers;
+mod view;
 mod vocabulary;
 
 pub(crate) use blocked::Holders;

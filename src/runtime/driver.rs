@@ -86,6 +86,13 @@ impl Shared {
         Some(handle)
     }
 
+    /// Somebody waits on this runtime for what a moment brings. The driver of
+    /// the runtime that the moment was set on may stand still, or be gone, so
+    /// there is to be one here (S8).
+    pub(crate) fn drive_here(self: &Arc<Self>) {
+        drop(self.enter_runtime());
+    }
+
     fn serve(self: &Arc<Self>, handle: &Handle) -> Option<()> {
         let id = handle.id();
         if self.drivers.serves(id) {

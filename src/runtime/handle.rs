@@ -164,6 +164,7 @@ impl<T> Future for TaskHandle<T> {
         }
         let Some(end) = task.settled() else {
             this.edge = this.edge.take().or_else(|| Edge::to(task));
+            task.domain.shared.drive_here();
             return Poll::Pending;
         };
         this.edge = None;

@@ -43,7 +43,11 @@ impl Future for Idle {
             }
             idle
         });
-        if idle { Poll::Ready(()) } else { Poll::Pending }
+        if idle {
+            return Poll::Ready(());
+        }
+        this.domain.shared.drive_here();
+        Poll::Pending
     }
 }
 
@@ -102,11 +106,11 @@ async fn left(task: &TaskCell) {
         if task.is_current() {
             task.register(Rare::leavers, &mut leaving.ticket, cx.waker());
         }
-        if task.is_current() {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
+        if !task.is_current() {
+            return Poll::Ready(());
         }
+        task.domain.shared.drive_here();
+        Poll::Pending
     })
     .await;
 }

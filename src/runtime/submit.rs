@@ -194,6 +194,7 @@ impl Admission {
                         // Idle counts from here, not from a grant that was
                         // made while nobody looked.
                         task.stir(task.now());
+                        lane.domain.shared.drive_here();
                         break;
                     }
                 }
@@ -202,6 +203,7 @@ impl Admission {
                     // The grant may have come between the two.
                     if task.word.get() == Word::Queued {
                         self.edge = self.edge.take().or_else(|| Edge::to(task));
+                        lane.domain.shared.drive_here();
                         return Poll::Pending;
                     }
                 }

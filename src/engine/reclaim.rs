@@ -1,0 +1,261 @@
+//! Ask, then take: the one way in which a task is ended, whatever the reason.
+
+use std::time::Duration;
+
+use super::effects::{Effect, Effects, Notice, Reclaim};
+use super::judge::stalled;
+use super::lane::Lane;
+use super::slab::Key;
+use super::task::{End, Facts, Spec, State, TICK};
+use super::time::Time;
+use super::vocabulary::Reason;
+
+/// How long a take that the orphan bound refused waits for its next try.
+const RETRY_TAKE: Duration = Duration::from_secs(1);
+
+impl<P: Clone> Lane<P> {
+    /// Begins to end a task that holds its slot, whatever the reason. Asking
+    /// twice changes nothing: the first reason stands.
+    pub(crate) fn ask(
+        &mut self,
+        now: Time,
+        key: Key,
+        end: End,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !matches!(record.state, State::Granted | State::Running) {
+            return;
+        }
+        record.end = Some(end);
+        if facts.listens && !spec.grace.is_zero() {
+            let until = now + spec.grace;
+            record.state = State::Asked { until };
+            effects.push(Effect::Ask {
+                task: record.payload.clone(),
+                reason: end.reason(),
+                drop_now: false,
+            });
+            self.look_at(key, Some(until));
+        } else {
+            self.tell_to_drop(now, key, end.reason(), spec, facts, effects);
+        }
+    }
+
+    /// The runner has dropped the future and runs the hooks now. False when
+    /// its slot was taken meanwhile.
+    pub(crate) fn begin_teardown(&mut self, now: Time, key: Key, spec: &Spec) -> bool {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return false;
+        };
+        let mut until = now + spec.teardown;
+        // A runner that came late has used up some of its hooks' time (S8).
+        if let State::Dropping { take_at } = record.state
+            && record.said.teardown
+        {
+            until = until.min(take_at.before(TICK)).max(now);
+        }
+        let holds_slot = record.state.holds_slot();
+        if holds_slot {
+            record.state = State::Teardown { until };
+        } else if record.state == State::Detached {
+            record.state = State::Orphan;
+            record.said.delivers = true;
+        }
+        self.look_at(key, Some(until));
+        holds_slot
+    }
+
+    /// Takes the slot without the runner's help: the caller is settled, and
+    /// the task is an orphan until its runner lets go.
+    pub(crate) fn take(&mut self, now: Time, key: Key, facts: &Facts, effects: &mut Effects<P>) {
+        let now = self.advance(now);
+        let Some((task, end)) = self.take_slot(now, key, facts, effects) else {
+            return;
+        };
+        self.recover(now, task, end, Reclaim::Taken, effects);
+        self.note_idle(effects);
+    }
+
+    /// The part of a take that precedes the next dispatch.
+    pub(super) fn take_slot(
+        &mut self,
+        now: Time,
+        key: Key,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) -> Option<(P, End)> {
+        let record = self.tasks.get_mut(key)?;
+        if !record.state.holds_slot() {
+            return None;
+        }
+        // A value that its runner has in hand is what the caller gets (S3).
+        let end = if facts.done {
+            End::Completed
+        } else {
+            // Nobody asked for it and it has no value: its runner dropped it,
+            // and its hooks did not end in their time.
+            record.end.unwrap_or_else(|| End::Cancelled {
+                reason: Reason::Dropped,
+                elapsed: now.since(record.started),
+            })
+        };
+        record.end = Some(end);
+        record.state = State::Orphan;
+        let task = record.payload.clone();
+        self.vacate(key);
+        self.timers.clear(key.index);
+        self.orphans += 1;
+        self.tally.taken += 1;
+        self.tally.cut_short += 1;
+        effects.push(Effect::Lost { task: task.clone() });
+        effects.push(Effect::Ask {
+            task: task.clone(),
+            reason: end.reason(),
+            drop_now: true,
+        });
+        effects.push(Effect::Settle {
+            task: task.clone(),
+            end,
+        });
+        Some((task, end))
+    }
+
+    /// Takes the slot of a stalled task and lets it run on.
+    pub(crate) fn detach(
+        &mut self,
+        now: Time,
+        key: Key,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !record.state.holds_slot() {
+            return;
+        }
+        let end = stalled(now, record, spec, facts);
+        record.end = Some(end);
+        record.state = State::Detached;
+        let (task, started) = (record.payload.clone(), record.started);
+        self.vacate(key);
+        self.orphans += 1;
+        self.tally.taken += 1;
+        let next = [spec.budget.map(|budget| started + budget), facts.deadline];
+        self.look_at(key, next.into_iter().flatten().min());
+        effects.push(Effect::Lost { task: task.clone() });
+        self.recover(now, task, end, Reclaim::Detached, effects);
+        self.note_idle(effects);
+    }
+
+    /// Too many orphans: the slot stays held, and that is said loudly (S10).
+    pub(crate) fn refuse_take(
+        &mut self,
+        now: Time,
+        key: Key,
+        bound: usize,
+        orphans: usize,
+        effects: &mut Effects<P>,
+    ) {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !record.said.refused {
+            record.said.refused = true;
+            effects.report(Notice::TakeRefused {
+                task: record.payload.clone(),
+                orphans,
+                max_orphans: bound,
+            });
+        }
+        // A task that is to be detached may have a harder limit before that.
+        self.timers.set_earlier(key.index, now + RETRY_TAKE);
+    }
+
+    /// By when a task that was asked to end has lost its slot at the latest.
+    pub(crate) fn take_at(&self, key: Key, spec: &Spec) -> Option<Time> {
+        match self.tasks.get(key)?.state {
+            State::Asked { until } => Some(until + spec.teardown + TICK),
+            State::Teardown { until } => Some(until + TICK),
+            State::Dropping { take_at } => Some(take_at),
+            _ => None,
+        }
+    }
+
+    /// Ends a task that holds its slot, or one that was allowed to run on
+    /// without.
+    pub(super) fn end_active(
+        &mut self,
+        now: Time,
+        key: Key,
+        end: End,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if record.state != State::Detached {
+            self.ask(now, key, end, spec, facts, effects);
+            return;
+        }
+        // The caller of a detached task was promised its late result; now it
+        // learns what happened to it in truth.
+        // A value that its runner has in hand is still what it was promised.
+        let told = if facts.done {
+            End::Completed
+        } else {
+            record.end.unwrap_or(end)
+        };
+        record.end = Some(told);
+        record.state = State::Orphan;
+        let task = record.payload.clone();
+        self.timers.clear(key.index);
+        effects.push(Effect::Ask {
+            task: task.clone(),
+            reason: end.reason(),
+            drop_now: true,
+        });
+        effects.push(Effect::Settle { task, end: told });
+    }
+
+    pub(super) fn tell_to_drop(
+        &mut self,
+        now: Time,
+        key: Key,
+        reason: Reason,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        let teardown = if facts.hooks {
+            spec.teardown
+        } else {
+            Duration::ZERO
+        };
+        let take_at = now + teardown + TICK;
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        record.state = State::Dropping { take_at };
+        record.said.teardown = facts.hooks;
+        // What was refused before was to detach it.
+        record.said.refused = false;
+        effects.push(Effect::Ask {
+            task: record.payload.clone(),
+            reason,
+            drop_now: true,
+        });
+        self.look_at(key, Some(take_at));
+    }
+}

@@ -1,0 +1,95 @@
+//! What can be asked of a lane without changing it.
+
+use super::effects::BlockedBy;
+use super::lane::{Lane, Mode, Settings, Tally};
+use super::slab::Key;
+use super::task::Record;
+
+impl<P: Clone> Lane<P> {
+    pub(crate) fn record(&self, key: Key) -> Option<&Record<P>> {
+        self.tasks.get(key)
+    }
+
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Key, &Record<P>)> {
+        self.tasks.iter()
+    }
+
+    pub(crate) fn holders(&self) -> &[Key] {
+        &self.holders
+    }
+
+    pub(crate) const fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) const fn active(&self) -> usize {
+        self.holders.len()
+    }
+
+    pub(crate) const fn orphans(&self) -> usize {
+        self.orphans
+    }
+
+    pub(crate) const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(crate) const fn mode(&self) -> Mode {
+        match self.mode {
+            Mode::Draining { .. } if self.closed => Mode::Closed,
+            mode => mode,
+        }
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed || matches!(self.mode, Mode::Shutdown)
+    }
+
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Paused, and for a while only.
+    pub(crate) const fn resumes_by_itself(&self) -> bool {
+        self.resume_at.is_some()
+    }
+
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The memory it holds on to, in entries of all its tables.
+    #[cfg(test)]
+    pub(crate) fn footprint(&self) -> usize {
+        let holders = self.holders.capacity();
+        self.tasks.footprint() + self.queue.footprint() + self.timers.footprint() + holders
+    }
+
+    /// The fence that the next grant gets (S11).
+    pub(crate) const fn next_fence(&self) -> u64 {
+        self.fence
+    }
+
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.holders.is_empty() && self.queue.len() == 0
+    }
+
+    pub(crate) fn max_orphans(&self) -> usize {
+        self.settings
+            .max_orphans
+            // At least one: a lane that is paused by setting it to zero must
+            // not keep its phantoms for ever (S8).
+            .unwrap_or_else(|| self.settings.max_concurrent.max(1))
+    }
+
+    /// Why waiters wait; `None` where there are none.
+    pub(crate) fn blocked_by(&self) -> Option<BlockedBy> {
+        if self.queue.len() == 0 {
+            None
+        } else if self.paused || self.settings.max_concurrent == 0 {
+            Some(BlockedBy::Paused)
+        } else {
+            Some(BlockedBy::MaxConcurrent)
+        }
+    }
+}
