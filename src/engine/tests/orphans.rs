@@ -210,9 +210,8 @@ fn verdicts_that_come_too_late_take_nothing_from_anybody() {
 
 #[test]
 fn s8_a_lane_that_is_paused_by_zero_slots_loses_its_phantoms_all_the_same() {
-    let mut sim = Sim::new(1);
-    let phantom = sim.submit(ceiling(secs(60)));
+    let (mut sim, phantoms) = abandoned(settings(1), 1);
     sim.say(|lane, now, effects| lane.set_max_concurrent(now, 0, effects));
-    sim.run_for(secs(60) + TICK);
-    assert_eq!(sim.state(phantom), Some(State::Orphan));
+    sim.run_for(CEILING + TICK);
+    assert_eq!(sim.state(phantoms[0]), Some(State::Orphan));
 }
