@@ -201,9 +201,16 @@ impl<P: Clone> Lane<P> {
         }
     }
 
-    /// Settles a waiter for a reason of the shell's.
-    pub(crate) fn withdraw(&mut self, key: Key, end: End, effects: &mut Effects<P>) {
+    /// Settles a waiter for a reason of the shell's, or one whose grant the
+    /// shell has taken back.
+    pub(crate) fn withdraw(&mut self, now: Time, key: Key, end: End, effects: &mut Effects<P>) {
+        match self.tasks.get(key).map(|record| record.state) {
+            Some(State::Queued | State::Asleep) => {}
+            Some(State::Granted) => self.vacate(key),
+            _ => return,
+        }
         self.settle_queued(key, end, effects);
+        self.dispatch(now, effects);
         self.note_idle(effects);
     }
 

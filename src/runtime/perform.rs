@@ -95,6 +95,7 @@ pub(crate) fn ask_holders(domain: &Arc<Domain>, reason: Reason) -> usize {
 /// that cannot be stopped.
 pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
     for domain in shared.all() {
+        let now = domain.now();
         domain.act(|engine, effects| {
             let bound = |task: &TaskCell| task.runtime == Some(id);
             let keys: Vec<(Key, State)> = engine
@@ -107,7 +108,14 @@ pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
                     continue;
                 };
                 match state {
-                    State::Queued => engine.withdraw(key, End::RuntimeShutdown, effects),
+                    State::Queued | State::Asleep => {
+                        engine.withdraw(now, key, End::RuntimeShutdown, effects);
+                    }
+                    // Nobody will come for it: its runtime may keep the body
+                    // without ever running it.
+                    State::Granted if domain::withdraw(&task) => {
+                        engine.withdraw(now, key, End::RuntimeShutdown, effects);
+                    }
                     // Its slot stays held as long as the thread is busy, or
                     // until it stalls; its caller need not wait for that.
                     state if state.holds_slot() && task.blocking => effects.push(Effect::Settle {
