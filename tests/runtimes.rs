@@ -112,7 +112,7 @@ fn s7_a_runtime_that_is_shut_down_under_load_leaves_nobody_waiting() {
             // It may have found a slot, and a thread, just before the end.
             match load.queued_blocking.await {
                 Ok(()) => {}
-                Err(error) => runtime_shutdown(Err(error)),
+                Err(error) => runtime_shutdown(Err::<(), _>(error)),
             }
             // All but the thread have let go; it does so when it is through.
             assert!(!main.snapshot().active.is_empty());
