@@ -67,7 +67,8 @@ impl Model {
     }
 
     pub(super) fn max_orphans(&self) -> usize {
-        self.max_orphans.unwrap_or(self.max_concurrent.max(1))
+        self.max_orphans
+            .unwrap_or_else(|| self.max_concurrent.max(1))
     }
 
     fn has_free_slot(&self) -> bool {
