@@ -5,6 +5,7 @@
     reason = "this is the place that the lint protects"
 )]
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -18,9 +19,12 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// One start for the whole process: tasks of one scheduler may await tasks
+    /// of another, and their times are compared.
     pub(crate) fn new() -> Self {
+        static START: OnceLock<Instant> = OnceLock::new();
         Self {
-            start: Instant::now(),
+            start: *START.get_or_init(Instant::now),
         }
     }
 

@@ -295,6 +295,10 @@ impl Lane {
     /// Dropping the future does not stop the drain; it only loses the report,
     /// and the tasks that are handed back with it.
     ///
+    /// # Panics
+    ///
+    /// The future, polled outside of a tokio runtime with timers.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
@@ -329,6 +333,9 @@ impl Lane {
 
     /// Waits until nobody is queued or active. Orphans are not waited for.
     ///
+    /// A task that awaits this, a drain or `wait_active` does not wait for a
+    /// slot: its own idle clock goes on.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it loses nothing. It has no place in any queue.
@@ -343,6 +350,10 @@ impl Lane {
     /// # Errors
     ///
     /// [`WaitActiveError`] when the time is over.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with timers.
     ///
     /// # Cancel safety
     ///

@@ -31,12 +31,11 @@ use crate::{Drain, DrainReport, Lane, TaskId};
 /// assert_eq!(sum, 42);
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Lanes {
     owner: Arc<Owner>,
 }
 
-#[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
 }
@@ -56,7 +55,9 @@ impl Lanes {
     }
 
     /// A handle to the lane of this name. With a default lane configured, any
-    /// valid name has a lane, made on first use and gone when nobody uses it.
+    /// valid name has a lane, made on first use and gone when nobody uses it;
+    /// one that was limited, paused, drained or closed by hand stays, since
+    /// that would be forgotten with it.
     ///
     /// # Errors
     ///
@@ -245,18 +246,21 @@ impl Lanes {
     ///
     /// Dropping it loses nothing. It has no place in any queue.
     pub async fn idle(&self) {
-        // A task may pass from lane to lane; only a round that never had to
-        // wait has seen them all idle.
         loop {
-            let mut waited = false;
-            for domain in &self.shared().all() {
-                if !domain.read(|engine| engine.is_idle()) {
-                    waited = true;
-                    Idle::new(domain).await;
+            let lanes = self.shared().all();
+            match runtime::first_busy(&lanes) {
+                Some(busy) => Idle::new(busy).await,
+                None => {
+                    // A lane that is made meanwhile has not been looked at.
+                    let now = self.shared().all();
+                    if now
+                        .iter()
+                        .map(|lane| lane.serial)
+                        .eq(lanes.iter().map(|lane| lane.serial))
+                    {
+                        return;
+                    }
                 }
-            }
-            if !waited {
-                return;
             }
         }
     }
@@ -266,6 +270,10 @@ impl Lanes {
     /// # Errors
     ///
     /// [`WaitActiveError`] when the time is over.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with timers.
     ///
     /// # Cancel safety
     ///
@@ -313,6 +321,14 @@ impl Lanes {
 /// Where fences may start at the most: from here they last for ever, and fit a
 /// signed column for a while yet.
 const GREATEST_FENCE: u64 = 1 << 62;
+
+impl std::fmt::Debug for Lanes {
+    /// Says nothing of the lanes: that would run the caller's formatter under
+    /// our locks (S13). Ask for a snapshot.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lanes").finish_non_exhaustive()
+    }
+}
 
 /// Describes a scheduler; made by [`Lanes::builder`].
 #[derive(Clone, Debug)]
@@ -380,9 +396,9 @@ impl LanesBuilder {
     pub fn build(self) -> Result<Lanes, ConfigError> {
         let mut seen = HashSet::new();
         for (lane, config) in &self.lanes {
-            check_name("a lane name", lane).map_err(|source| ConfigError::Name {
+            check_name("a lane name", lane).map_err(|problem| ConfigError::Name {
                 lane: lane.clone(),
-                source,
+                problem,
             })?;
             check_config(lane, config)?;
             if !seen.insert(lane) {
@@ -415,8 +431,8 @@ impl LanesBuilder {
 }
 
 fn check_config(lane: &str, config: &LaneConfig) -> Result<(), ConfigError> {
-    config.check().map_err(|source| ConfigError::Duration {
+    config.check().map_err(|problem| ConfigError::Duration {
         lane: lane.to_owned(),
-        source,
+        problem,
     })
 }

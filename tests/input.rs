@@ -49,7 +49,10 @@ fn s18_lane_names_are_checked_where_they_are_given() {
     for (name, problem) in bad_names() {
         let built = Lanes::builder().lane(&*name, LaneConfig::new(1)).build();
         match built {
-            Err(ConfigError::Name { lane, source }) => {
+            Err(ConfigError::Name {
+                lane,
+                problem: source,
+            }) => {
                 assert_eq!((lane, source.problem), (name.clone(), problem));
             }
             other => panic!("{other:?}"),
@@ -126,7 +129,10 @@ fn s18_every_duration_of_a_lane_is_checked() {
         };
         for given in bad {
             match build(set, given) {
-                Err(ConfigError::Duration { lane, source }) => {
+                Err(ConfigError::Duration {
+                    lane,
+                    problem: source,
+                }) => {
                     assert_eq!((&*lane, source.what, source.given), ("main", what, given));
                 }
                 other => panic!("{what} of {given:?}: {other:?}"),

@@ -135,7 +135,8 @@ impl<P: Clone> Lane<P> {
         cleared
     }
 
-    /// After a reset: whoever waits for the lane to be idle may be told.
+    /// After a verb that spoke to tasks one by one: whoever waits for the lane
+    /// to be idle may be told.
     pub(crate) fn settled_all(&mut self, effects: &mut Effects<P>) {
         self.note_idle(effects);
     }
@@ -203,15 +204,14 @@ impl<P: Clone> Lane<P> {
 
     /// Settles a waiter for a reason of the shell's, or one whose grant the
     /// shell has taken back.
-    pub(crate) fn withdraw(&mut self, now: Time, key: Key, end: End, effects: &mut Effects<P>) {
+    /// The dispatch follows when all of them are settled.
+    pub(crate) fn withdraw(&mut self, key: Key, end: End, effects: &mut Effects<P>) {
         match self.tasks.get(key).map(|record| record.state) {
             Some(State::Queued | State::Asleep) => {}
             Some(State::Granted) => self.vacate(key),
             _ => return,
         }
         self.settle_queued(key, end, effects);
-        self.dispatch(now, effects);
-        self.note_idle(effects);
     }
 
     /// Ends one task, wherever it is. `withdrawn` says that the shell took

@@ -9,8 +9,10 @@ use super::task::{CEILING, CLAIM, Ceiling, End, Facts, Record, Silence, Spec, St
 use super::time::Time;
 use super::vocabulary::{Limit, OnStall, Reason};
 
-/// How often a stall that is only to be reported is reported again.
+/// How soon a stall that is only to be reported is reported again, and how far
+/// that backs off.
 const REPEAT_STALL: Duration = Duration::from_secs(30);
+const LONGEST_REPEAT: Duration = Duration::from_secs(10 * 60);
 
 /// What the shell does at once, under the same lock, since it takes a move of
 /// the task's atomic word to know who was first.
@@ -236,6 +238,29 @@ impl<P: Clone> Lane<P> {
             Ceiling::Default if !facts.reported => now + CEILING,
             _ => Time::FAR,
         };
+        // Where a stall is only reported, an idle timeout behind it is still a
+        // limit that somebody set.
+        let only_report = observe_only || spec.on_stall == OnStall::WarnOnly;
+        let behind = spec
+            .idle
+            .filter(|_| only_report && !detached && !facts.waiting && facts.phase.is_none());
+        let behind = behind.map(|idle| {
+            let due = facts.active_at.max(started) + idle;
+            let floors = [facts.extended_until, facts.hold_until];
+            (floors.into_iter().flatten().fold(due, Time::max), idle)
+        });
+        if let Some((due, allowed)) = behind
+            && due <= now
+        {
+            let end = End::TimedOut {
+                limit: Limit::Idle,
+                allowed,
+                elapsed: now.since(started),
+                idle: now.since(facts.active_at.max(started)),
+            };
+            self.ask(now, key, end, spec, facts, effects);
+            return Verdict::Nothing;
+        }
         let idle_look = match (idle_due, silence) {
             (Some(_), Some((limit, _))) if facts.waiting => {
                 record.said.grace_tick = None;
@@ -248,11 +273,17 @@ impl<P: Clone> Lane<P> {
                     self.ask(now, key, end, spec, facts, effects);
                     return Verdict::Nothing;
                 }
-                None if observe_only || spec.on_stall == OnStall::WarnOnly => {
+                None if only_report => {
                     let end = stalled(now, record, spec, facts);
                     let task = record.payload.clone();
                     effects.report(Notice::Stalled { task, end });
-                    silence.map(|(limit, _)| now + limit.max(REPEAT_STALL))
+                    let reports = record.said.stall_reports.min(16);
+                    record.said.stall_reports += 1;
+                    silence.map(|(limit, _)| {
+                        let first = limit.max(REPEAT_STALL);
+                        let backed_off = first * (1 << reports);
+                        now + backed_off.min(LONGEST_REPEAT.max(first))
+                    })
                 }
                 None if spec.on_stall == OnStall::Detach => {
                     self.look_at(key, hard_look);
@@ -267,7 +298,9 @@ impl<P: Clone> Lane<P> {
             _ => None,
         };
         let report_look = self.report_silence(now, key, spec, facts, effects);
-        let next = [idle_look, hard_look, report_look].into_iter().flatten();
+        let behind = behind.map(|(due, _)| due);
+        let next = [idle_look, hard_look, report_look, behind];
+        let next = next.into_iter().flatten();
         let next = next.min();
         self.look_at(key, next);
         Verdict::Nothing
@@ -392,6 +425,7 @@ fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time
     if now < due {
         record.said.grace_tick = None;
         record.said.refused = false;
+        record.said.stall_reports = 0;
         return Some(due);
     }
     if now > due + TICK && record.said.grace_tick != Some(due) {

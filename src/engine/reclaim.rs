@@ -107,10 +107,15 @@ impl<P: Clone> Lane<P> {
             })
         };
         record.end = Some(end);
+        // Hooks that are under way keep their bound.
+        let hooks_until = match record.state {
+            State::Teardown { until } => Some(until),
+            _ => None,
+        };
         record.state = State::Orphan;
         let task = record.payload.clone();
         self.vacate(key);
-        self.timers.clear(key.index);
+        self.look_at(key, hooks_until);
         self.orphans += 1;
         self.tally.taken += 1;
         self.tally.cut_short += 1;

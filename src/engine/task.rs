@@ -118,6 +118,21 @@ pub(crate) struct Facts {
     pub(crate) hooks: bool,
 }
 
+impl Facts {
+    /// With what was read of the task itself a moment later; what was read of
+    /// its children stays.
+    pub(crate) fn refreshed(&self, later: &Self) -> Self {
+        Self {
+            active_at: self.active_at.max(later.active_at),
+            reported: self.reported || later.reported,
+            waiting: self.waiting,
+            hold_until: self.hold_until,
+            listens: self.listens || later.listens,
+            ..*later
+        }
+    }
+}
+
 /// How a task ended, as data; the shell makes an error of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -252,6 +267,8 @@ pub(crate) struct Said {
     /// S19's grace tick, once a stall: the moment of the stall that had it.
     pub(crate) grace_tick: Option<Time>,
     pub(crate) never_reports: bool,
+    /// How often a stall was reported that nothing else is done about.
+    pub(crate) stall_reports: u32,
     pub(crate) wait_exceeded: bool,
     pub(crate) on_wait: bool,
     pub(crate) done: bool,

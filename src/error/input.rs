@@ -84,20 +84,20 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), InvalidNa
 #[non_exhaustive]
 pub enum ConfigError {
     /// A lane's name cannot work.
-    #[error("lane {lane:?}: {source}")]
+    #[error("lane {lane:?}: {problem}")]
     Name {
         /// The name as given.
         lane: String,
         /// What is wrong with it.
-        source: InvalidName,
+        problem: InvalidName,
     },
     /// A duration in a lane's configuration cannot work.
-    #[error("lane {lane:?}: {source}")]
+    #[error("lane {lane:?}: {problem}")]
     Duration {
         /// The lane's name; `*` for the default lane.
         lane: String,
         /// What is wrong.
-        source: InvalidDuration,
+        problem: InvalidDuration,
     },
     /// Two lanes were given one name.
     #[error("lane {lane:?} is configured twice")]

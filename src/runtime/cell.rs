@@ -330,8 +330,8 @@ impl TaskCell {
     // The end.
 
     /// Tells whoever waits for this task how it ended; only the first call
-    /// counts (S2).
-    pub(crate) fn settle(&self, end: End) {
+    /// counts (S2), and says so.
+    pub(crate) fn settle(&self, end: End) -> bool {
         if self.started.load(Ordering::Relaxed) == 0 {
             // It was in line until now, and whoever waited with it was not
             // stalling (S9).
@@ -340,18 +340,15 @@ impl TaskCell {
         let (ended, runner) = {
             let mut parts = self.shared.lock();
             if parts.settled.is_some() {
-                return;
+                return false;
             }
             parts.settled = Some(end);
             (parts.end(), parts.runner.take())
         };
         self.domain.shared.keys.forget(self);
-        match runner {
-            // Its runner is the one that says so.
-            Some(runner) if end == End::Completed => drop_guarded(runner),
-            runner => wake_all(runner),
-        }
+        wake_all(runner);
         ended.carry_out();
+        true
     }
 
     pub(crate) fn settled(&self) -> Option<End> {

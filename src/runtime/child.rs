@@ -23,7 +23,7 @@ where
         let mut parts = task.shared.lock();
         let rare = parts.rare();
         let id = rare.next_id();
-        rare.children.push((id, None));
+        rare.children.insert(id, None);
         rare.home = rare.home.take().or(home);
         id
     };
@@ -40,7 +40,7 @@ where
     let settled = parts.settled.is_some();
     let rare = parts.rare();
     let ending = rare.ending || settled;
-    if let Some((_, handle)) = rare.children.iter_mut().find(|(child, _)| *child == id) {
+    if let Some(handle) = rare.children.get_mut(&id) {
         *handle = Some(joined.abort_handle());
     }
     drop(parts);
@@ -76,12 +76,7 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.task
-            .shared
-            .lock()
-            .rare()
-            .children
-            .retain(|(child, _)| *child != self.id);
+        self.task.shared.lock().rare().children.remove(&self.id);
         self.task.children.fetch_sub(1, Ordering::AcqRel);
         // Its teardown may be waiting for just this.
         self.task.wake_runner();

@@ -13,8 +13,9 @@ use super::cell::{Meta, TaskCell};
 use super::current;
 use super::parts::Rare;
 use super::phase::Phase;
+use super::teardown::Hook;
 use super::track::{Tracked, TrackedRead};
-use super::wakers::Ticket;
+use super::wakers::{Ticket, drop_guarded};
 use crate::TaskId;
 use crate::engine::Reason;
 use crate::sync::{Arc, Ordering};
@@ -198,12 +199,21 @@ impl TaskContext {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let home = Handle::try_current().ok();
-        let hook = Box::new(move |reason| Box::pin(hook(reason)) as _);
+        let hook: Hook = Box::new(move |reason| Box::pin(hook(reason)) as _);
         self.0.hooks.fetch_add(1, Ordering::AcqRel);
-        let mut parts = self.0.shared.lock();
-        let rare = parts.rare();
-        rare.hooks.push(hook);
-        rare.home = rare.home.take().or(home);
+        let late: Option<Hook> = {
+            let mut parts = self.0.shared.lock();
+            if parts.settled.is_some() {
+                // Nobody will run it, and it may well hold this very task.
+                Some(hook)
+            } else {
+                let rare = parts.rare();
+                rare.hooks.push(hook);
+                rare.home = rare.home.take().or(home);
+                None
+            }
+        };
+        drop_guarded(late);
     }
 
     /// Gives the task a deadline of its own, in place of an earlier one. Past

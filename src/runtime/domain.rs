@@ -138,6 +138,9 @@ impl Domain {
         let facts = facts::read(task, now);
         let unclaimed = self.act(|engine, effects| {
             let mut unclaimed = false;
+            // Its own signs once more, since they may have changed on the way
+            // to the lock.
+            let facts = facts.refreshed(&facts::at_hand(task));
             match engine.judge(now, key, &task.spec, &facts, effects) {
                 Verdict::Nothing => {}
                 Verdict::Unclaim if task.word.shift(Word::Granted, Word::Asleep) => {
@@ -257,9 +260,7 @@ pub(crate) struct Staged {
 
 impl Staged {
     pub(crate) fn carry_out(self) {
-        for effect in self.effects {
-            perform::carry_out(&self.domain, effect);
-        }
+        perform::carry_out_all(&self.domain, self.effects);
     }
 }
 
@@ -325,8 +326,8 @@ pub(crate) fn withdraw(task: &TaskCell) -> bool {
     let granted = task.word.shift(Word::Granted, Word::Cancelled);
     if granted {
         task.lose();
-    } else if !task.word.shift(Word::Queued, Word::Cancelled) {
-        task.word.shift(Word::Asleep, Word::Cancelled);
+    } else if !task.word.shift(Word::Asleep, Word::Cancelled) {
+        task.word.shift(Word::Queued, Word::Cancelled);
     }
     granted
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cell::TaskCell;
 use super::domain::{Domain, DomainRef, Staged};
-use super::idle::Idle;
+use super::idle::{Idle, first_busy};
 use super::shared::Shared;
 use super::submit::descends_from_drain;
 use super::wakers::drop_guarded;
@@ -249,10 +249,8 @@ impl Draining {
         let mut until = self.deadline + TICK * 2;
         loop {
             self.discover();
-            let is_busy = |(domain, _): &&(DomainRef, Tally)| !domain.read(|e| e.is_idle());
-            // A task may pass from lane to lane; only a round that finds no
-            // busy lane has seen them all idle.
-            let Some((busy, _)) = self.lanes.iter().find(is_busy) else {
+            let lanes: Vec<DomainRef> = self.lanes.iter().map(|(d, _)| d.clone()).collect();
+            let Some(busy) = first_busy(&lanes) else {
                 break;
             };
             let instant = busy.shared.clock.instant(until);

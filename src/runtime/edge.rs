@@ -3,6 +3,7 @@
 
 use super::cell::TaskCell;
 use super::current;
+use super::parts::Awaited;
 use crate::sync::Arc;
 
 /// From the current task to one that it awaits.
@@ -13,14 +14,37 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// `None` outside any task.
-    pub(crate) fn to(child: &Arc<TaskCell>) -> Option<Self> {
+    /// `None` outside any task. `owned` says that the child ends with whoever
+    /// polls it: a `run`, and not a handle.
+    fn to(child: &Arc<TaskCell>, owned: bool) -> Option<Self> {
         let parent = current::task().filter(|parent| !Arc::ptr_eq(parent, child))?;
-        parent.shared.lock().rare().awaits.push(Arc::clone(child));
+        let awaited = Awaited {
+            task: Arc::clone(child),
+            owned,
+        };
+        let old = {
+            let mut parts = parent.shared.lock();
+            parts.rare().awaits.insert(address(child), awaited)
+        };
+        drop(old);
         Some(Self {
             parent,
             child: Arc::clone(child),
         })
+    }
+}
+
+/// Makes the edge start at the task that polls now: a future may be polled by
+/// one task first and by another in earnest.
+pub(crate) fn renew(edge: &mut Option<Edge>, child: &Arc<TaskCell>, owned: bool) {
+    let current = current::task();
+    let stands = match (&*edge, &current) {
+        (Some(edge), Some(current)) => Arc::ptr_eq(&edge.parent, current),
+        (None, None) => true,
+        _ => false,
+    };
+    if !stands {
+        *edge = Edge::to(child, owned);
     }
 }
 
@@ -30,12 +54,7 @@ impl Drop for Edge {
     fn drop(&mut self) {
         let removed = {
             let mut parts = self.parent.shared.lock();
-            let rare = parts.rare();
-            let at = rare
-                .awaits
-                .iter()
-                .position(|child| Arc::ptr_eq(child, &self.child));
-            at.map(|at| rare.awaits.swap_remove(at))
+            parts.rare().awaits.remove(&address(&self.child))
         };
         if let Some(report) = self.child.last_report() {
             self.parent.inherit_report(report);
@@ -43,4 +62,8 @@ impl Drop for Edge {
         self.parent.stir(self.parent.now());
         drop(removed);
     }
+}
+
+fn address(task: &Arc<TaskCell>) -> usize {
+    Arc::as_ptr(task).addr()
 }

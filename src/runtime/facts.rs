@@ -49,9 +49,36 @@ pub(crate) fn at_hand(task: &TaskCell) -> Facts {
         phase,
         deadline: time(task.deadline.load(Ordering::Relaxed)).filter(|at| *at < Time::FAR),
         extended_until: time(task.extended_until.load(Ordering::Relaxed)),
-        listens: task.listens(),
+        listens: listens(task, DEEPEST),
         hooks: task.has_teardown(),
     }
+}
+
+/// A task listens if it does so itself, or if a child listens that is part of
+/// its future: to drop the parent would be to drop the child without its grace.
+///
+/// No reference to a task is made or dropped here, since a domain may be
+/// locked. The locks nest: such a child is polled by its parent, so they form
+/// a tree.
+fn listens(task: &TaskCell, depth: usize) -> bool {
+    if task.listens() {
+        return true;
+    }
+    let parts = task.shared.lock();
+    let Some(rare) = parts.peek().filter(|_| depth > 0) else {
+        return false;
+    };
+    let mut awaits = rare.awaits.values();
+    awaits.any(|child| child.owned && child.task.is_current() && listens(&child.task, depth - 1))
+}
+
+/// The children that are part of a task's future.
+pub(crate) fn owned_children(task: &TaskCell) -> Vec<Arc<TaskCell>> {
+    let parts = task.shared.lock();
+    parts.peek().map_or_else(Vec::new, |rare| {
+        let owned = rare.awaits.values().filter(|awaited| awaited.owned);
+        owned.map(|awaited| Arc::clone(&awaited.task)).collect()
+    })
 }
 
 /// What a lane that does not move wants to know of a holder (S16).
@@ -114,9 +141,12 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
 
 fn awaited(task: &TaskCell) -> Vec<Arc<TaskCell>> {
     let parts = task.shared.lock();
-    parts
-        .peek()
-        .map_or_else(Vec::new, |rare| rare.awaits.clone())
+    parts.peek().map_or_else(Vec::new, |rare| {
+        rare.awaits
+            .values()
+            .map(|awaited| Arc::clone(&awaited.task))
+            .collect()
+    })
 }
 
 impl Life {
@@ -156,15 +186,16 @@ fn child_decides(child: &TaskCell, below: &Life, now: Time) -> Option<Time> {
     }
     let spec = &child.spec;
     let reclaims = spec.on_stall == OnStall::Reclaim && !child.domain.shared.observe_only;
-    let limit = match child.phase_silence() {
-        Some(silence) => Some(silence),
-        None => spec.silence(below.reported).map(|(limit, _)| limit),
+    let phase = child.phase_silence();
+    let limit = phase.or_else(|| spec.silence(below.reported).map(|(limit, _)| limit));
+    let extended = time(child.extended_until.load(Ordering::Relaxed)).filter(|until| now < *until);
+    let soon = match limit.map(|limit| below.active_at + limit).max(extended) {
+        // Silence that was granted to it on purpose is its parent's, too.
+        Some(due) if now < due => (phase.is_some() || extended.is_some()).then(|| due + TICK),
+        // Due by now and not asked yet: its own timer is about to fire, and
+        // S8 says that it does, so this holds its parent for a tick or two.
+        Some(_) if reclaims => Some(now + TICK),
+        _ => None,
     };
-    let due = limit
-        .filter(|_| reclaims)
-        .map(|limit| below.active_at + limit);
-    // Due by now and not asked yet: its own timer is about to fire, and S8
-    // says that it does, so this holds its parent for a tick or two.
-    let soon = due.filter(|due| *due <= now).map(|_| now + TICK);
     soon.max(later).filter(|at| now < *at)
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
-use super::edge::Edge;
+use super::edge::{self, Edge};
 use super::output::Output;
 use super::run::value;
 use super::wakers::drop_guarded;
@@ -163,7 +163,7 @@ impl<T> Future for TaskHandle<T> {
             task.set_joiner(cx.waker());
         }
         let Some(end) = task.settled() else {
-            this.edge = this.edge.take().or_else(|| Edge::to(task));
+            edge::renew(&mut this.edge, task, false);
             task.domain.shared.drive_here();
             return Poll::Pending;
         };

@@ -58,6 +58,29 @@ impl Drop for Idle {
     }
 }
 
+/// A lane that is not idle; `None` if there was a moment at which all of them
+/// were.
+///
+/// They are looked at one after another, and a task may pass from one that was
+/// not looked at yet to one that was. So they are looked at twice: if nothing
+/// was submitted in between, each was idle all the time between its two looks,
+/// and all of them between the two rounds.
+pub(crate) fn first_busy(domains: &[DomainRef]) -> Option<&DomainRef> {
+    let look = |domain: &DomainRef| {
+        domain.read(|engine| engine.is_idle().then(|| engine.tally().submitted))
+    };
+    let mut seen = Vec::with_capacity(domains.len());
+    for domain in domains {
+        match look(domain) {
+            Some(submitted) => seen.push(submitted),
+            None => return Some(domain),
+        }
+    }
+    let again = domains.iter().zip(seen);
+    let mut changed = again.filter(|(domain, submitted)| look(domain) != Some(*submitted));
+    changed.next().map(|(domain, _)| domain)
+}
+
 /// Waits for those who hold a slot now, and not for those who come after.
 pub(crate) async fn wait_active(
     domains: &[DomainRef],

@@ -60,7 +60,7 @@ pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};
 pub(crate) use drain::{Draining, forget_returned};
 pub(crate) use facts::{at_hand, read as read_facts};
 pub use handle::{TaskHandle, TaskStatus};
-pub(crate) use idle::{Idle, wait_active};
+pub(crate) use idle::{Idle, first_busy, wait_active};
 pub(crate) use perform::ask_holders;
 pub use phase::Phase;
 pub use run::Run;

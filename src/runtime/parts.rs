@@ -2,6 +2,7 @@
 //! user's. No user code runs while it is locked, and nobody locks a domain
 //! meanwhile.
 
+use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -39,13 +40,19 @@ pub(crate) struct Rare {
     pub(crate) note: Option<Arc<str>>,
     pub(crate) phases: Vec<OpenPhase>,
     pub(crate) hooks: Vec<Hook>,
-    pub(crate) children: Vec<(u64, Option<AbortHandle>)>,
+    pub(crate) children: HashMap<u64, Option<AbortHandle>>,
     /// Teardown has begun: whatever is spawned now is aborted at once.
     pub(crate) ending: bool,
     /// Where hooks can run when their task was dropped outside its runner.
     pub(crate) home: Option<Handle>,
-    /// The children in whose results it is pending.
-    pub(crate) awaits: Vec<Arc<TaskCell>>,
+    /// The children in whose results it is pending, by their address.
+    pub(crate) awaits: HashMap<usize, Awaited>,
+}
+
+pub(crate) struct Awaited {
+    pub(crate) task: Arc<TaskCell>,
+    /// It is part of its parent's future, and ends with that.
+    pub(crate) owned: bool,
 }
 
 #[derive(Clone, Debug)]

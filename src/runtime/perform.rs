@@ -1,23 +1,80 @@
 //! Carries out what the engine decided, with no lock held.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
 use tokio::runtime::Id;
 
 use super::cell::TaskCell;
-use super::domain::{self, Domain};
+use super::domain::{self, Actions, Domain};
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
-use super::{blocked, log};
+use super::{blocked, facts, log};
 use crate::engine::{Effect, End, Grant, Key, Notice, Reason, State};
 use crate::sync::Arc;
 
-pub(crate) fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
+/// How deep effects may cause effects on one stack.
+const DEEPEST: usize = 8;
+
+type Postponed = VecDeque<(Arc<Domain>, Effect<Arc<TaskCell>>)>;
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    static POSTPONED: RefCell<Postponed> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Carries out effects in their order.
+///
+/// An effect may cause another input on the same stack, and that more effects:
+/// a body that is launched on a runtime that is gone is dropped on the spot,
+/// frees its slot, and so launches the next. From some depth on they are
+/// left to the outermost call, so that a long queue is a loop and not a
+/// recursion.
+pub(crate) fn carry_out_all(domain: &Arc<Domain>, effects: Actions) {
+    let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
+    if depth >= DEEPEST {
+        let postponed = effects
+            .into_iter()
+            .map(|effect| (Arc::clone(domain), effect));
+        POSTPONED.with_borrow_mut(|queue| queue.extend(postponed));
+        return;
+    }
+    let _ = DEPTH.try_with(|current| current.set(depth + 1));
+    for effect in effects {
+        carry_out_guarded(domain, effect);
+    }
+    if depth == 0 {
+        let next = || POSTPONED.try_with(|queue| queue.borrow_mut().pop_front());
+        while let Ok(Some((domain, effect))) = next() {
+            carry_out_guarded(&domain, effect);
+        }
+    }
+    let _ = DEPTH.try_with(|current| current.set(depth));
+}
+
+/// What one effect runs into, a user's destructor that panics for one, costs
+/// no other effect (S14).
+fn carry_out_guarded(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
+    guarded("an effect", || carry_out(domain, effect));
+}
+
+fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
     match effect {
         Effect::Grant(grant) => hand_over(domain, &grant),
         Effect::Ask {
             task,
             reason,
             drop_now,
-        } => task.raise(reason, drop_now),
+        } => {
+            task.raise(reason, drop_now);
+            if !drop_now {
+                // What is part of its future is asked with it, and has its own
+                // grace, as long as that lasts.
+                for child in facts::owned_children(&task) {
+                    child.domain.cancel(child.slot_key(), reason);
+                }
+            }
+        }
         Effect::EndTeardown { task } => task.end_teardown(),
         Effect::Lost { task } => task.left(),
         Effect::Settle { task, end } => {
@@ -65,13 +122,14 @@ pub(crate) fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
 /// The waiter that was dispatched is launched, or woken to come for its slot.
 fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
     let task = &grant.task;
-    if grant.waited >= domain.config.warning_after() {
-        log::waited_long(grant);
-    }
     let body = task.shared.lock().body.take();
     match body {
         Some(body) => body.launch(Arc::clone(task)),
         None => task.wake_runner(),
+    }
+    // Last, since a subscriber is user code that may panic.
+    if grant.waited >= domain.config.warning_after() {
+        log::waited_long(grant);
     }
 }
 
@@ -94,37 +152,39 @@ pub(crate) fn ask_holders(domain: &Arc<Domain>, reason: Reason) -> usize {
 /// runners see to them. What is left is whoever was still queued, and threads
 /// that cannot be stopped.
 pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
-    for domain in shared.all() {
+    for domain in shared.all_that_live() {
         let now = domain.now();
         domain.act(|engine, effects| {
-            let bound = |task: &TaskCell| task.runtime == Some(id);
-            let keys: Vec<(Key, State)> = engine
+            let bound: Vec<(Key, Arc<TaskCell>)> = engine
                 .records()
-                .filter(|(_, record)| bound(&record.payload))
-                .map(|(key, record)| (key, record.state))
+                .filter(|(_, record)| record.payload.runtime == Some(id))
+                .map(|(key, record)| (key, Arc::clone(&record.payload)))
                 .collect();
-            for (key, state) in keys {
-                let Some(task) = engine.record(key).map(|r| Arc::clone(&r.payload)) else {
-                    continue;
-                };
-                match state {
-                    State::Queued | State::Asleep => {
-                        engine.withdraw(now, key, End::RuntimeShutdown, effects);
-                    }
+            // Nobody is dispatched before all of them are seen to: a slot that
+            // one of them frees must not go to another.
+            for (key, task) in &bound {
+                let unclaimed = match engine.record(*key).map(|record| record.state) {
+                    Some(State::Queued | State::Asleep) => true,
                     // Nobody will come for it: its runtime may keep the body
                     // without ever running it.
-                    State::Granted if domain::withdraw(&task) => {
-                        engine.withdraw(now, key, End::RuntimeShutdown, effects);
-                    }
+                    Some(State::Granted) => domain::withdraw(task),
+                    _ => false,
+                };
+                let holds = |state: State| state.holds_slot();
+                let state = engine.record(*key).map(|record| record.state);
+                if unclaimed {
+                    engine.withdraw(*key, End::RuntimeShutdown, effects);
+                } else if task.blocking && state.is_some_and(holds) {
                     // Its slot stays held as long as the thread is busy, or
                     // until it stalls; its caller need not wait for that.
-                    state if state.holds_slot() && task.blocking => effects.push(Effect::Settle {
-                        task,
+                    effects.push(Effect::Settle {
+                        task: Arc::clone(task),
                         end: End::RuntimeShutdown,
-                    }),
-                    _ => {}
+                    });
                 }
             }
+            engine.dispatch(now, effects);
+            engine.settled_all(effects);
         });
     }
 }

@@ -103,8 +103,8 @@ impl Drop for Phase {
         }
         self.task.report_progress();
         // What applies from now on may be tighter than the phase was.
-        let spec = &self.task.spec;
-        if let Some((limit, _)) = spec.silence(true) {
+        let ceiling = self.task.spec.silence(true).map(|(ceiling, _)| ceiling);
+        if let Some(limit) = self.task.phase_silence().or(ceiling) {
             let (key, at) = (self.task.slot_key(), self.task.now() + limit);
             self.task.domain.act(|engine, _| engine.look_by(key, at));
         }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::edge::Edge;
+use super::edge::{self, Edge};
 use super::log;
 use super::runner::{Outcome, Runner};
 use super::submit::{Admission, NoSlot};
@@ -99,10 +99,11 @@ where
         let mut runner = this.runner.as_mut().as_pin_mut().expect(AGAIN);
         let polled = runner.as_mut().poll(cx);
         if polled.is_pending()
-            && this.edge.is_none()
             && let Some(task) = this.task
         {
-            *this.edge = Edge::to(task);
+            edge::renew(this.edge, task, true);
+            // It may have come here from another runtime (S8).
+            task.domain.shared.drive_here();
         }
         let end = ready!(polled);
         let outcome = runner.sink().take();

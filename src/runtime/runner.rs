@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -163,6 +163,11 @@ where
                             .set(Some(start(TaskContext::new(Arc::clone(&task)))));
                     }
                     match this.future.as_mut().as_pin_mut() {
+                        // What is ready counts, whatever else this tokio task
+                        // has polled before (S3).
+                        Some(future) if last_poll => {
+                            pin!(tokio::task::unconstrained(future)).poll(cx)
+                        }
                         Some(future) => future.poll(cx),
                         None => Poll::Pending,
                     }
@@ -254,6 +259,12 @@ pub(crate) fn let_go(task: &TaskCell, reason: Reason, completed: bool) -> Option
             },
         })
     };
-    task.settle(end);
+    if !task.settle(end) {
+        // Whoever waits for its slot to be free is told all the same.
+        task.left();
+    }
+    if task.has_teardown() {
+        teardown::discard_hooks(task);
+    }
     (!done).then_some(end)
 }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::LaneConfig;
 use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -24,15 +24,20 @@ pub(crate) struct Shared {
     pub(crate) drivers: Drivers,
     pub(crate) keys: Keys,
     directory: Mutex<Directory>,
-    serials: AtomicU64,
     /// All lanes drain, or are about to, and descendants of their tasks pass.
     admits_descendants: AtomicBool,
 }
+
+/// Over all schedulers of the process: an id of one of them names nothing in
+/// another.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
 
 #[derive(Debug)]
 struct Directory {
     lanes: HashMap<Arc<str>, Arc<Domain>>,
     by_serial: HashMap<u64, Arc<Domain>>,
+    /// Those that were there when the scheduler was dropped.
+    former: Vec<Weak<Domain>>,
     default_lane: Option<LaneConfig>,
     /// No lane that is made from now on may issue a smaller fence (S11).
     fence_floor: u64,
@@ -71,11 +76,11 @@ impl Shared {
             directory: Mutex::new(Directory {
                 lanes: HashMap::new(),
                 by_serial: HashMap::new(),
+                former: Vec::new(),
                 default_lane,
                 fence_floor,
                 mode: Standing::default(),
             }),
-            serials: AtomicU64::new(1),
             admits_descendants: AtomicBool::new(false),
         }
     }
@@ -170,12 +175,20 @@ impl Shared {
     pub(crate) fn dissolve(&self) {
         let (lanes, by_serial) = {
             let mut directory = self.directory.lock();
-            (
-                std::mem::take(&mut directory.lanes),
-                std::mem::take(&mut directory.by_serial),
-            )
+            let lanes = std::mem::take(&mut directory.lanes);
+            directory.former = lanes.values().map(Arc::downgrade).collect();
+            (lanes, std::mem::take(&mut directory.by_serial))
         };
         drop((lanes, by_serial));
+    }
+
+    /// Every lane that may still have tasks, found by its name or not.
+    pub(crate) fn all_that_live(&self) -> Vec<DomainRef> {
+        let former = self.directory.lock().former.clone();
+        let former = former.iter().filter_map(Weak::upgrade);
+        let mut all = self.all();
+        all.extend(former.map(|domain| DomainRef::first(&domain)));
+        all
     }
 
     fn make(
@@ -189,7 +202,7 @@ impl Shared {
         let mut engine = Lane::new(config.settings(self.observe_only), fence);
         standing.apply(&mut engine);
         let domain = Domain::new(
-            self.serials.fetch_add(1, Ordering::Relaxed),
+            SERIALS.fetch_add(1, Ordering::Relaxed),
             Arc::clone(name),
             Arc::clone(self),
             config,

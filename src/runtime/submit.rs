@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::cell::{Body, TaskCell};
 use super::current;
-use super::edge::Edge;
+use super::edge::{self, Edge};
 use super::word::Word;
 use crate::engine::{Accepted, End, Entry, Reason, Refused};
 use crate::options::{Options, Refusal, resolve};
@@ -202,7 +202,7 @@ impl Admission {
                     task.set_runner(cx.waker());
                     // The grant may have come between the two.
                     if task.word.get() == Word::Queued {
-                        self.edge = self.edge.take().or_else(|| Edge::to(task));
+                        edge::renew(&mut self.edge, task, true);
                         lane.domain.shared.drive_here();
                         return Poll::Pending;
                     }
@@ -243,7 +243,9 @@ pub(crate) fn rejoin(task: &Arc<TaskCell>) {
     let now = task.now();
     let key = task.slot_key();
     task.domain.act(|engine, effects| {
-        if task.word.shift(Word::Asleep, Word::Queued) {
+        // Only while it is known: it may have been settled this very moment,
+        // and then the word is the settlement's to move.
+        if engine.record(key).is_some() && task.word.shift(Word::Asleep, Word::Queued) {
             engine.rejoin(now, key, &task.spec, effects);
         }
     });

@@ -162,7 +162,10 @@ fn pop_hook(task: &TaskCell) -> Option<Hook> {
 }
 
 pub(crate) fn discard_hooks(task: &TaskCell) {
-    let hooks = std::mem::take(&mut task.shared.lock().rare().hooks);
+    let hooks = match task.shared.lock().peek_mut() {
+        Some(rare) => std::mem::take(&mut rare.hooks),
+        None => return,
+    };
     for hook in hooks {
         drop_guarded(hook);
     }
@@ -173,10 +176,8 @@ fn abort_children(task: &TaskCell) {
         let mut parts = task.shared.lock();
         let rare = parts.rare();
         rare.ending = true;
-        let children = rare.children.iter();
-        children
-            .filter_map(|(_, child)| child.clone())
-            .collect::<Vec<_>>()
+        let children = rare.children.values();
+        children.filter_map(Clone::clone).collect::<Vec<_>>()
     };
     for child in children {
         child.abort();

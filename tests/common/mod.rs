@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use laneway::{Counters, Lane, LaneConfig, Lanes};
-use tokio::time::Instant;
+use laneway::{Counters, Lane, LaneConfig, Lanes, TaskContext, TaskError, TaskId};
+use tokio::time::{Instant, sleep};
 
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -75,4 +75,74 @@ pub(crate) fn assert_clean(lane: &Lane) -> Counters {
     assert!(snapshot.active.is_empty(), "{snapshot:#?}");
     assert!(snapshot.orphans.is_empty(), "{snapshot:#?}");
     snapshot.counters
+}
+
+/// The task was reclaimed as stalled, in this lane; which one it was.
+#[track_caller]
+pub(crate) fn stalled_in<T: std::fmt::Debug>(
+    result: Result<T, TaskError>,
+    expected: &str,
+) -> TaskId {
+    match result {
+        Err(TaskError::Stalled { lane, id, .. }) => {
+            assert_eq!(&*lane, expected);
+            id
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Lanes that stand behind each other: session, main, provider.
+pub(crate) struct Nest {
+    pub(crate) lanes: Lanes,
+    pub(crate) session: Lane,
+    pub(crate) main: Lane,
+    pub(crate) provider: Lane,
+}
+
+impl Nest {
+    pub(crate) fn new(config: &LaneConfig) -> Self {
+        let lanes = Lanes::builder()
+            .lane("session", config.clone())
+            .lane("main", config.clone())
+            .lane("provider", config.clone())
+            .build()
+            .unwrap();
+        Self {
+            session: lanes.lane("session").unwrap(),
+            main: lanes.lane("main").unwrap(),
+            provider: lanes.lane("provider").unwrap(),
+            lanes,
+        }
+    }
+
+    pub(crate) fn ceilinged() -> Self {
+        Self::new(&LaneConfig::new(1).stall_ceiling(CEILING))
+    }
+
+    /// Somebody healthy holds the innermost lane for so long.
+    pub(crate) fn occupy_provider(&self, time: Duration) {
+        let holder = self.provider.task().no_stall_ceiling();
+        drop(holder.spawn(async move |_| sleep(time).await));
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_nothing_reclaimed(&self) {
+        for lane in [&self.session, &self.main, &self.provider] {
+            let counters = assert_clean(lane);
+            assert_eq!(
+                (counters.reclaimed, counters.taken, counters.ended),
+                (0, 0, 0)
+            );
+        }
+    }
+}
+
+/// A stream of tokens that is never silent for its ceiling.
+pub(crate) async fn stream(cx: TaskContext) -> &'static str {
+    for _ in 0..20 {
+        sleep(CEILING - TICK).await;
+        cx.progress();
+    }
+    "streamed"
 }
