@@ -65,7 +65,7 @@ pub use runtime::{
     Always, Descendants, Drain, DrainReport, Phase, QueuedWork, ReturnedTask, Run, Scoped, Slot,
     TaskContext, TaskHandle, TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
 };
-pub use snapshot::{Counters, LaneSnapshot, LaneState, Snapshot, TaskSnapshot};
+pub use snapshot::{Counters, LaneSnapshot, LaneState, Limits, Snapshot, TaskSnapshot};
 pub use timeout::{LaneTimeout, Timeout};
 
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::TaskId;
-use crate::engine::{BlockedBy, Key, Mode, Priority, Reason, State, Time};
+use crate::engine::{BlockedBy, Key, Mode, Priority, Reason, Spec, State, Time};
 use crate::runtime::{Domain, TaskCell, read_facts};
 use crate::sync::Arc;
 
@@ -29,6 +29,8 @@ pub struct LaneSnapshot {
     pub max_concurrent: usize,
     /// How many orphans it may have.
     pub max_orphans: usize,
+    /// What it grants a task that says nothing itself.
+    pub limits: Limits,
     /// Whether it is paused.
     pub paused: bool,
     /// Which new tasks it takes.
@@ -97,6 +99,8 @@ pub struct TaskSnapshot {
     pub key: Option<String>,
     /// How urgent it is.
     pub priority: Priority,
+    /// What it was granted.
+    pub limits: Limits,
     /// How long it waited, or has waited, for its slot.
     #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
     pub waited: Duration,
@@ -120,6 +124,45 @@ pub struct TaskSnapshot {
     pub asked: Option<Reason>,
 }
 
+/// What a task is granted; `None` where there is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Limits {
+    /// How long it may be active without progress: its stall ceiling, or the
+    /// default one as it stands. A phase may replace it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "maybe_millis"))]
+    pub stall_ceiling: Option<Duration>,
+    /// The idle part of its lane timeout.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "maybe_millis"))]
+    pub idle: Option<Duration>,
+    /// Its budget.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "maybe_millis"))]
+    pub budget: Option<Duration>,
+    /// How long it may be queued.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "maybe_millis"))]
+    pub wait: Option<Duration>,
+    /// How long it may take to end once it was asked to, if it listens.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
+    pub grace: Duration,
+    /// How long its hooks may take.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
+    pub teardown: Duration,
+}
+
+impl Limits {
+    fn of(spec: &Spec, reported: bool) -> Self {
+        Self {
+            stall_ceiling: spec.ceiling.after(reported),
+            idle: spec.idle,
+            budget: spec.budget,
+            wait: spec.wait,
+            grace: spec.grace,
+            teardown: spec.teardown,
+        }
+    }
+}
+
 struct Seen {
     key: Key,
     state: State,
@@ -140,6 +183,7 @@ impl LaneSnapshot {
                 name: domain.name.to_string(),
                 max_concurrent: settings.max_concurrent,
                 max_orphans: engine.max_orphans(),
+                limits: Limits::of(&domain.base, false),
                 paused: engine.is_paused(),
                 state: match engine.mode() {
                     Mode::Open => LaneState::Open,
@@ -200,6 +244,7 @@ impl TaskSnapshot {
             name: owned(&task.name),
             key: owned(&task.key),
             priority: task.spec.priority,
+            limits: Limits::of(&task.spec, facts.reported),
             waited: if started { seen.started } else { now }.since(seen.place),
             age: started.then(|| now.since(seen.started)),
             idle: started.then(|| now.since(facts.active_at.max(seen.started))),

@@ -197,6 +197,10 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "name": "quiet",
             "max_concurrent": 3,
             "max_orphans": 3,
+            "limits": {
+                "stall_ceiling": 3_600_000, "idle": null, "budget": null, "wait": null,
+                "grace": 5_000, "teardown": 5_000,
+            },
             "paused": false,
             "state": "open",
             "blocked_by": null,
@@ -217,6 +221,10 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "name": "turn 17",
             "key": "ticket-42/17",
             "priority": "normal",
+            "limits": {
+                "stall_ceiling": 600_000, "idle": null, "budget": null, "wait": null,
+                "grace": 5_000, "teardown": 5_000,
+            },
             "waited": 0,
             "age": 10_000,
             "idle": 6_000,

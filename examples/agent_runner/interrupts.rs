@@ -1,16 +1,18 @@
-//! Ctrl-C, and its politer relative.
+//! Ctrl-C and its relatives.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT and SIGTERM, which mean the same here: either would otherwise end the
-/// runner and leave its children behind. Heard from the moment this exists, so
+/// SIGINT, SIGTERM and SIGHUP, which mean the same here: each would otherwise
+/// end the runner and leave its children behind, which have process groups of
+/// their own and hear nothing of a terminal that is closed. Heard from the moment this exists, so
 /// that none is lost between two calls.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Interrupts {
@@ -18,6 +20,7 @@ impl Interrupts {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -25,6 +28,7 @@ impl Interrupts {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -62,10 +62,26 @@ pub(crate) fn read(input: impl BufRead) -> io::Result<Vec<Line>> {
 
 fn parse(line: &[u8]) -> Result<Job, String> {
     let job: Job = serde_json::from_slice(line).map_err(|error| explain(&error))?;
-    if job.session.is_empty() {
-        return Err("`session` is empty".to_owned());
+    check("session", &job.session)?;
+    check("name", &job.name)?;
+    if job.cmd.contains('\0') {
+        return Err("`cmd` has a NUL character".to_owned());
     }
     Ok(job)
+}
+
+/// What the scheduler would refuse is refused here, where its line is known.
+fn check(field: &str, text: &str) -> Result<(), String> {
+    const LONGEST: usize = 200;
+    if text.is_empty() {
+        Err(format!("`{field}` is empty"))
+    } else if text.len() > LONGEST {
+        Err(format!("`{field}` is longer than {LONGEST} bytes"))
+    } else if text.contains(char::is_control) {
+        Err(format!("`{field}` has a control character"))
+    } else {
+        Ok(())
+    }
 }
 
 /// The parser counts lines too, and for it every line is line 1: its place is
