@@ -2,6 +2,7 @@
 //! cancelled, and what comes is told to try later.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::cell::TaskCell;
@@ -271,9 +272,10 @@ impl Draining {
 
     fn discover(&mut self) {
         let Some(shared) = &self.all else { return };
+        let known = self.lanes.iter().map(|(lane, _)| lane.serial);
+        let known: HashSet<u64> = known.collect();
         for domain in shared.all() {
-            let known = |(lane, _): &(DomainRef, Tally)| lane.serial == domain.serial;
-            if !self.lanes.iter().any(known) {
+            if !known.contains(&domain.serial) {
                 domain.returned.lock().reports += 1;
                 self.lanes.push((domain, Tally::default()));
             }

@@ -9,7 +9,8 @@ use crate::sync::{Arc, Mutex, Weak};
 
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    table: Mutex<HashMap<Arc<str>, Vec<Weak<TaskCell>>>>,
+    /// By key, then by the address of the task.
+    table: Mutex<HashMap<Arc<str>, HashMap<usize, Weak<TaskCell>>>>,
 }
 
 impl Keys {
@@ -17,15 +18,15 @@ impl Keys {
         let Some(key) = &task.key else { return };
         let mut table = self.table.lock();
         let tasks = table.entry(Arc::clone(key)).or_default();
-        tasks.push(Arc::downgrade(task));
+        tasks.insert(Arc::as_ptr(task).addr(), Arc::downgrade(task));
     }
 
-    /// O(tasks that share the key).
     pub(crate) fn forget(&self, task: &TaskCell) {
         let Some(key) = &task.key else { return };
         let mut table = self.table.lock();
         if let Some(tasks) = table.get_mut(key) {
-            tasks.retain(|other| !std::ptr::eq(other.as_ptr(), task));
+            tasks.remove(&std::ptr::from_ref(task).addr());
+            trim(tasks);
             if tasks.is_empty() {
                 table.remove(key);
                 trim(&mut table);
@@ -40,7 +41,7 @@ impl Keys {
 
     pub(crate) fn tasks(&self, key: &str) -> Vec<Arc<TaskCell>> {
         let table = self.table.lock();
-        let tasks = table.get(key).into_iter().flatten();
+        let tasks = table.get(key).into_iter().flat_map(HashMap::values);
         tasks.filter_map(Weak::upgrade).collect()
     }
 }
