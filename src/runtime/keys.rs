@@ -7,10 +7,12 @@ use super::cell::TaskCell;
 use super::shared::trim;
 use crate::sync::{Arc, Mutex, Weak};
 
+/// Tasks that share a key, by their address.
+type Sharers = HashMap<usize, Weak<TaskCell>>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    /// By key, then by the address of the task.
-    table: Mutex<HashMap<Arc<str>, HashMap<usize, Weak<TaskCell>>>>,
+    table: Mutex<HashMap<Arc<str>, Sharers>>,
 }
 
 impl Keys {
