@@ -1,0 +1,132 @@
+//! What the handles of a scheduler promise by themselves.
+
+mod common;
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use common::{assert_clean, one_lane};
+use laneway::{ControlError, Lane, LaneConfig, Lanes, Reason, TaskStatus};
+
+/// A text that asks the scheduler for something at every piece of it.
+struct Asking {
+    lanes: Lanes,
+    main: Lane,
+    pieces: usize,
+}
+
+impl Write for Asking {
+    fn write_str(&mut self, _: &str) -> fmt::Result {
+        self.pieces += 1;
+        assert_eq!(self.lanes.lane("main").unwrap().name(), "main");
+        self.lanes.lane("made on first use").unwrap();
+        assert_eq!(self.main.snapshot().active.len(), 1);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn s13_a_formatter_may_call_back_into_the_scheduler() {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1))
+        .default_lane(LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let main = lanes.lane("main").unwrap();
+    let slot = main.acquire().await.unwrap();
+    let task = main.spawn(async |_| ());
+    let mut text = Asking {
+        lanes: lanes.clone(),
+        main: main.clone(),
+        pieces: 0,
+    };
+    write!(text, "{lanes:?} {lanes:#?} {main:?} {main:#?}").unwrap();
+    write!(text, "{slot:?} {slot:#?} {task:?} {task:#?}").unwrap();
+    assert!(text.pieces > 0);
+    drop(slot);
+    main.run(async |cx| write!(text, "{cx:?} {cx:#?}").unwrap())
+        .await
+        .unwrap();
+    task.await.unwrap();
+    assert_clean(&main);
+}
+
+/// A hook that comes too late never runs. It may hold the very task that it
+/// was to be a hook of, and so it is not kept.
+#[tokio::test]
+async fn s15_a_hook_that_is_registered_after_the_end_is_not_kept() {
+    let lanes = Lanes::builder()
+        .default_lane(LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let over = {
+        let lane = lanes.lane("session").unwrap();
+        lane.run(async |cx| cx).await.unwrap()
+    };
+    let alive = Arc::new(());
+    let (cx, held) = (over.clone(), Arc::clone(&alive));
+    over.defer(async move |_| {
+        cx.progress();
+        drop(held);
+    });
+    assert_eq!(Arc::strong_count(&alive), 1);
+    drop(over);
+    assert_eq!(lanes.snapshot().lanes.len(), 0);
+}
+
+/// The end of a task that is dropped, or cleared, is an end like any other.
+#[tokio::test]
+async fn s15_a_hook_of_a_task_that_was_taken_is_not_kept_beyond_its_runner() {
+    let lanes = Lanes::builder()
+        .default_lane(LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let alive = Arc::new(());
+    let (cx, held) = {
+        let lane = lanes.lane("session").unwrap();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let task = lane.spawn(async move |cx| {
+            tell.send(cx).unwrap();
+            std::future::pending::<()>().await;
+        });
+        let cx = told.await.unwrap();
+        assert_eq!(lane.reset(), 1);
+        assert!(task.await.is_err());
+        common::orphans_gone(&lane).await;
+        (cx, Arc::clone(&alive))
+    };
+    let of_hook = cx.clone();
+    cx.defer(async move |_| {
+        of_hook.progress();
+        drop(held);
+    });
+    assert_eq!(Arc::strong_count(&alive), 1);
+    drop(cx);
+    assert_eq!(lanes.snapshot().lanes.len(), 0);
+}
+
+/// An id says which scheduler it is of.
+#[tokio::test]
+async fn s18_an_id_of_another_scheduler_is_unknown() {
+    let (ours, main) = one_lane(LaneConfig::new(1));
+    let (theirs, other) = one_lane(LaneConfig::new(1));
+    main.pause();
+    other.pause();
+    // Made alike, to the last detail.
+    let task = main.spawn(async |_| 1);
+    let foreign = other.spawn(async |_| 2);
+    let (id, foreign_id) = (task.id(), foreign.id());
+    assert_ne!(id, foreign_id);
+    assert_ne!(id.to_string(), foreign_id.to_string());
+    for (lanes, id) in [(&ours, foreign_id), (&theirs, id)] {
+        let unknown = Err(ControlError::UnknownTask { id });
+        assert_eq!(lanes.cancel(id, Reason::User), unknown);
+        assert_eq!(lanes.extend(id, common::HOUR), unknown);
+        assert_eq!(lanes.forget_orphan(id), unknown);
+    }
+    assert_eq!(task.status(), TaskStatus::Queued);
+    assert_eq!(foreign.status(), TaskStatus::Queued);
+    main.resume();
+    other.resume();
+    assert_eq!((task.await.unwrap(), foreign.await.unwrap()), (1, 2));
+}

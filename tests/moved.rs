@@ -1,0 +1,157 @@
+//! Tasks that outlive the runtime they began on, or the scheduler (S7, S8).
+
+#![expect(
+    clippy::async_yields_async,
+    reason = "handles leave the runtime that they were made in"
+)]
+
+mod common;
+
+use std::future::pending;
+use std::sync::mpsc;
+
+use common::{HOUR, SHORT, assert_clean, one_lane, poll_once, stalled_in};
+use laneway::{Lane, LaneConfig, TaskError, TaskHandle, TaskStatus};
+use tokio::runtime::{Builder, Runtime};
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A run that is active moves on, and its ceiling with it.
+#[test]
+fn s8_an_active_run_that_moved_from_a_runtime_that_is_gone_stalls() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(SHORT));
+    let mut run = Box::pin(main.run(async |_| pending::<()>().await));
+    let first = current_thread();
+    first.block_on(async { assert!(poll_once(run.as_mut()).is_pending()) });
+    drop(first);
+    stalled_in(current_thread().block_on(run), "main");
+    assert_clean(&main);
+}
+
+/// It waits in line behind a phantom, which nobody else is there to reclaim.
+#[test]
+fn s8_a_queued_run_that_moved_from_a_runtime_that_is_gone_gets_its_slot() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(SHORT));
+    let mut run = Box::pin(main.run(async |_| 7));
+    let mut acquire = Box::pin(main.acquire());
+    let first = current_thread();
+    first.block_on(async {
+        std::mem::forget(main.acquire().await.unwrap());
+        assert!(poll_once(run.as_mut()).is_pending());
+        assert!(poll_once(acquire.as_mut()).is_pending());
+    });
+    drop(first);
+    current_thread().block_on(async {
+        assert_eq!(run.await.unwrap(), 7);
+        drop(acquire.await.unwrap());
+    });
+    assert_eq!(main.snapshot().orphans.len(), 1);
+}
+
+#[test]
+fn s7_a_shutdown_on_another_runtime_takes_a_phantom() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    let first = current_thread();
+    first.block_on(async { std::mem::forget(main.acquire().await.unwrap()) });
+    drop(first);
+    current_thread().block_on(lanes.shutdown());
+    let snapshot = main.snapshot();
+    assert_eq!((snapshot.active.len(), snapshot.orphans.len()), (0, 1));
+}
+
+/// A thread of `runtime` that is busy until it is told to end.
+fn busy_thread(main: &Lane, runtime: &Runtime) -> (TaskHandle<()>, mpsc::Sender<()>) {
+    let (started, starts) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let task = runtime.block_on(async {
+        main.spawn_blocking(move |_| {
+            started.send(()).unwrap();
+            let _ = released.recv();
+        })
+    });
+    starts.recv().unwrap();
+    (task, release)
+}
+
+/// Its caller was told long ago; its slot comes free with its thread.
+#[test]
+fn s7_wait_active_is_woken_when_the_thread_of_a_settled_task_ends() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let first = current_thread();
+    let (task, release) = busy_thread(&main, &first);
+    first.shutdown_background();
+    current_thread().block_on(async {
+        assert!(matches!(task.await, Err(TaskError::RuntimeShutdown { .. })));
+        assert_eq!(main.snapshot().active.len(), 1);
+        // It waits by the time that the thread is let go.
+        let end = async { release.send(()).unwrap() };
+        let (waited, ()) = futures::join!(main.wait_active(HOUR), end);
+        waited.unwrap();
+    });
+    assert_clean(&main);
+}
+
+/// The scheduler went first, and then the runtime of what it still ran.
+#[test]
+fn s7_a_runtime_that_goes_after_the_scheduler_settles_its_blocking_tasks() {
+    for lane_is_held in [true, false] {
+        let (lanes, main) = one_lane(LaneConfig::new(1));
+        let first = current_thread();
+        let (task, release) = busy_thread(&main, &first);
+        let main = lane_is_held.then_some(main);
+        drop(lanes);
+        assert_eq!(task.status(), TaskStatus::Active);
+        first.shutdown_background();
+        let settled = current_thread().block_on(task);
+        assert!(matches!(settled, Err(TaskError::RuntimeShutdown { .. })));
+        drop(release);
+        if let Some(main) = main {
+            current_thread().block_on(main.idle());
+            assert_clean(&main);
+        }
+    }
+}
+
+/// A blocking task that waits when its runtime goes does not run beyond its
+/// lane's limit, or as somebody who was told that it never will.
+#[test]
+fn s1_s7_a_runtime_that_goes_starts_nothing_that_it_settles() {
+    for beside in 0..6 {
+        let (_lanes, main) = one_lane(LaneConfig::new(1));
+        let runtime = current_thread();
+        let (say, said) = mpsc::channel();
+        let tasks = runtime.block_on(async {
+            for _ in 0..beside {
+                drop(tokio::spawn(pending::<()>()));
+            }
+            drop(main.spawn(async |_| ()));
+            [0, 1].map(|n| {
+                let (say, lane) = (say.clone(), main.clone());
+                main.spawn_blocking(move |cx| {
+                    let active = lane.snapshot().active.len();
+                    say.send((n, cx.is_current(), active)).unwrap();
+                })
+            })
+        });
+        drop(runtime);
+        drop(say);
+        let ran: Vec<_> = said.iter().collect();
+        for (n, mut task) in tasks.into_iter().enumerate() {
+            let ran_it = ran.iter().any(|(ran, ..)| *ran == n);
+            match poll_once(std::pin::Pin::new(&mut task)) {
+                std::task::Poll::Ready(Ok(())) => assert!(ran_it),
+                std::task::Poll::Ready(Err(TaskError::RuntimeShutdown { .. })) => {
+                    assert!(!ran_it, "{ran:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(
+            ran.iter()
+                .all(|(_, current, active)| *current && *active <= 1)
+        );
+        assert_clean(&main);
+    }
+}
