@@ -74,9 +74,9 @@ async fn s15_a_hook_that_is_registered_after_the_end_is_not_kept() {
     assert_eq!(lanes.snapshot().lanes.len(), 0);
 }
 
-/// The end of a task that is dropped, or cleared, is an end like any other.
+/// Nor where the slot was taken first, and the runner let go of it since.
 #[tokio::test]
-async fn s15_a_hook_of_a_task_that_was_taken_is_not_kept_beyond_its_runner() {
+async fn s15_a_hook_that_is_registered_after_an_orphan_is_gone_is_not_kept() {
     let lanes = Lanes::builder()
         .default_lane(LaneConfig::new(1))
         .build()
