@@ -42,6 +42,11 @@ impl Clock {
     /// The instant of a time, no further away than tokio's timers reach.
     pub(crate) fn instant(self, time: Time) -> Instant {
         const REACH: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        if time < Time::START {
+            // A paused clock may stand before the start of the process's.
+            let before = Time::START.since(time);
+            return self.start.checked_sub(before).unwrap_or(self.start);
+        }
         self.start
             + time
                 .since(Time::START)

@@ -166,7 +166,7 @@ impl<P: Clone> Lane<P> {
             },
             idle_wanted: false,
             fence,
-            clock: Time::START,
+            clock: Time::from_nanos(0),
             armed: Time::FAR,
         }
     }
