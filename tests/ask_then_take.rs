@@ -8,7 +8,8 @@ use std::future::pending;
 use common::{
     CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane, poll_once,
 };
-use laneway::{LaneConfig, Reason, TaskError, TaskStatus, Timeout};
+use laneway::{LaneConfig, Priority, Reason, TaskContext, TaskError, TaskStatus, Timeout};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -106,28 +107,58 @@ async fn s3_a_value_at_the_last_poll_beats_the_limit() {
     assert_eq!((counters.completed, counters.taken), (2, 0));
 }
 
+/// Asked in the middle of a poll, it has one more.
+#[tokio::test(start_paused = true)]
+async fn s3_the_last_poll_comes_after_the_ask() {
+    let (lanes, main) = ceilinged(1);
+    let ends_itself = async |cx: TaskContext| {
+        lanes.cancel(cx.id(), Reason::User).unwrap();
+        tokio::task::yield_now().await;
+        "value"
+    };
+    assert_eq!(main.run(ends_itself).await.unwrap(), "value");
+    // One more, and not two.
+    let too_slow = main.run(async |cx| {
+        ends_itself(cx).await;
+        tokio::task::yield_now().await;
+    });
+    assert!(matches!(too_slow.await, Err(TaskError::Cancelled { .. })));
+    assert_clean(&main);
+}
+
 /// The runner drops the future, and only then is its slot passed on.
 #[tokio::test(start_paused = true)]
 async fn s12_no_overlap_with_the_next_holder() {
-    struct Tell(tokio::sync::mpsc::UnboundedSender<&'static str>);
+    struct Tell(TaskContext, UnboundedSender<(&'static str, bool)>);
     impl Drop for Tell {
         fn drop(&mut self) {
-            self.0.send("dropped").unwrap();
+            self.1.send(("dropped", self.0.is_current())).unwrap();
         }
     }
     let (_lanes, main) = ceilinged(1);
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let guard = Tell(tell.clone());
-    let phantom = main.spawn(async move |cx| {
-        let _guard = guard;
-        cx.progress();
-        pending::<()>().await;
-    });
-    let next = main.spawn(async move |_| tell.send("next"));
-    next.await.unwrap().unwrap();
-    assert_eq!(told.recv().await, Some("dropped"));
-    assert_eq!(told.recv().await, Some("next"));
-    assert!(phantom.await.is_err());
+    let (tell, mut told) = unbounded_channel();
+    for spawned in [true, false] {
+        let phantom = {
+            let tell = tell.clone();
+            async move |cx: TaskContext| {
+                let _guard = Tell(cx, tell);
+                pending::<()>().await;
+            }
+        };
+        let tell = tell.clone();
+        let next = main.task().priority(Priority::Background);
+        let next = next.run(async |cx| tell.send(("next", cx.is_current())).unwrap());
+        let (phantom, next) = if spawned {
+            let phantom = main.spawn(phantom);
+            tokio::join!(phantom, next)
+        } else {
+            tokio::join!(main.run(phantom), next)
+        };
+        next.unwrap();
+        assert!(matches!(phantom, Err(TaskError::Stalled { .. })));
+        assert_eq!(told.recv().await, Some(("dropped", true)));
+        assert_eq!(told.recv().await, Some(("next", true)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
