@@ -52,7 +52,8 @@ impl AtomicWord {
             .is_ok()
     }
 
-    /// For the engine's critical section, where nobody else may move it.
+    /// For a grant, in the engine's critical section. Whoever gives up at the
+    /// same moment finds the grant in the engine and passes it on.
     pub(crate) fn set(&self, to: Word) {
         self.0.store(to as u8, Ordering::Release);
     }
