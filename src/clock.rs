@@ -8,9 +8,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
-
 use crate::engine::Time;
+use crate::host::{self, Instant};
 
 /// Maps tokio's clock, which tests can pause, to the engine's.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +23,12 @@ impl Clock {
     pub(crate) fn new() -> Self {
         static START: OnceLock<Instant> = OnceLock::new();
         Self {
-            start: *START.get_or_init(Instant::now),
+            start: *START.get_or_init(host::now),
         }
     }
 
     pub(crate) fn now(self) -> Time {
-        self.time(Instant::now())
+        self.time(host::now())
     }
 
     pub(crate) fn time(self, instant: Instant) -> Time {
@@ -50,7 +49,7 @@ impl Clock {
         self.start
             + time
                 .since(Time::START)
-                .min(Instant::now().duration_since(self.start) + REACH)
+                .min(host::now().duration_since(self.start) + REACH)
     }
 }
 

@@ -41,6 +41,7 @@ mod config;
 mod control;
 mod engine;
 mod error;
+mod host;
 mod id;
 mod lane;
 mod lanes;

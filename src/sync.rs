@@ -1,39 +1,112 @@
-//! The one home of locks and atomics; a lint keeps it so.
+//! The one home of locks, atomics and thread-locals; a lint keeps it so.
 //!
 //! The types are our own, thin as they are, so that what stands behind them
-//! can be exchanged in this file and nowhere else.
+//! can be exchanged in this file and nowhere else: parking_lot and std, or the
+//! model checkers' own. `Arc` is always std's: loom's has no `downgrade`, and
+//! counts of references are tried by other means.
 
 #![expect(
     clippy::disallowed_types,
     reason = "this is the place that the lint protects"
 )]
 
+#[cfg(laneway_loom)]
+use loom::sync as backend;
+#[cfg(not(any(laneway_loom, laneway_shuttle)))]
+use parking_lot as backend;
+#[cfg(laneway_shuttle)]
+use shuttle::sync as backend;
+
+#[cfg(laneway_loom)]
+use loom::sync::atomic;
+#[cfg(laneway_shuttle)]
+use shuttle::sync::atomic;
+#[cfg(not(any(laneway_loom, laneway_shuttle)))]
 use std::sync::atomic;
 
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
 
-pub(crate) type MutexGuard<'a, T> = parking_lot::MutexGuard<'a, T>;
+pub(crate) type MutexGuard<'a, T> = backend::MutexGuard<'a, T>;
 
 /// A lock that knows no poison: nothing that can panic runs under it.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
+pub(crate) struct Mutex<T>(backend::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(parking_lot::Mutex::new(value))
+    pub(crate) fn new(value: T) -> Self {
+        Self(backend::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock()
+        whole(self.0.lock())
     }
 
     pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut()
+        whole(self.0.get_mut())
     }
 
     pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner()
+        whole(self.0.into_inner())
+    }
+}
+
+#[cfg(not(any(laneway_loom, laneway_shuttle)))]
+fn whole<T>(locked: T) -> T {
+    locked
+}
+
+#[cfg(any(laneway_loom, laneway_shuttle))]
+fn whole<T>(locked: std::sync::LockResult<T>) -> T {
+    locked.unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// `thread_local!`, for values that a constant begins with.
+macro_rules! per_thread {
+    ($($(#[$meta:meta])* static $name:ident: $type:ty = $start:expr;)*) => {
+        #[cfg(laneway_loom)]
+        loom::thread_local! { $($(#[$meta])* static $name: $type = $start;)* }
+        #[cfg(laneway_shuttle)]
+        shuttle::thread_local! { $($(#[$meta])* static $name: $type = $start;)* }
+        #[cfg(not(any(laneway_loom, laneway_shuttle)))]
+        thread_local! { $($(#[$meta])* static $name: $type = const { $start };)* }
+    };
+}
+
+pub(crate) use per_thread;
+
+/// Numbers that are unique in the process. They order nothing, so the model
+/// checkers need not see them, and it can be a static.
+#[derive(Debug)]
+pub(crate) struct Serials(std::sync::atomic::AtomicU64);
+
+impl Serials {
+    pub(crate) const fn from(first: u64) -> Self {
+        Self(std::sync::atomic::AtomicU64::new(first))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// What no model checker is to see.
+#[cfg(any(laneway_loom, laneway_shuttle))]
+#[derive(Debug)]
+pub(crate) struct Untracked(std::sync::atomic::AtomicU64);
+
+#[cfg(any(laneway_loom, laneway_shuttle))]
+impl Untracked {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(std::sync::atomic::AtomicU64::new(value))
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn add(&self, value: u64) {
+        self.0.fetch_add(value, Ordering::SeqCst);
     }
 }
 
@@ -43,7 +116,7 @@ macro_rules! atomic {
         pub(crate) struct $name(atomic::$name);
 
         impl $name {
-            pub(crate) const fn new(value: $value) -> Self {
+            pub(crate) fn new(value: $value) -> Self {
                 Self(atomic::$name::new(value))
             }
 

@@ -5,8 +5,6 @@ use std::any::Any;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::runtime;
-
 use super::domain::DomainRef;
 use super::parts::{Parts, Rare};
 use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
@@ -14,6 +12,7 @@ use super::word::{AtomicWord, Word};
 use crate::TaskId;
 use crate::clock::Clock;
 use crate::engine::{End, Key, Reason, Spec, Time};
+use crate::host;
 use crate::options::Options;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering};
 
@@ -32,7 +31,7 @@ pub(crate) struct TaskCell {
     pub(crate) key: Option<Arc<str>>,
     pub(crate) meta: Option<Meta>,
     /// The runtime that a detached task is bound to.
-    pub(crate) runtime: Option<runtime::Id>,
+    pub(crate) runtime: Option<host::Id>,
     /// It runs on a thread that cannot be stopped.
     pub(crate) blocking: bool,
     clock: Clock,
@@ -125,12 +124,7 @@ impl TaskCell {
         }
     }
 
-    pub(crate) fn bind(
-        mut self,
-        runtime: runtime::Id,
-        blocking: bool,
-        body: Box<dyn Body>,
-    ) -> Self {
+    pub(crate) fn bind(mut self, runtime: host::Id, blocking: bool, body: Box<dyn Body>) -> Self {
         self.runtime = Some(runtime);
         self.blocking = blocking;
         self.shared.get_mut().body = Some(body);

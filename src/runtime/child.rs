@@ -5,11 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 
 use super::cell::TaskCell;
 use super::current;
+use crate::host::{self, Handle, JoinHandle};
 use crate::sync::{Arc, Ordering};
 
 pub(crate) fn spawn<Fut>(task: &Arc<TaskCell>, future: Fut) -> JoinHandle<Fut::Output>
@@ -27,7 +26,7 @@ where
         rare.home = rare.home.take().or(home);
         id
     };
-    let joined = tokio::spawn(Child {
+    let joined = host::spawn(Child {
         future,
         task: Some(Arc::clone(task)),
         guard: Guard {

@@ -5,8 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::cell::{Meta, TaskCell};
@@ -18,6 +16,7 @@ use super::track::{Tracked, TrackedRead};
 use super::wakers::{Ticket, drop_guarded};
 use crate::TaskId;
 use crate::engine::Reason;
+use crate::host::{Handle, JoinHandle};
 use crate::sync::{Arc, Ordering};
 
 /// A task's way to its lane: cheap to clone, and good on any thread.

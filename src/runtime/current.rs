@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use super::cell::TaskCell;
 use crate::sync::Arc;
 
-thread_local! {
-    static CURRENT: RefCell<Option<Arc<TaskCell>>> = const { RefCell::new(None) };
+crate::sync::per_thread! {
+    static CURRENT: RefCell<Option<Arc<TaskCell>>> = RefCell::new(None);
 }
 
 /// Runs code as part of a task. The cell is moved in and out again, not

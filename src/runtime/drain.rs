@@ -13,6 +13,7 @@ use super::submit::descends_from_drain;
 use super::wakers::drop_guarded;
 use crate::TaskId;
 use crate::engine::{Key, Leftover, Priority, TICK, Tally, Time};
+use crate::host;
 use crate::sync::Arc;
 use crate::timeout::check_span;
 
@@ -256,7 +257,7 @@ impl Draining {
             };
             let instant = busy.shared.clock.instant(until);
             let idle = Idle::new(busy);
-            if tokio::time::timeout_at(instant, idle).await.is_err() {
+            if host::timeout_at(instant, idle).await.is_err() {
                 match self.next_end(busy.now()) {
                     Some(at) => until = at,
                     None => break,

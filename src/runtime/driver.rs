@@ -3,17 +3,13 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-
-use tokio::runtime::{Handle, Id, RuntimeFlavor};
-use tokio::time::Sleep;
 
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
+use crate::host::{self, Handle, Id, Sleep};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Serials, Weak};
 
 /// How many domains are looked at in one poll, before others have their turn.
 const BATCH: usize = 256;
@@ -33,18 +29,18 @@ pub(crate) struct Drivers {
 #[derive(Debug, Default)]
 struct Bell(Mutex<Option<Waker>>);
 
-thread_local! {
+crate::sync::per_thread! {
     /// The scheduler, epoch and runtime that this thread last found served.
-    static SERVED: Cell<Option<(u64, u64, Id)>> = const { Cell::new(None) };
+    static SERVED: Cell<Option<(u64, u64, Id)>> = Cell::new(None);
 }
 
 impl Drivers {
     pub(crate) fn new() -> Self {
-        static SCHEDULERS: AtomicU64 = AtomicU64::new(0);
+        static SCHEDULERS: Serials = Serials::from(0);
         Self {
             list: Mutex::new(Vec::new()),
             epoch: AtomicU64::new(0),
-            scheduler: SCHEDULERS.fetch_add(1, Ordering::Relaxed),
+            scheduler: SCHEDULERS.next(),
         }
     }
 
@@ -54,7 +50,7 @@ impl Drivers {
             list.iter().map(|(_, bell)| Arc::clone(bell)).collect()
         };
         wake_all(bells.iter().filter_map(|bell| bell.0.lock().take()));
-        step_aside();
+        host::step_aside();
     }
 
     fn serves(&self, id: Id) -> bool {
@@ -98,9 +94,9 @@ impl Shared {
         if self.drivers.serves(id) {
             return Some(());
         }
-        // A runtime without timers panics here and nowhere else; outside the
-        // lock, since a panic hook is user code.
-        catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).ok()?;
+        if !host::has_timers() {
+            return None;
+        }
         let bell = Arc::new(Bell::default());
         {
             let mut list = self.drivers.list.lock();
@@ -117,18 +113,6 @@ impl Shared {
             sleep: None,
         }));
         Some(())
-    }
-}
-
-/// What a worker of tokio woke last waits for that very worker: no other may
-/// have it, not even while the worker is blocked in the poll that woke it. So
-/// that this is never a driver, something that does nothing is woken after it
-/// (S8).
-fn step_aside() {
-    if let Ok(handle) = Handle::try_current()
-        && handle.runtime_flavor() != RuntimeFlavor::CurrentThread
-    {
-        drop(handle.spawn(std::future::ready(())));
     }
 }
 
@@ -180,7 +164,7 @@ impl Future for Driver {
                     }
                     sleep
                 }
-                none => none.insert(Box::pin(tokio::time::sleep_until(until))),
+                none => none.insert(Box::pin(host::sleep_until(until))),
             };
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;

@@ -10,6 +10,7 @@ use super::domain::DomainRef;
 use super::parts::Rare;
 use super::wakers::{Ticket, drop_guarded};
 use crate::error::WaitActiveError;
+use crate::host;
 use crate::sync::Arc;
 
 /// Resolves when nobody is queued or active; orphans are not waited for.
@@ -103,7 +104,7 @@ pub(crate) async fn wait_active(
             left(task).await;
         }
     };
-    tokio::time::timeout(timeout, all)
+    host::timeout(timeout, all)
         .await
         .map_err(|_| WaitActiveError {
             still_active: holders.iter().filter(|task| task.is_current()).count(),

@@ -9,7 +9,7 @@ pub(crate) struct Orphans {
 }
 
 impl Orphans {
-    pub(crate) const fn new(bound: usize) -> Self {
+    pub(crate) fn new(bound: usize) -> Self {
         Self {
             count: AtomicUsize::new(0),
             bound,

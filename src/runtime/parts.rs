@@ -6,13 +6,11 @@ use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
-
 use super::cell::{Body, TaskCell};
 use super::teardown::Hook;
 use super::wakers::{Wakers, drop_guarded, wake_all};
 use crate::engine::End;
+use crate::host::{AbortHandle, Handle};
 use crate::options::OnWait;
 use crate::sync::Arc;
 

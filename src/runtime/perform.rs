@@ -3,14 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use tokio::runtime::Id;
-
 use super::cell::TaskCell;
 use super::domain::{self, Actions, Domain};
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
 use super::{blocked, facts, log};
 use crate::engine::{Effect, End, Grant, Key, Notice, Reason, State};
+use crate::host::Id;
 use crate::sync::Arc;
 
 /// How deep effects may cause effects on one stack.
@@ -18,9 +17,9 @@ const DEEPEST: usize = 8;
 
 type Postponed = VecDeque<(Arc<Domain>, Effect<Arc<TaskCell>>)>;
 
-thread_local! {
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-    static POSTPONED: RefCell<Postponed> = const { RefCell::new(VecDeque::new()) };
+crate::sync::per_thread! {
+    static DEPTH: Cell<usize> = Cell::new(0);
+    static POSTPONED: RefCell<Postponed> = RefCell::new(VecDeque::new());
 }
 
 /// Carries out effects in their order.
@@ -36,7 +35,7 @@ pub(crate) fn carry_out_all(domain: &Arc<Domain>, effects: Actions) {
         let postponed = effects
             .into_iter()
             .map(|effect| (Arc::clone(domain), effect));
-        POSTPONED.with_borrow_mut(|queue| queue.extend(postponed));
+        POSTPONED.with(|queue| queue.borrow_mut().extend(postponed));
         return;
     }
     let _ = DEPTH.try_with(|current| current.set(depth + 1));

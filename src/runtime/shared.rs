@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::LaneConfig;
 use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Serials, Weak};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
 
 /// Over all schedulers of the process: an id of one of them names nothing in
 /// another.
-static SERIALS: AtomicU64 = AtomicU64::new(1);
+static SERIALS: Serials = Serials::from(1);
 
 #[derive(Debug)]
 struct Directory {
@@ -202,7 +202,7 @@ impl Shared {
         let mut engine = Lane::new(config.settings(self.observe_only), fence);
         standing.apply(&mut engine);
         let domain = Domain::new(
-            SERIALS.fetch_add(1, Ordering::Relaxed),
+            SERIALS.next(),
             Arc::clone(name),
             Arc::clone(self),
             config,

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
 use tracing::Span;
 
 use super::cell::{Body, TaskCell};
@@ -19,6 +18,7 @@ use super::wakers::drop_guarded;
 use super::word::Word;
 use super::{current, log};
 use crate::engine::Reason;
+use crate::host::Handle;
 use crate::options::Options;
 use crate::sync::Arc;
 use crate::{Lane, TaskContext};

@@ -2,13 +2,12 @@
 
 use std::task::{Context, Poll};
 
-use tokio::runtime::Handle;
-
 use super::cell::{Body, TaskCell};
 use super::current;
 use super::edge::{self, Edge};
 use super::word::Word;
 use crate::engine::{Accepted, End, Entry, Reason, Refused};
+use crate::host::Handle;
 use crate::options::{Options, Refusal, resolve};
 use crate::sync::Arc;
 use crate::timeout::LaneTimeout;

@@ -36,7 +36,7 @@ impl Word {
 pub(crate) struct AtomicWord(AtomicU8);
 
 impl AtomicWord {
-    pub(crate) const fn new(word: Word) -> Self {
+    pub(crate) fn new(word: Word) -> Self {
         Self(AtomicU8::new(word as u8))
     }
 
