@@ -45,6 +45,8 @@ mod host;
 mod id;
 mod lane;
 mod lanes;
+#[cfg(all(test, any(laneway_loom, laneway_shuttle)))]
+mod models;
 mod options;
 mod runtime;
 mod snapshot;

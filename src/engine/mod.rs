@@ -43,7 +43,7 @@ mod queue;
 mod reclaim;
 mod slab;
 mod task;
-#[cfg(test)]
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests;
 mod time;
 mod timers;

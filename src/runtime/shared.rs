@@ -257,7 +257,7 @@ pub(super) fn trim<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests {
     use super::*;
     use crate::Lane;

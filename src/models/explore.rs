@@ -1,0 +1,93 @@
+//! Runs a model under the checker that this build is for.
+
+#[cfg(laneway_loom)]
+pub(super) use loom::thread;
+#[cfg(laneway_shuttle)]
+pub(super) use shuttle::thread;
+
+use crate::sync::{Arc, Serials};
+
+/// Explores a model, and says how much of it there was: one without a choice
+/// proves nothing.
+#[cfg(laneway_loom)]
+#[track_caller]
+pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
+    let seen = Arc::new(Serials::from(0));
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = builder.max_branches.max(20_000);
+    if builder.preemption_bound.is_none() && std::env::var_os("LANEWAY_UNBOUNDED").is_none() {
+        builder.preemption_bound = Some(4);
+    }
+    let bound = builder
+        .preemption_bound
+        .map_or_else(|| "unbounded".to_owned(), |bound| bound.to_string());
+    let counted = Arc::clone(&seen);
+    let replay = Replay(name);
+    builder.check(move || {
+        counted.next();
+        model();
+    });
+    std::mem::forget(replay);
+    let interleavings = seen.next();
+    assert!(interleavings > 1, "{name}: nothing was explored");
+    println!("proof: layer=loom model={name} interleavings={interleavings} preemptions={bound}");
+}
+
+/// Explores a model at random, half of the schedules uniformly and half with
+/// few, well-placed preemptions (PCT). `LANEWAY_SCHEDULES` says how many.
+#[cfg(laneway_shuttle)]
+#[track_caller]
+pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
+    use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
+
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let schedules = number("LANEWAY_SCHEDULES").unwrap_or(2_000);
+    let seed = number("LANEWAY_SEED").unwrap_or(1);
+    let half = usize::try_from(schedules / 2).expect("few enough");
+    let mut config = shuttle::Config::new();
+    config.silence_warnings = true;
+    let (model, seen) = (Arc::new(model), Arc::new(Serials::from(0)));
+    let run = move |scheduler: Box<dyn shuttle::scheduler::Scheduler + Send>| {
+        let (model, counted) = (Arc::clone(&model), Arc::clone(&seen));
+        let runner = shuttle::Runner::new(scheduler, config.clone());
+        let before = seen.next();
+        runner.run(move || {
+            counted.next();
+            model();
+        });
+        seen.next() - before - 1
+    };
+    let replay = Replay(name);
+    if let Ok(schedule) = std::env::var("LANEWAY_SCHEDULE") {
+        run(Box::new(ReplayScheduler::new_from_encoded(&schedule)));
+        std::mem::forget(replay);
+        return;
+    }
+    let random = run(Box::new(RandomScheduler::new_from_seed(seed, half)));
+    let pct = run(Box::new(PctScheduler::new_from_seed(seed, 3, half)));
+    std::mem::forget(replay);
+    assert!(random + pct >= schedules - 1, "{name}: hardly explored");
+    println!(
+        "proof: layer=shuttle model={name} scheduler=random schedules={random} seed={seed}\n\
+         proof: layer=shuttle model={name} scheduler=pct schedules={pct} seed={seed}"
+    );
+}
+
+/// Says how to see a failure again.
+struct Replay(&'static str);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        let name = self.0;
+        #[cfg(laneway_loom)]
+        eprintln!(
+            "replay: RUSTFLAGS=\"--cfg laneway_loom\" LOOM_LOCATION=1 \
+             cargo test --profile prove --lib models:: -- --nocapture {name}"
+        );
+        #[cfg(laneway_shuttle)]
+        eprintln!(
+            "replay: RUSTFLAGS=\"--cfg laneway_shuttle\" LANEWAY_SCHEDULE=<the schedule above> \
+             cargo test --profile prove --lib models:: -- --nocapture {name}"
+        );
+    }
+}

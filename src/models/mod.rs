@@ -1,0 +1,35 @@
+//! The locking shell under model checkers: a few threads, a few operations, and
+//! every way in which they can interleave (loom), or very many of them at
+//! random (shuttle).
+//!
+//! The models speak the public API, on the host of `host::in_a_model`, whose
+//! tasks are polled and whose clock is moved by the threads of the model. What
+//! is checked in every interleaving: what the model itself asserts, that
+//! whoever could go on was woken, that nobody is left in a lane, and that
+//! every lane and scheduler is freed.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg laneway_loom" cargo test --profile prove --lib models::
+//! RUSTFLAGS="--cfg laneway_shuttle" cargo test --profile prove --lib models::
+//! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | `queue` | joining, being granted, leaving the queue |
+//! | `ending` | done, asked, taken, dropped: who was first |
+//! | `waiting` | handles, signals, idle: no lost wake-up |
+//! | `moments` | the driver, progress, ceilings, claims |
+//! | `verbs` | resize, pause, close, drain, shutdown |
+//! | `names` | lanes and keys that come and go |
+//! | `crowd` | many tasks (shuttle) |
+
+#[cfg(laneway_shuttle)]
+mod crowd;
+mod ending;
+mod explore;
+mod moments;
+mod names;
+mod queue;
+mod verbs;
+mod waiting;
+mod world;

@@ -1,0 +1,201 @@
+//! The driver, progress, ceilings, claims. The clock moves where a model says
+//! so; what races is who comes first.
+
+use std::future::pending;
+use std::time::Duration;
+
+use super::explore::{explore, thread};
+use super::world::{CEILING, CLAIM, Hand, World};
+use crate::engine::TICK;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::{LaneConfig, TaskContext, TaskError};
+
+/// S8: a ceiling that is set as the driver goes to sleep is not slept past.
+#[test]
+fn s8_timer_hand_over() {
+    explore("timer_hand_over", || {
+        let world = World::ceilinged(1);
+        // The driver is there, and knows of no moment.
+        world.host.poll_all();
+        let host = world.host.clone();
+        let driver = thread::spawn(move || host.poll_all());
+        let slot = world.lane.try_acquire().expect("free");
+        driver.join().expect("no panic");
+        world.host.poll_all();
+        world.stall();
+        assert!(!slot.is_current(), "S8: the driver slept past it");
+        drop(slot);
+        world.wind_up();
+    });
+}
+
+/// S8: the same while it sleeps until a later moment.
+#[test]
+fn s8_an_earlier_moment_wakes_the_driver() {
+    explore("earlier_moment", || {
+        let long = LaneConfig::new(1).stall_ceiling(CEILING * 10);
+        let world = World::with(LaneConfig::new(1).stall_ceiling(CEILING), |more| {
+            more.lane("long", long)
+        });
+        let long = world.lanes.lane("long").expect("it was declared");
+        let patient = long.try_acquire().expect("free");
+        let host = world.host.clone();
+        let driver = thread::spawn(move || host.poll_all());
+        let slot = world.lane.try_acquire().expect("free");
+        driver.join().expect("no panic");
+        world.host.poll_all();
+        world.stall();
+        assert!(!slot.is_current(), "S8: the driver slept past it");
+        assert!(patient.is_current(), "S4");
+        drop((slot, patient, long));
+        world.wind_up();
+    });
+}
+
+/// S9: progress that was reported before the last moment is never overlooked.
+#[test]
+fn s9_progress_against_the_last_moment() {
+    explore("progress_against_last_moment", || {
+        let world = World::ceilinged(1);
+        let slot = Arc::new(world.lane.try_acquire().expect("free"));
+        let reported = Arc::new(AtomicBool::new(false));
+        world.pass(CEILING - TICK);
+        let (holder, said) = (Arc::clone(&slot), Arc::clone(&reported));
+        let progress = thread::spawn(move || {
+            holder.progress();
+            said.store(true, Ordering::Release);
+        });
+        let in_time = reported.load(Ordering::Acquire);
+        world.pass(TICK);
+        for _ in 0..4 {
+            world.pass(TICK);
+        }
+        if in_time {
+            assert!(slot.is_current(), "S9: it was reclaimed all the same");
+        }
+        progress.join().expect("no panic");
+        drop(slot);
+        world.wind_up();
+    });
+}
+
+/// S2, S3: a task that returns as it is reclaimed has its value, or is told
+/// that it stalled; its slot is freed once, and its sibling keeps its own (S4).
+#[test]
+fn s4_settle_against_reclaim() {
+    explore("settle_against_reclaim", || {
+        let world = World::ceilinged(2);
+        let lane = world.lane.clone();
+        let mut stuck =
+            Hand::pending(async move { lane.run(async |_| pending::<()>().await).await });
+        world.host.advance(CEILING - TICK);
+        let sibling = world.lane.try_acquire().expect("free");
+        let host = world.host.clone();
+        let driver = thread::spawn(move || {
+            host.advance(TICK);
+            host.poll_all();
+            host.advance(TICK);
+            host.poll_all();
+        });
+        stuck.poll();
+        driver.join().expect("no panic");
+        for _ in 0..4 {
+            world.pass(TICK);
+        }
+        world.quiesce(&mut [&mut stuck]);
+        assert!(matches!(stuck.answer(), Err(TaskError::Stalled { .. })));
+        assert!(sibling.is_current(), "S4");
+        drop(sibling);
+        world.wind_up();
+    });
+}
+
+/// S8, S12: a future that is dropped as the driver comes for it.
+#[test]
+fn s8_drop_against_reclaim() {
+    explore("drop_against_reclaim", || {
+        let world = World::ceilinged(1);
+        let slot = world.lane.try_acquire().expect("free");
+        let lane = world.lane.clone();
+        let mut next = Hand::pending(async move { lane.run(async |_| 8).await });
+        let host = world.host.clone();
+        let driver = thread::spawn(move || {
+            host.advance(CEILING);
+            host.poll_all();
+            host.advance(TICK * 2);
+            host.poll_all();
+        });
+        drop(slot);
+        driver.join().expect("no panic");
+        world.quiesce(&mut [&mut next]);
+        assert_eq!(next.answer().expect("S5"), 8);
+        world.wind_up();
+    });
+}
+
+/// S20: a grant is claimed, or passed on, and never both.
+#[test]
+fn s20_claim_against_unclaim() {
+    explore("claim_against_unclaim", || {
+        let world = World::new(1);
+        let slot = world.lane.try_acquire().expect("free");
+        let lane = world.lane.clone();
+        let mut first = Hand::pending(async move { lane.acquire().await });
+        let lane = world.lane.clone();
+        let mut second = Hand::pending(async move { lane.acquire().await });
+        drop(slot);
+        let host = world.host.clone();
+        let driver = thread::spawn(move || {
+            host.advance(CLAIM);
+            host.poll_all();
+        });
+        first.poll();
+        driver.join().expect("no panic");
+        world.quiesce(&mut [&mut second]);
+        // Whoever has it lets go of it, and the other comes.
+        if first.poll() {
+            assert!(!second.poll(), "S1: both have it");
+            drop(first.answer().expect("S20"));
+            world.quiesce(&mut [&mut second]);
+            drop(second.answer().expect("S20"));
+        } else {
+            drop(second.answer().expect("S20"));
+            world.quiesce(&mut [&mut first]);
+            drop(first.answer().expect("S20"));
+        }
+        world.wind_up();
+    });
+}
+
+/// A hook that is registered as its task is reclaimed is run, or dropped, and
+/// in any case over.
+#[test]
+fn s8_a_hook_against_the_ask() {
+    explore("hook_against_reclaim", || {
+        let world = World::ceilinged(1);
+        let lane = world.lane.clone();
+        let work = async |cx: TaskContext| {
+            cx.defer(async |_| pending::<()>().await);
+            pending::<()>().await;
+        };
+        let mut run = Hand::new(async move { lane.run(work).await });
+        run.poll();
+        let lane = world.lane.clone();
+        let mut next = Hand::pending(async move { lane.run(async |_| 8).await });
+        world.pass(CEILING);
+        let host = world.host.clone();
+        let driver = thread::spawn(move || {
+            host.advance(Duration::from_secs(5));
+            host.poll_all();
+        });
+        run.poll();
+        driver.join().expect("no panic");
+        for _ in 0..3 {
+            world.pass(Duration::from_secs(5) + TICK);
+            world.quiesce(&mut [&mut run, &mut next]);
+        }
+        assert!(matches!(run.answer(), Err(TaskError::Stalled { .. })));
+        assert_eq!(next.answer().expect("S8"), 8);
+        world.wind_up();
+    });
+}
