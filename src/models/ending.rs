@@ -99,6 +99,24 @@ fn s3_take_against_done() {
     });
 }
 
+/// S10: a slot that is taken before its new holder has looked once leaves no
+/// orphan behind.
+#[test]
+fn s10_take_against_the_first_poll() {
+    explore("take_against_first_poll", || {
+        let world = World::new(1);
+        let lane = world.lane.clone();
+        let mut run = Hand::new(async move { lane.run(async |_| 8).await });
+        let lane = world.lane.clone();
+        let take = thread::spawn(move || lane.reset());
+        run.poll();
+        take.join().expect("no panic");
+        world.quiesce(&mut [&mut run]);
+        served_or_reset(run.answer());
+        world.wind_up();
+    });
+}
+
 /// S12: an active task that is dropped as its slot is taken frees one slot,
 /// once, and its successor runs.
 #[test]

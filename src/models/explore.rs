@@ -22,7 +22,7 @@ pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'stat
         .preemption_bound
         .map_or_else(|| "unbounded".to_owned(), |bound| bound.to_string());
     let counted = Arc::clone(&seen);
-    let replay = Replay(name);
+    let replay = Replay;
     builder.check(move || {
         counted.next();
         model();
@@ -57,7 +57,7 @@ pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'stat
         });
         seen.next() - before - 1
     };
-    let replay = Replay(name);
+    let replay = Replay;
     if let Ok(schedule) = std::env::var("LANEWAY_SCHEDULE") {
         run(Box::new(ReplayScheduler::new_from_encoded(&schedule)));
         std::mem::forget(replay);
@@ -73,21 +73,22 @@ pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'stat
     );
 }
 
-/// Says how to see a failure again.
-struct Replay(&'static str);
+/// Says how to see a failure again. Tests run on threads that bear their names.
+struct Replay;
 
 impl Drop for Replay {
     fn drop(&mut self) {
-        let name = self.0;
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("models::");
         #[cfg(laneway_loom)]
         eprintln!(
             "replay: RUSTFLAGS=\"--cfg laneway_loom\" LOOM_LOCATION=1 \
-             cargo test --profile prove --lib models:: -- --nocapture {name}"
+             cargo test --profile prove --lib -- --nocapture --exact {test}"
         );
         #[cfg(laneway_shuttle)]
         eprintln!(
             "replay: RUSTFLAGS=\"--cfg laneway_shuttle\" LANEWAY_SCHEDULE=<the schedule above> \
-             cargo test --profile prove --lib models:: -- --nocapture {name}"
+             cargo test --profile prove --lib -- --nocapture --exact {test}"
         );
     }
 }

@@ -212,6 +212,10 @@ impl Admission {
                     let Some(end) = task.settled() else {
                         return Poll::Pending;
                     };
+                    // Its slot may have been taken before this first look at
+                    // it, and then it is an orphan that nobody else lets go
+                    // of (S10).
+                    drop(task.domain.release(task, false));
                     let id = task.id();
                     self.task = None;
                     self.edge = None;
