@@ -83,12 +83,12 @@ impl Drop for Replay {
         #[cfg(laneway_loom)]
         eprintln!(
             "replay: RUSTFLAGS=\"--cfg laneway_loom\" LOOM_LOCATION=1 \
-             cargo test --profile prove --lib -- --nocapture --exact {test}"
+             cargo test --profile models --lib -- --nocapture --exact {test}"
         );
         #[cfg(laneway_shuttle)]
         eprintln!(
             "replay: RUSTFLAGS=\"--cfg laneway_shuttle\" LANEWAY_SCHEDULE=<the schedule above> \
-             cargo test --profile prove --lib -- --nocapture --exact {test}"
+             cargo test --profile models --lib -- --nocapture --exact {test}"
         );
     }
 }

@@ -9,8 +9,8 @@
 //! every lane and scheduler is freed.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg laneway_loom" cargo test --profile prove --lib models::
-//! RUSTFLAGS="--cfg laneway_shuttle" cargo test --profile prove --lib models::
+//! RUSTFLAGS="--cfg laneway_loom" cargo test --profile models --lib models::
+//! RUSTFLAGS="--cfg laneway_shuttle" cargo test --profile models --lib models::
 //! ```
 //!
 //! | file | subject |
