@@ -1,0 +1,32 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Runs the scheduler for a while under every fault that the soak can make, and
+/// checks the promises from outside.
+///
+/// The exit status is 0 if nothing was violated, 1 if something was.
+#[derive(Debug, Parser)]
+#[command(name = "soak")]
+pub(crate) struct Args {
+    /// How long to run, in minutes.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    minutes: u64,
+
+    /// How long to run, in seconds; in place of `--minutes`.
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    seconds: Option<u64>,
+
+    /// Decides what is tried; how the threads interleave it does not decide
+    /// [default: from the clock].
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+}
+
+impl Args {
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds.unwrap_or(self.minutes * 60))
+    }
+}

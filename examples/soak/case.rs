@@ -1,0 +1,276 @@
+//! One task that was submitted: what it was, what may end it, and its answer.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use laneway::{Limit, Reason, TaskContext, TaskError, TaskId};
+
+use crate::book::{Book, Stamps, Verb};
+use crate::kind::Kind;
+use crate::sync::{Count, Flag, Mutex, SeqCst, lock, now};
+use crate::workshop::Workshop;
+use crate::world::World;
+
+pub(crate) struct Case {
+    pub(crate) number: u64,
+    pub(crate) kind: Kind,
+    pub(crate) book: Arc<Book>,
+    pub(crate) fence_floor: u64,
+    /// How long it may be active until its slot is gone, if it hangs.
+    pub(crate) limit: Option<Duration>,
+    pub(crate) key: Option<usize>,
+    /// Somebody was about to cancel it by its handle or its id.
+    pub(crate) cancelled: Flag,
+    pub(crate) id: OnceLock<TaskId>,
+    pub(crate) shop: Option<Arc<Workshop>>,
+    parent: Option<Arc<Self>>,
+    before: Stamps,
+    key_before: u64,
+    spoken_then: Stamps,
+    key_then: bool,
+    submitted: Instant,
+    started: OnceLock<Instant>,
+    runs: Count,
+    cx: Mutex<Option<TaskContext>>,
+}
+
+impl Case {
+    /// To be called before the task is submitted.
+    pub(crate) fn open(
+        world: &Arc<World>,
+        book: &Arc<Book>,
+        kind: Kind,
+        limit: Option<Duration>,
+        key: Option<usize>,
+        shop: Option<&Arc<Workshop>>,
+        parent: Option<&Arc<Self>>,
+    ) -> Ticket {
+        let number = world.proof.tasks.fetch_add(1, SeqCst);
+        let before = book.stamps();
+        let spoken_then = book.speaking();
+        let key_before = key.map_or(0, |key| world.keys[key].load(SeqCst));
+        let key_then = world.keys_in_use.load(SeqCst) > 0;
+        let case = Arc::new(Self {
+            number,
+            kind,
+            fence_floor: book.ended_fence(),
+            limit,
+            key,
+            cancelled: Flag::default(),
+            id: OnceLock::new(),
+            parent: parent.cloned(),
+            shop: shop.cloned(),
+            before,
+            spoken_then,
+            key_before,
+            key_then,
+            submitted: now(),
+            started: OnceLock::new(),
+            runs: Count::default(),
+            cx: Mutex::default(),
+            book: Arc::clone(book),
+        });
+        lock(&world.ledger).insert(number, Arc::clone(&case));
+        Ticket {
+            case,
+            world: Arc::clone(world),
+            answered: false,
+            droppable: parent.is_some(),
+        }
+    }
+
+    /// How often its body has run by now.
+    pub(crate) fn starts(&self, cx: &TaskContext) -> u64 {
+        *lock(&self.cx) = Some(cx.clone());
+        let _ = self.started.set(now());
+        self.runs.fetch_add(1, SeqCst) + 1
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.get().is_some()
+    }
+
+    /// How long it has been active, by the soak's own clock.
+    pub(crate) fn active_for(&self) -> Option<Duration> {
+        self.started.get().map(|at| now().duration_since(*at))
+    }
+
+    pub(crate) fn holds_slot(&self) -> bool {
+        lock(&self.cx).as_ref().is_some_and(TaskContext::is_current)
+    }
+
+    /// Whether this end can be what somebody did to this very task, to its
+    /// lane, its runtime or its scheduler, since it was submitted.
+    fn explains(&self, world: &World, error: &TaskError) -> bool {
+        let ending = world.ending.load(SeqCst);
+        let of_itself = match error {
+            TaskError::Stalled { .. } => self.kind.may_stall(),
+            TaskError::TimedOut { limit, .. } => match limit {
+                Limit::Wait => self.kind == Kind::Impatient,
+                _ => self.kind.may_time_out(),
+            },
+            TaskError::Cancelled { reason, .. } | TaskError::CancelledQueued { reason, .. } => {
+                self.explains_reason(world, *reason)
+            }
+            TaskError::Cleared { .. } => self.spoken(Verb::Clear),
+            TaskError::Draining { .. } => self.drained(ending),
+            TaskError::Closed { .. } => ending || self.book.stamps()[Verb::Close as usize] > 0,
+            TaskError::Shutdown { .. } | TaskError::SchedulerDropped { .. } => ending,
+            TaskError::RuntimeShutdown { .. } => self.runtime_gone(),
+            TaskError::Panicked { .. } => self.kind == Kind::Panics,
+            _ => false,
+        };
+        // What its parent is asked, it is asked.
+        of_itself
+            || self
+                .parent
+                .as_ref()
+                .is_some_and(|parent| parent.explains(world, error))
+    }
+
+    pub(crate) fn explains_reason(&self, world: &World, reason: Reason) -> bool {
+        let ending = world.ending.load(SeqCst);
+        match reason {
+            Reason::User => self.cancelled.load(SeqCst) || self.spoken(Verb::CancelAll),
+            Reason::Superseded => {
+                let later = |key: usize| world.keys[key].load(SeqCst) > self.key_before;
+                self.key.is_some_and(|key| self.key_then || later(key))
+            }
+            Reason::Signal => self.kind == Kind::Signalled,
+            Reason::Reset => self.spoken(Verb::Reset),
+            Reason::Draining => self.drained(ending),
+            Reason::Shutdown => ending,
+            Reason::RuntimeShutdown => self.runtime_gone(),
+            _ => false,
+        }
+    }
+
+    fn spoken(&self, verb: Verb) -> bool {
+        let verb = verb as usize;
+        self.spoken_then[verb] > 0 || self.book.stamps()[verb] > self.before[verb]
+    }
+
+    fn drained(&self, ending: bool) -> bool {
+        self.spoken(Verb::Drain) || ending
+    }
+
+    pub(crate) fn runtime_gone(&self) -> bool {
+        self.shop
+            .as_ref()
+            .is_some_and(|shop| shop.killed.load(SeqCst))
+    }
+}
+
+/// Whether, by what its caller is told, the body never began.
+const fn never_ran(error: &TaskError) -> bool {
+    matches!(
+        error,
+        TaskError::CancelledQueued { .. }
+            | TaskError::Cleared { .. }
+            | TaskError::Draining { .. }
+            | TaskError::Closed { .. }
+            | TaskError::Shutdown { .. }
+            | TaskError::SchedulerDropped { .. }
+            | TaskError::TimedOut {
+                limit: Limit::Wait,
+                ..
+            }
+    )
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, kind, .. } = self;
+        write!(
+            f,
+            "task {number} ({kind:?}) of lane {}",
+            self.book.traits.name
+        )?;
+        write!(
+            f,
+            ", submitted {:?} ago",
+            now().duration_since(self.submitted)
+        )?;
+        match self.active_for() {
+            Some(active) => write!(f, ", started {active:?} ago")?,
+            None => write!(f, ", not started")?,
+        }
+        write!(f, ", limit {:?}, id {:?}", self.limit, self.id.get())
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The right, and the duty, to answer one case once.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) case: Arc<Case>,
+    world: Arc<World>,
+    answered: bool,
+    droppable: bool,
+}
+
+impl Ticket {
+    /// Its caller means to drop it, and to get no answer.
+    pub(crate) const fn may_drop(mut self) -> Self {
+        self.droppable = true;
+        self
+    }
+
+    pub(crate) fn answer(mut self, answer: &Result<u64, TaskError>) {
+        let (case, proof) = (&self.case, &self.world.proof);
+        let runs = case.runs.load(SeqCst);
+        match answer {
+            Ok(value) => {
+                let right = *value == case.number && runs == 1 && case.kind.may_finish();
+                proof.check("S2", right, || {
+                    format!("{case} ran {runs} times and gave {value}")
+                });
+            }
+            Err(error) => {
+                proof.check("S4", case.explains(&self.world, error), || {
+                    format!("{case}: nobody did anything that explains {error:?}; verbs {:?}, before it {:?}", case.book.stamps(), case.before)
+                });
+                proof.check("S2", !never_ran(error) || runs == 0, || {
+                    format!("{case} ran {runs} times and was told {error:?}")
+                });
+            }
+        }
+        self.close();
+    }
+
+    /// It ended in a way that is no answer of a task: a slot that was given
+    /// back, or an error of `acquire` that was looked at.
+    pub(crate) fn done(mut self) {
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.answered = true;
+        let known = lock(&self.world.ledger).remove(&self.case.number).is_some();
+        lock(&self.case.cx).take();
+        let case = &self.case;
+        self.world
+            .proof
+            .check("S7", known, || format!("{case} was answered twice"));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let excused = self.droppable || self.case.runtime_gone();
+        let case = &self.case;
+        self.world.proof.check("S7", excused, || {
+            format!("{case}: its caller was never answered")
+        });
+        self.close();
+    }
+}

@@ -1,0 +1,316 @@
+//! One client's doings: it submits a task, waits for the answer and looks
+//! whether it comes in time.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway::{Lane, Priority, Reason, TaskBuilder, TaskError, Timeout};
+use tokio::time::{sleep, timeout};
+
+use crate::body::{Job, body, closure};
+use crate::case::{Case, Ticket};
+use crate::dice::Dice;
+use crate::gate::Gate;
+use crate::kind::Kind;
+use crate::sync::{SeqCst, lock};
+use crate::world::{GRACE, KEYS, TEARDOWN, World};
+
+pub(crate) async fn errand(world: &Arc<World>, dice: &mut Dice) {
+    let book = dice.pick(&world.books);
+    let kind = match Kind::roll(dice) {
+        kind if kind.hangs() && book.traits.lets_run_on => Kind::Late,
+        Kind::Late if !book.traits.lets_run_on => Kind::Pending,
+        kind => kind,
+    };
+    let Some(lane) = world.lane(book) else { return };
+    // A thread that hangs is one of a runtime that can spare it.
+    let shop = (kind == Kind::BlockedPoll || !dice.one_in(4)).then(|| world.shop(dice));
+    let limit = kind.hangs().then(|| dice.millis(200, 800));
+    let key = dice.one_in(3).then(|| dice.below(KEYS));
+    let ticket = Case::open(world, book, kind, limit, key, shop.as_ref(), None);
+    match kind {
+        Kind::Slot | Kind::ForgottenSlot => by_hand(world, &lane, ticket, dice).await,
+        Kind::Dropped | Kind::LeakedFuture => leave(world, lane, ticket, dice).await,
+        _ if !kind.blocks() && kind != Kind::Detached && dice.one_in(2) => {
+            run(world, lane, ticket, dice).await;
+        }
+        _ => spawn(world, &lane, ticket, dice).await,
+    }
+}
+
+/// What a case asks for, in the builder's terms.
+pub(crate) fn describe<'a>(
+    lane: &'a Lane,
+    case: &Case,
+    token: &Arc<()>,
+    dice: &mut Dice,
+) -> TaskBuilder<'a> {
+    let mut task = lane
+        .task()
+        .name(name(case))
+        .meta(Arc::clone(token))
+        .priority(*dice.pick(&[Priority::Foreground, Priority::Normal, Priority::Background]));
+    if let Some(key) = case.key {
+        task = task.key(key_name(key));
+    }
+    if case.kind == Kind::Impatient {
+        task = task.timeout(Timeout::wait(dice.millis(1, 50)));
+    }
+    if case.kind == Kind::Signalled {
+        let time = dice.millis(1, 100);
+        task = task.cancel_on(async move { sleep(time).await });
+    }
+    if dice.one_in(8) {
+        let token = Arc::clone(token);
+        task = task.on_wait(Duration::from_millis(20), move |_| drop(token));
+    }
+    let Some(limit) = case.limit else { return task };
+    match (case.kind, dice.below(3)) {
+        (Kind::OverBudget, _) | (_, 0) => task.timeout(Timeout::budget(limit)),
+        (_, 1) => task.timeout(Timeout::idle(limit)),
+        _ => task.stall_ceiling(limit),
+    }
+}
+
+pub(crate) fn key_name(key: usize) -> String {
+    format!("key:{key}")
+}
+
+fn name(case: &Case) -> String {
+    format!("task-{}", case.number)
+}
+
+async fn spawn(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dice) {
+    let (case, kind) = (Arc::clone(&ticket.case), ticket.case.kind);
+    let job = Job::new(world, &ticket, dice);
+    let gate = Arc::clone(&job.gate);
+    let handle = {
+        let _entered = case.shop.as_ref().map(|shop| shop.handle.enter());
+        let task = describe(lane, &case, &world.token, dice);
+        if kind.blocks() {
+            task.spawn_blocking(move |cx| closure(&cx, &job))
+        } else {
+            task.spawn(move |cx| body(cx, job))
+        }
+    };
+    let _ = case.id.set(handle.id());
+    match kind {
+        Kind::Detached => {
+            let handle = if dice.one_in(2) {
+                handle.abort_on_drop()
+            } else {
+                handle
+            };
+            drop(handle);
+            return ticket.may_drop().done();
+        }
+        Kind::Cancelled => {
+            sleep(dice.millis(0, 50)).await;
+            case.cancelled.store(true, SeqCst);
+            handle.cancel(Reason::User);
+        }
+        _ => {}
+    }
+    let answer = Watch::new(world, &case, &gate, true).over(handle).await;
+    gate.open();
+    ticket.answer(&answer);
+}
+
+/// Runs it on its caller, which is a plain tokio task.
+async fn run(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) {
+    let case = Arc::clone(&ticket.case);
+    let job = Job::new(world, &ticket, dice);
+    let gate = Arc::clone(&job.gate);
+    let mut own = dice.fork();
+    let token = Arc::clone(&world.token);
+    if case.kind == Kind::Cancelled {
+        // There is no handle, so nobody but this timeout ends it.
+        let call = async {
+            let task = describe(&lane, &case, &token, &mut own);
+            task.run(|cx| body(cx, job)).await
+        };
+        match timeout(dice.millis(0, 50), call).await {
+            Ok(answer) => ticket.answer(&answer),
+            Err(_) => ticket.may_drop().done(),
+        }
+        return;
+    }
+    let caller = {
+        let case = Arc::clone(&case);
+        async move {
+            let task = describe(&lane, &case, &token, &mut own);
+            let answer = task.run(|cx| body(cx, job)).await;
+            ticket.answer(&answer);
+        }
+    };
+    let caller = match &case.shop {
+        Some(shop) => shop.handle.spawn(caller),
+        None => tokio::spawn(caller),
+    };
+    // It ends when the runtime of the caller does.
+    let ended = Watch::new(world, &case, &gate, false).over(caller).await;
+    gate.open();
+    world
+        .proof
+        .check("S14", ended.is_ok() || case.runtime_gone(), || {
+            format!("{case}: its caller ended with {ended:?}")
+        });
+}
+
+/// A slot by hand, held for a moment or "forgotten".
+async fn by_hand(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dice) {
+    let case = Arc::clone(&ticket.case);
+    let task = describe(lane, &case, &world.token, dice);
+    let Ok(Ok(slot)) = timeout(Duration::from_secs(3), task.acquire()).await else {
+        return ticket.done();
+    };
+    let _ = case.id.set(slot.id());
+    let seat = case.book.sit(slot.context(), &case, &world.proof);
+    if case.kind == Kind::Slot {
+        sleep(dice.millis(0, 3)).await;
+        if !slot.is_current() {
+            let reason = slot.context().cancel_reason();
+            let explained = reason.is_some_and(|reason| case.explains_reason(world, reason));
+            world.proof.check("S4", explained, || {
+                format!("{case} lost its slot to {reason:?}")
+            });
+        }
+        drop(seat);
+        drop(slot);
+    } else {
+        let gate = world.gate();
+        Watch::new(world, &case, &gate, false).until_lost().await;
+        if dice.one_in(2) {
+            lock(&world.grave).push(Box::new((seat, slot)));
+        }
+    }
+    ticket.done();
+}
+
+/// A `run` that is polled for a while, and then is not: dropped, or left lying.
+async fn leave(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) {
+    let case = Arc::clone(&ticket.case);
+    let job = Job::new(world, &ticket, dice);
+    let gate = Arc::clone(&job.gate);
+    let mut own = dice.fork();
+    let mut call: Pin<Box<dyn Future<Output = Result<u64, TaskError>> + Send>> = {
+        let (lane, case, token) = (lane.clone(), Arc::clone(&case), Arc::clone(&world.token));
+        Box::pin(async move {
+            let task = describe(&lane, &case, &token, &mut own);
+            task.run(|cx| body(cx, job)).await
+        })
+    };
+    if let Ok(answer) = timeout(dice.millis(0, 100), call.as_mut()).await {
+        return ticket.answer(&answer);
+    }
+    if case.kind == Kind::LeakedFuture && case.has_started() {
+        Watch::new(world, &case, &gate, false).until_lost().await;
+        if dice.one_in(2) {
+            lock(&world.grave).push(Box::new(call));
+        }
+    } else {
+        let started = case.has_started();
+        if !started {
+            world.proof.fault("run dropped while queued");
+        }
+        drop(call);
+        let (snapshot, name) = (lane.snapshot(), name(&case));
+        let all = [&snapshot.queued, &snapshot.active, &snapshot.orphans];
+        let mut all = all.into_iter().flatten();
+        let left = all.find(|task| task.name.as_ref() == Some(&name));
+        world.proof.check(
+            "S12",
+            left.is_none() && case.has_started() == started,
+            || format!("{case} was dropped, and the lane still has {left:?}"),
+        );
+    }
+    ticket.may_drop().done();
+}
+
+/// Looks whether a hung task loses its slot in time.
+struct Watch<'a> {
+    world: &'a World,
+    case: &'a Case,
+    gate: &'a Gate,
+    /// The answer comes to somebody who does not hang himself, so it must come
+    /// as early as the slot goes.
+    answer_too: bool,
+    told: bool,
+}
+
+/// How much later than promised a loaded machine may be, beside what the
+/// sampler saw of it.
+const SLACK: Duration = Duration::from_secs(5);
+
+impl<'a> Watch<'a> {
+    const fn new(world: &'a World, case: &'a Case, gate: &'a Gate, answer_too: bool) -> Self {
+        Self {
+            world,
+            case,
+            gate,
+            answer_too,
+            told: false,
+        }
+    }
+
+    async fn over<T>(mut self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        loop {
+            match timeout(Duration::from_millis(50), answer.as_mut()).await {
+                Ok(answer) => {
+                    self.in_time();
+                    return answer;
+                }
+                Err(_) => self.look(),
+            }
+        }
+    }
+
+    async fn until_lost(mut self) {
+        while self.case.holds_slot() && !self.told && !self.world.is_over() {
+            sleep(Duration::from_millis(20)).await;
+            self.look();
+        }
+        if !self.case.holds_slot() {
+            self.in_time();
+        }
+    }
+
+    fn look(&mut self) {
+        let (case, roomy) = (self.case, self.case.book.traits.roomy);
+        let (Some(limit), Some(active)) = (case.limit, case.active_for()) else {
+            return;
+        };
+        let all = limit + GRACE + TEARDOWN;
+        let lost = !case.holds_slot();
+        if lost && !self.answer_too || !roomy && active > all + Duration::from_millis(300) {
+            self.gate.open();
+            // A lane at its orphan bound owes nothing more.
+            self.told |= !roomy;
+        }
+        let slack = SLACK + 2 * self.world.proof.lateness();
+        let pending = !lost || self.answer_too;
+        if roomy && pending && !self.told && active > all + slack {
+            self.told = true;
+            let lane = self.world.lane(&case.book).map(|lane| lane.snapshot());
+            let what = if lost {
+                "was not answered"
+            } else {
+                "kept its slot"
+            };
+            self.world.proof.check("S8", false, || {
+                format!("{case} {what} for {active:?}; slack {slack:?}; the lane: {lane:#?}")
+            });
+            self.gate.open();
+        }
+    }
+
+    fn in_time(&self) {
+        let hung = self.case.limit.is_some() && self.case.has_started();
+        if hung && self.case.book.traits.roomy && !self.told {
+            self.world.proof.check("S8", true, String::new);
+        }
+    }
+}
