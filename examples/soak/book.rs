@@ -94,6 +94,7 @@ impl Book {
         if let Some(fault) = case.kind.fault() {
             proof.fault(fault);
         }
+        proof.ran.fetch_add(1, SeqCst);
         let runs = case.starts(cx);
         proof.check("S2", runs == 1, || format!("{case} ran {runs} times"));
         let (name, fence) = (&self.traits.name, cx.fence());

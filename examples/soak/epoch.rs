@@ -15,7 +15,7 @@ use crate::sampler::sample;
 use crate::sync::{SeqCst, lock};
 use crate::world::{Fences, World};
 
-const CLIENTS: usize = 64;
+const CLIENTS: usize = 192;
 /// By when all is over after an end; longer than any machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,7 +39,7 @@ pub(crate) async fn epoch(
                 errand(&world, &mut dice).await;
                 if world.ending.load(SeqCst) {
                     // Refusals come at once, and prove little.
-                    sleep(Duration::from_millis(2)).await;
+                    sleep(Duration::from_millis(20)).await;
                 }
             }
         });

@@ -27,7 +27,7 @@ pub(crate) async fn errand(world: &Arc<World>, dice: &mut Dice) {
     let Some(lane) = world.lane(book) else { return };
     // A thread that hangs is one of a runtime that can spare it.
     let shop = (kind == Kind::BlockedPoll || !dice.one_in(4)).then(|| world.shop(dice));
-    let limit = kind.hangs().then(|| dice.millis(200, 800));
+    let limit = kind.hangs().then(|| dice.millis(200, 500));
     let key = dice.one_in(3).then(|| dice.below(KEYS));
     let ticket = Case::open(world, book, kind, limit, key, shop.as_ref(), None);
     match kind {
@@ -182,7 +182,8 @@ async fn by_hand(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dic
     } else {
         let gate = world.gate();
         Watch::new(world, &case, &gate, false).until_lost().await;
-        if dice.one_in(2) {
+        // What keeps its slot, at the orphan bound, may not lie there for ever.
+        if !slot.is_current() && dice.one_in(2) {
             lock(&world.grave).push(Box::new((seat, slot)));
         }
     }
@@ -207,7 +208,7 @@ async fn leave(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) 
     }
     if case.kind == Kind::LeakedFuture && case.has_started() {
         Watch::new(world, &case, &gate, false).until_lost().await;
-        if dice.one_in(2) {
+        if !case.holds_slot() && dice.one_in(2) {
             lock(&world.grave).push(Box::new(call));
         }
     } else {

@@ -64,10 +64,10 @@ impl Kind {
         Self::Detached,
     ];
 
-    /// One task in eight is faulty: each keeps its slot for a hundred times as
+    /// One task in sixteen is faulty: each keeps its slot for a hundred times as
     /// long as a healthy one does.
     pub(crate) fn roll(dice: &mut Dice) -> Self {
-        if dice.one_in(8) {
+        if dice.one_in(16) {
             *dice.pick(&Self::FAULTY)
         } else {
             *dice.pick(&Self::WELL)

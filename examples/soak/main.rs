@@ -78,9 +78,10 @@ fn main() -> ExitCode {
         );
     }
     println!(
-        "proof: layer=soak minutes={:.2} tasks={} faults={} violations={violations} orphans_max={} rss_start_kib={start} rss_end_kib={end} seed={seed}",
+        "proof: layer=soak minutes={:.2} tasks={} ran={} faults={} violations={violations} orphans_max={} rss_start_kib={start} rss_end_kib={end} seed={seed}",
         now().duration_since(began).as_secs_f64() / 60.0,
         proof.tasks.load(SeqCst),
+        proof.ran.load(SeqCst),
         proof.faults(),
         proof.orphans_max.load(SeqCst),
     );

@@ -29,7 +29,8 @@ async fn one_verb(world: &Arc<World>, lanes: &Lanes, book: &Arc<Book>, dice: &mu
     match dice.below(16) {
         0..=2 if book.traits.resizable => {
             fault("verb: set_max_concurrent");
-            let width = dice.below(9);
+            // Seldom to nothing: that only makes everybody wait.
+            let width = if dice.one_in(8) { 0 } else { 1 + dice.below(8) };
             book.resizes.fetch_add(1, SeqCst);
             book.widest.fetch_max(width as u64, SeqCst);
             let _ = lane.set_max_concurrent(width);

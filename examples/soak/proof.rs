@@ -10,7 +10,9 @@ use crate::sync::{Count, Mutex, SeqCst, lock};
 /// Kept over all epochs.
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
+    /// Submitted, and of those begun.
     pub(crate) tasks: Count,
+    pub(crate) ran: Count,
     pub(crate) orphans_max: Count,
     pub(crate) planned_panics: Count,
     late_ms: Count,
@@ -78,8 +80,9 @@ impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} tasks, {} faults",
+            "{} tasks submitted, {} begun, {} faults",
             self.tasks.load(SeqCst),
+            self.ran.load(SeqCst),
             self.faults()
         )?;
         for (kind, count) in lock(&self.faults).iter() {

@@ -16,7 +16,7 @@ use crate::proof::Proof;
 use crate::sync::{Count, Flag, Mutex, SeqCst, lock};
 use crate::workshop::Workshop;
 
-const SESSIONS: usize = 12;
+const SESSIONS: usize = 24;
 const FIXED: usize = 6;
 pub(crate) const KEYS: usize = 8;
 pub(crate) const GRACE: Duration = Duration::from_millis(200);
@@ -147,7 +147,7 @@ fn a_session(number: usize) -> Traits {
 }
 
 fn a_fixed_lane(number: usize, dice: &mut Dice) -> (Traits, LaneConfig) {
-    let width = 1 + dice.below(8);
+    let width = 1 + dice.below(16);
     let mut traits = Traits {
         name: format!("fixed:{number}"),
         width,
