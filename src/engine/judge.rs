@@ -52,11 +52,15 @@ impl<P: Clone> Lane<P> {
         match record.state {
             // Asleep it keeps no place, but its time to wait runs on (S7).
             State::Queued | State::Asleep => self.judge_queued(now, key, spec, effects),
-            State::Orphan => {
-                // The hooks of an orphan have their bound, too.
-                let task = record.payload.clone();
-                effects.push(Effect::EndTeardown { task });
-            }
+            // The hooks of an orphan have their bound, too; it may be looked at
+            // for another reason, and that one is gone.
+            State::Orphan => match record.said.hooks_until {
+                Some(until) if until <= now => {
+                    let task = record.payload.clone();
+                    effects.push(Effect::EndTeardown { task });
+                }
+                later => self.look_at(key, later),
+            },
             State::Granted if !facts.claimed => return self.judge_grant(now, key),
             State::Granted => {
                 self.set_state(key, State::Running);
@@ -252,6 +256,15 @@ impl<P: Clone> Lane<P> {
         if let Some((due, allowed)) = behind
             && due <= now
         {
+            // S19 holds for it, too: one tick, once a stall, whichever of its
+            // two limits was the first to come late.
+            if now > due + TICK && record.said.grace_tick != idle_due {
+                record.said.grace_tick = idle_due;
+                let soon = now + TICK;
+                let hard = hard_look.map_or(soon, |at| at.min(soon));
+                self.look_at(key, Some(hard));
+                return Verdict::Nothing;
+            }
             let end = End::TimedOut {
                 limit: Limit::Idle,
                 allowed,

@@ -64,9 +64,12 @@ impl<P: Clone> Lane<P> {
         let holds_slot = record.state.holds_slot();
         if holds_slot {
             record.state = State::Teardown { until };
-        } else if record.state == State::Detached {
-            record.state = State::Orphan;
-            record.said.delivers = true;
+        } else {
+            record.said.hooks_until = Some(until);
+            if record.state == State::Detached {
+                record.state = State::Orphan;
+                record.said.delivers = true;
+            }
         }
         self.look_at(key, Some(until));
         holds_slot
@@ -113,6 +116,7 @@ impl<P: Clone> Lane<P> {
             _ => None,
         };
         record.state = State::Orphan;
+        record.said.hooks_until = hooks_until;
         let task = record.payload.clone();
         self.vacate(key);
         self.look_at(key, hooks_until);

@@ -273,6 +273,8 @@ pub(crate) struct Said {
     pub(crate) on_wait: bool,
     pub(crate) done: bool,
     pub(crate) refused: bool,
+    /// An orphan runs its hooks, and has until then.
+    pub(crate) hooks_until: Option<Time>,
     /// The time for its hooks is part of the moment set for the take.
     pub(crate) teardown: bool,
     /// Asked to end, and through by itself before it had to be.

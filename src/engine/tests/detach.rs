@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::sim::{Event, Sim, ceiling, millis, plain, secs, settings};
 use crate::engine::{
-    End, Limit, Notice, OnStall, Reason, Reclaim, Recovery, Settings, Spec, State,
+    End, Leftover, Limit, Notice, OnStall, Reason, Reclaim, Recovery, Settings, Spec, State, TICK,
 };
 
 const CEILING: Duration = secs(60);
@@ -215,6 +215,44 @@ fn a_refusal_to_detach_does_not_silence_the_refusal_to_take() {
     sim.cancel(task, Reason::User);
     sim.run_for(secs(1));
     assert_eq!(refusals(&mut sim), [task]);
+}
+
+#[test]
+fn s19_an_idle_timeout_beside_a_stall_that_is_only_reported_has_its_grace_tick() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        idle: Some(CEILING),
+        ..plain()
+    });
+    sim.oversleep(CEILING + TICK * 2);
+    assert_eq!(
+        sim.state(task),
+        Some(State::Running),
+        "it may be asleep, too"
+    );
+    sim.run_for(TICK);
+    assert_eq!(sim.state(task), None, "it was not");
+}
+
+#[test]
+fn an_orphan_that_is_looked_at_for_an_old_reason_keeps_its_hooks() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        budget: Some(CEILING * 2),
+        ..detaching()
+    });
+    sim.task(task).comes = false;
+    sim.run_for(CEILING);
+    sim.say(|lane, now, _| lane.start_draining(now + CEILING, false, Leftover::Run));
+    sim.events();
+    sim.run_for(CEILING);
+    let events = sim.events();
+    assert!(events.contains(&Event::ToldToDrop(task, Reason::Draining)));
+    assert!(
+        !events.contains(&Event::EndTeardown(task)),
+        "its hooks have not begun: {events:?}"
+    );
 }
 
 #[test]
