@@ -39,6 +39,8 @@ mod control;
 mod effects;
 mod judge;
 mod lane;
+#[cfg(any(test, fuzzing))]
+mod oracle;
 mod queue;
 mod reclaim;
 mod slab;

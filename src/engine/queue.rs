@@ -183,7 +183,7 @@ impl Queue {
     }
 
     /// The memory it holds on to, in entries.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn footprint(&self) -> usize {
         let returned: usize = self.tiers.iter().map(|tier| tier.returned.len()).sum();
         self.nodes.capacity() + returned

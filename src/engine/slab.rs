@@ -45,7 +45,7 @@ impl<V> Slab<V> {
     }
 
     /// The memory it holds on to, in entries.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn footprint(&self) -> usize {
         self.entries.capacity()
     }

@@ -75,13 +75,13 @@ impl Timers {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn moment(&self, index: u32) -> Option<Time> {
         self.at(index).map(|place| self.heap[place].0)
     }
 
     /// The memory it holds on to, in entries.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn footprint(&self) -> usize {
         self.heap.capacity() + self.position.capacity()
     }

@@ -59,7 +59,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// The memory it holds on to, in entries of all its tables.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn footprint(&self) -> usize {
         let holders = self.holders.capacity();
         self.tasks.footprint() + self.queue.footprint() + self.timers.footprint() + holders

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::sim::{Event, Token};
-use crate::engine::{Priority, Time};
+use crate::engine::{BlockedBy, Entry, Leftover, Priority, Recovery, Refused, Time};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Waiter {
@@ -13,13 +13,34 @@ struct Waiter {
     since: Time,
 }
 
+/// Which newcomers it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Open,
+    Draining {
+        admit_descendants: bool,
+        queued: Leftover,
+        deadline: Time,
+        /// The driver came for its deadline.
+        over: bool,
+    },
+    Shutdown,
+}
+
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) max_concurrent: usize,
-    pub(super) paused: bool,
     pub(super) max_orphans: Option<usize>,
+    pub(super) paused: bool,
+    pub(super) resumes_at: Option<Time>,
+    pub(super) door: Door,
+    pub(super) closed: bool,
+    /// A drain is about to settle waiters, so that S5 does not hold.
+    pub(super) holding: bool,
     /// Slots are being taken by somebody who may do so past the bound.
     pub(super) by_force: bool,
+    /// The bound over all lanes is reached.
+    pub(super) no_more_orphans: bool,
     aging: Duration,
     /// In order of arrival, which is the order of the tokens.
     waiting: Vec<Waiter>,
@@ -42,9 +63,14 @@ impl Model {
     ) -> Self {
         Self {
             max_concurrent,
-            paused: false,
             max_orphans,
+            paused: false,
+            resumes_at: None,
+            door: Door::Open,
+            closed: false,
+            holding: false,
             by_force: false,
+            no_more_orphans: false,
             aging,
             waiting: Vec::new(),
             asleep: Vec::new(),
@@ -58,6 +84,10 @@ impl Model {
         self.active.len()
     }
 
+    pub(super) fn holders(&self) -> impl Iterator<Item = Token> {
+        self.active.iter().map(|waiter| waiter.token)
+    }
+
     pub(super) const fn queued(&self) -> usize {
         self.waiting.len()
     }
@@ -66,89 +96,158 @@ impl Model {
         self.orphans.len()
     }
 
-    pub(super) fn max_orphans(&self) -> usize {
-        self.max_orphans
-            .unwrap_or_else(|| self.max_concurrent.max(1))
-    }
-
-    fn has_free_slot(&self) -> bool {
-        !self.paused && self.active.len() < self.max_concurrent
+    /// Whether one more slot may be taken (S10).
+    pub(super) fn has_room(&self) -> bool {
+        let bound = self
+            .max_orphans
+            .unwrap_or_else(|| self.max_concurrent.max(1));
+        self.door == Door::Shutdown || self.orphans.len() < bound && !self.no_more_orphans
     }
 
     /// S5: there is nobody who could have a slot and has none.
-    pub(super) fn is_served(&self) -> bool {
-        !self.has_free_slot() || self.waiting.is_empty()
+    pub(super) const fn is_served(&self) -> bool {
+        self.holding || !self.has_free_slot() || self.waiting.is_empty()
     }
 
-    /// A task comes; true if it must have a slot at once.
-    pub(super) fn arrive(&mut self, token: Token, priority: Priority, since: Time) -> bool {
-        let waiter = Waiter {
+    const fn has_free_slot(&self) -> bool {
+        !self.paused && self.active.len() < self.max_concurrent
+    }
+
+    /// Waiters of its priority or a more urgent one.
+    pub(super) fn ahead(&self, priority: Priority) -> usize {
+        let ahead = |waiter: &&Waiter| waiter.priority <= priority;
+        self.waiting.iter().filter(ahead).count()
+    }
+
+    /// A task comes: whether it must have a slot at once, or be refused.
+    pub(super) fn arrive(
+        &mut self,
+        now: Time,
+        token: Token,
+        priority: Priority,
+        entry: Entry,
+    ) -> Result<bool, Refused> {
+        match self.door {
+            Door::Shutdown => return Err(Refused::Shutdown),
+            _ if self.closed => return Err(Refused::Closed),
+            Door::Draining {
+                admit_descendants,
+                over,
+                ..
+            } => {
+                let admit_descendants = admit_descendants && !over;
+                if !(admit_descendants && entry.descendant) {
+                    return Err(Refused::Draining { admit_descendants });
+                }
+            }
+            Door::Open => {}
+        }
+        let free = self.has_free_slot() && self.waiting.is_empty() && !self.holding;
+        if entry.at_once && !free {
+            return Err(Refused::NoSlot);
+        }
+        let list = if free {
+            &mut self.active
+        } else {
+            &mut self.waiting
+        };
+        list.push(Waiter {
             token,
             priority,
-            since,
-        };
-        let free = self.has_free_slot() && self.waiting.is_empty();
-        if free {
-            self.active.push(waiter);
-        } else {
-            self.waiting.push(waiter);
-        }
-        free
+            since: now.before(entry.waited),
+        });
+        Ok(free)
     }
 
-    /// Somebody who lost an unclaimed slot is back.
-    pub(super) fn rejoin(&mut self, token: Token) {
-        self.waiting.extend(take(&mut self.asleep, token));
+    /// Somebody who lost an unclaimed slot is back, at its old place (S20).
+    pub(super) fn rejoin(&mut self, token: Token) -> bool {
+        let back = take(&mut self.asleep, token);
+        self.waiting.extend(back);
+        back.is_some()
     }
 
     pub(super) fn forget(&mut self, token: Token) {
         self.orphans.retain(|orphan| *orphan != token);
     }
 
+    /// The driver has come to this moment.
+    pub(super) fn pass(&mut self, now: Time) {
+        if self.resumes_at.is_some_and(|at| at <= now) {
+            self.paused = false;
+            self.resumes_at = None;
+        }
+        if let Door::Draining { deadline, over, .. } = &mut self.door
+            && *deadline <= now
+        {
+            *over = true;
+            self.holding = false;
+        }
+    }
+
     /// One event of the lane, in order.
-    pub(super) fn saw(&mut self, now: Time, event: &Event) -> Result<(), String> {
+    pub(super) fn saw(&mut self, now: Time, event: &Event) {
         match *event {
             Event::Granted(token) => {
                 let next = self.next(now);
-                if next != Some(token) {
-                    return Err(format!("S6: {token} was served instead of {next:?}"));
-                }
-                if !self.has_free_slot() {
-                    return Err(format!("S1: {token} was granted a slot that is none"));
-                }
+                assert_eq!(Some(token), next, "S6: who was served, who is next");
+                assert!(self.has_free_slot(), "S1: {token} has a slot that is none");
+                assert!(!self.holding, "{token} was served while a drain holds");
                 self.dispatched += 1;
                 self.active.extend(take(&mut self.waiting, token));
             }
             Event::Unclaimed(token) => {
                 let waiter = take(&mut self.active, token);
-                self.asleep.push(waiter.ok_or("S2: it held no slot")?);
+                self.asleep.push(waiter.expect("S2: it held a slot"));
+            }
+            Event::Withdrawn(token) => {
+                take(&mut self.active, token).expect("S2: it held a slot");
             }
             Event::Lost(token) => {
-                take(&mut self.active, token).ok_or("S2: it held no slot")?;
+                assert!(
+                    self.by_force || self.has_room(),
+                    "S10: {token} was taken past the bound"
+                );
+                take(&mut self.active, token).expect("S2: it held a slot");
                 self.orphans.push(token);
-                if !self.by_force && self.orphans.len() > self.max_orphans() {
-                    return Err(format!("S10: {token} was taken past the bound"));
-                }
             }
             // Whoever has a slot or had one is let go of by its runner.
             Event::Settled(token, _) => {
                 take(&mut self.waiting, token);
                 take(&mut self.asleep, token);
             }
-            Event::Released(token) => {
-                take(&mut self.waiting, token);
-                take(&mut self.asleep, token);
-                take(&mut self.active, token);
-                self.forget(token);
+            Event::Released { task, .. } => {
+                take(&mut self.waiting, task);
+                take(&mut self.asleep, task);
+                take(&mut self.active, task);
+                self.forget(task);
             }
             _ => {}
         }
-        Ok(())
     }
 
-    /// A grant that nobody had come for yet was taken back.
-    pub(super) fn withdraw(&mut self, token: Token) {
-        take(&mut self.active, token);
+    /// S17: whether a reclaim helped, `first` being whom it was followed by.
+    pub(super) fn check_recovery(&self, recovery: Recovery, first: Option<u64>) {
+        match recovery {
+            Recovery::Dispatched(seq) => assert_eq!(Some(seq), first, "S17: who was dispatched"),
+            Recovery::NobodyWaiting => {
+                assert_eq!(first, None, "S17: somebody was dispatched");
+                assert!(self.waiting.is_empty(), "S17: somebody waits");
+            }
+            Recovery::StillBlocked(by) => {
+                assert_eq!(first, None, "S17: somebody was dispatched");
+                assert!(!self.waiting.is_empty(), "S17: nobody waits");
+                assert!(self.holding || !self.has_free_slot(), "S17: a slot is free");
+                assert_eq!(by, self.blocked_by(), "S17: what blocks");
+            }
+        }
+    }
+
+    pub(super) const fn blocked_by(&self) -> BlockedBy {
+        if self.paused || self.max_concurrent == 0 {
+            BlockedBy::Paused
+        } else {
+            BlockedBy::MaxConcurrent
+        }
     }
 
     fn next(&self, now: Time) -> Option<Token> {

@@ -3,10 +3,10 @@
 
 use super::sim::{Event, Sim, Task, Token};
 use crate::engine::task::Record;
-use crate::engine::{Ceiling, Effect, End, Facts, Holders, Key, Spec, State, Verdict};
+use crate::engine::{Ceiling, Effect, End, Facts, Holders, Key, Mode, Spec, State, Verdict};
 
 impl Sim {
-    pub(super) fn carry_out(&mut self, effect: Effect<Token>) {
+    pub(in crate::engine) fn carry_out(&mut self, effect: Effect<Token>) {
         match effect {
             Effect::Grant(grant) => self.granted(grant.task, grant.fence),
             Effect::Ask {
@@ -51,14 +51,14 @@ impl Sim {
         match verdict {
             Verdict::Nothing => {}
             Verdict::Unclaim if self.task(token).just_in_time => {
-                self.facts(token).claimed = true;
+                self.claim(token);
                 self.act(|lane, now, _| lane.claimed(now, key));
             }
             Verdict::Unclaim => {
                 self.note(Event::Unclaimed(token));
                 self.act(|lane, now, effects| lane.unclaim(now, key, effects));
             }
-            Verdict::Take { .. } if self.no_more_orphans => {
+            Verdict::Take { .. } if self.no_more_orphans && self.lane.mode() != Mode::Shutdown => {
                 self.act(|lane, now, effects| lane.refuse_take(now, key, 64, 64, effects));
             }
             Verdict::Take { detach: true } => {
@@ -82,10 +82,11 @@ impl Sim {
         let blocked = self.act(|lane, now, _| lane.judge_blocked(now, seen));
         if let Some(blocked) = blocked {
             self.looks.push((self.now.since(self.begun), blocked));
+            self.trace(Event::Looked(blocked));
         }
     }
 
-    pub(super) fn granted(&mut self, token: Token, fence: u64) {
+    pub(in crate::engine) fn granted(&mut self, token: Token, fence: u64) {
         assert!(fence > self.last_fence, "S11: fences only grow");
         self.last_fence = fence;
         assert!(
@@ -99,26 +100,31 @@ impl Sim {
         }
     }
 
-    pub(super) fn claim(&mut self, token: Token) {
+    pub(in crate::engine) fn claim(&mut self, token: Token) {
         let now = self.now;
         let facts = self.facts(token);
         facts.claimed = true;
         facts.active_at = facts.active_at.max(now);
+        self.trace(Event::Claimed(token));
     }
 
-    fn runner_comes(&mut self, token: Token) {
+    pub(in crate::engine) fn runner_comes(&mut self, token: Token) {
         let (spec, facts) = self.known(token);
         if facts.done {
             self.complete(token);
         } else if facts.hooks {
+            if std::mem::replace(&mut self.task(token).hooks_begun, true) {
+                return;
+            }
             let key = self.key(token);
+            self.trace(Event::TeardownBegun(token));
             self.act(|lane, now, _| lane.begin_teardown(now, key, &spec));
         } else {
             self.drop_it(token);
         }
     }
 
-    pub(super) fn settle(&mut self, token: Token, end: End) {
+    pub(in crate::engine) fn settle(&mut self, token: Token, end: End) {
         // A value that was taken with its slot is handed over once it is there.
         let before = self.task(token).settled.replace(end);
         assert_eq!(before, None, "S2: task {token} settled twice");
@@ -126,22 +132,28 @@ impl Sim {
     }
 
     /// Whether a cancel comes before its runner does.
-    pub(super) fn withdrawn(&self, token: Token) -> bool {
+    pub(in crate::engine) fn withdrawn(&self, token: Token) -> bool {
         let claimed = self.tasks[token as usize].facts.claimed;
         self.state(token) == Some(State::Granted) && !claimed
     }
 
-    pub(super) fn known(&self, token: Token) -> (Spec, Facts) {
+    pub(in crate::engine) fn known(&self, token: Token) -> (Spec, Facts) {
         let task = &self.tasks[token as usize];
         (task.spec.clone(), task.facts.clone())
     }
 
-    pub(super) fn note(&mut self, event: Event) {
+    pub(in crate::engine) fn note(&mut self, event: Event) {
         self.log.push((self.now.since(self.begun), event));
     }
 
+    pub(in crate::engine) fn trace(&mut self, event: Event) {
+        if self.traced {
+            self.note(event);
+        }
+    }
+
     /// What holds whenever nothing is under way.
-    pub(super) fn check(&self) {
+    pub(in crate::engine) fn check(&self) {
         if self.depth > 0 {
             return;
         }

@@ -7,14 +7,13 @@
 
 use std::time::Duration;
 
-use super::super::*;
-use crate::engine::Facts;
+use crate::engine::*;
 
-pub(super) type Token = u32;
+pub(in crate::engine) type Token = u32;
 
 /// What the engine had carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(in crate::engine) enum Event {
     Granted(Token),
     /// Withdrawn, since nobody came for it.
     Unclaimed(Token),
@@ -25,62 +24,76 @@ pub(super) enum Event {
     Lost(Token),
     Settled(Token, End),
     Idle,
-    /// Its runner, or whoever waited for it, has let go; see [`Sim::traced`].
-    Released(Token),
+    /// From here on with [`Sim::traced`] only. Its runner, or whoever waited
+    /// for it, lets go.
+    Released {
+        task: Token,
+        completed: bool,
+    },
+    /// Its runner came for its slot.
+    Claimed(Token),
+    /// Its grant was taken back by a verb, before its runner came.
+    Withdrawn(Token),
+    /// Its runner has dropped it and runs its hooks.
+    TeardownBegun(Token),
+    /// The holders of a blocked lane were looked at.
+    Looked(Blocked),
     Notice(Notice<Token>),
 }
 
 /// One task as the shell sees it.
 #[derive(Debug)]
-pub(super) struct Task {
-    pub(super) key: Key,
-    pub(super) spec: Spec,
-    pub(super) facts: Facts,
-    pub(super) fence: u64,
+pub(in crate::engine) struct Task {
+    pub(in crate::engine) key: Key,
+    pub(in crate::engine) spec: Spec,
+    pub(in crate::engine) facts: Facts,
+    pub(in crate::engine) fence: u64,
     /// Its runner comes for a grant at once.
-    pub(super) claims: bool,
+    pub(in crate::engine) claims: bool,
     /// Its runner comes when it is told to drop the task.
-    pub(super) comes: bool,
+    pub(in crate::engine) comes: bool,
     /// Its runner comes for its grant at the very moment it is withdrawn.
-    pub(super) just_in_time: bool,
-    pub(super) settled: Option<End>,
+    pub(in crate::engine) just_in_time: bool,
+    /// It runs its hooks, or has.
+    pub(in crate::engine) hooks_begun: bool,
+    pub(in crate::engine) settled: Option<End>,
 }
 
 #[derive(Debug)]
-pub(super) struct Sim {
-    pub(super) lane: Lane<Token>,
-    pub(super) now: Time,
-    pub(super) tasks: Vec<Task>,
+pub(in crate::engine) struct Sim {
+    pub(in crate::engine) lane: Lane<Token>,
+    pub(in crate::engine) now: Time,
+    pub(in crate::engine) tasks: Vec<Task>,
     /// What the holders look like to `judge_blocked`, beside their progress.
-    pub(super) root_speaks: bool,
+    pub(in crate::engine) root_speaks: bool,
     /// The bound over all lanes is reached.
-    pub(super) no_more_orphans: bool,
+    pub(in crate::engine) no_more_orphans: bool,
     /// A drain holds the lane, so that S5 does not.
-    pub(super) holding: bool,
+    pub(in crate::engine) holding: bool,
     /// The shell has not come to ask the holders yet.
-    pub(super) hold_asks: bool,
-    /// Releases are written down, too.
-    pub(super) traced: bool,
+    pub(in crate::engine) hold_asks: bool,
+    /// What the lane is told is written down, too.
+    pub(in crate::engine) traced: bool,
     /// Those who were let go of by whoever would have been told.
-    pub(super) dropped: Vec<Token>,
-    pub(super) log: Vec<(Duration, Event)>,
+    pub(in crate::engine) dropped: Vec<Token>,
+    pub(in crate::engine) log: Vec<(Duration, Event)>,
     /// Every look at the holders of a blocked lane, apart from the rest.
-    pub(super) looks: Vec<(Duration, Blocked)>,
-    pub(super) begun: Time,
-    pub(super) alarm: Option<Time>,
-    pub(super) last_fence: u64,
-    pub(super) depth: u32,
+    pub(in crate::engine) looks: Vec<(Duration, Blocked)>,
+    pub(in crate::engine) begun: Time,
+    pub(in crate::engine) alarm: Option<Time>,
+    pub(in crate::engine) last_fence: u64,
+    pub(in crate::engine) depth: u32,
 }
 
-pub(super) const fn secs(secs: u64) -> Duration {
+pub(in crate::engine) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-pub(super) const fn millis(millis: u64) -> Duration {
+pub(in crate::engine) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub(super) const fn settings(max_concurrent: usize) -> Settings {
+pub(in crate::engine) const fn settings(max_concurrent: usize) -> Settings {
     Settings {
         max_concurrent,
         max_orphans: None,
@@ -91,7 +104,7 @@ pub(super) const fn settings(max_concurrent: usize) -> Settings {
 }
 
 /// A task that is granted all the time in the world.
-pub(super) const fn plain() -> Spec {
+pub(in crate::engine) const fn plain() -> Spec {
     Spec {
         priority: Priority::Normal,
         ceiling: Ceiling::None,
@@ -106,7 +119,7 @@ pub(super) const fn plain() -> Spec {
     }
 }
 
-pub(super) const fn ceiling(ceiling: Duration) -> Spec {
+pub(in crate::engine) const fn ceiling(ceiling: Duration) -> Spec {
     Spec {
         ceiling: Ceiling::Set(ceiling),
         ..plain()
@@ -114,7 +127,7 @@ pub(super) const fn ceiling(ceiling: Duration) -> Spec {
 }
 
 /// Somebody who polls from the start.
-pub(super) const PRESENT: Entry = Entry {
+pub(in crate::engine) const PRESENT: Entry = Entry {
     present: true,
     at_once: false,
     descendant: false,
@@ -122,17 +135,17 @@ pub(super) const PRESENT: Entry = Entry {
 };
 
 /// Somebody who has to be woken first.
-pub(super) const DETACHED: Entry = Entry {
+pub(in crate::engine) const DETACHED: Entry = Entry {
     present: false,
     ..PRESENT
 };
 
 impl Sim {
-    pub(super) fn new(max_concurrent: usize) -> Self {
+    pub(in crate::engine) fn new(max_concurrent: usize) -> Self {
         Self::with(settings(max_concurrent))
     }
 
-    pub(super) fn with(settings: Settings) -> Self {
+    pub(in crate::engine) fn with(settings: Settings) -> Self {
         let begun = Time::START + secs(3600);
         Self {
             lane: Lane::new(settings, 1_000),
@@ -155,15 +168,15 @@ impl Sim {
 
     // What its callers and runners do.
 
-    pub(super) fn submit(&mut self, spec: Spec) -> Token {
+    pub(in crate::engine) fn submit(&mut self, spec: Spec) -> Token {
         self.enter(spec, PRESENT).expect("the lane is open")
     }
 
-    pub(super) fn submit_many(&mut self, count: usize, spec: &Spec) -> Vec<Token> {
+    pub(in crate::engine) fn submit_many(&mut self, count: usize, spec: &Spec) -> Vec<Token> {
         (0..count).map(|_| self.submit(spec.clone())).collect()
     }
 
-    pub(super) fn enter(&mut self, spec: Spec, entry: Entry) -> Result<Token, Refused> {
+    pub(in crate::engine) fn enter(&mut self, spec: Spec, entry: Entry) -> Result<Token, Refused> {
         let token = Token::try_from(self.tasks.len()).expect("few tasks");
         let accepted =
             self.act(|lane, now, _| lane.submit(now, token, &spec, entry).map(|a| (a, now)));
@@ -192,6 +205,7 @@ impl Sim {
             claims: entry.present,
             comes: true,
             just_in_time: false,
+            hooks_begun: false,
             settled: None,
         });
         if let Some(fence) = fence {
@@ -201,23 +215,23 @@ impl Sim {
         Ok(token)
     }
 
-    pub(super) fn task(&mut self, token: Token) -> &mut Task {
+    pub(in crate::engine) fn task(&mut self, token: Token) -> &mut Task {
         &mut self.tasks[token as usize]
     }
 
-    pub(super) fn facts(&mut self, token: Token) -> &mut Facts {
+    pub(in crate::engine) fn facts(&mut self, token: Token) -> &mut Facts {
         &mut self.task(token).facts
     }
 
-    pub(super) fn key(&self, token: Token) -> Key {
+    pub(in crate::engine) fn key(&self, token: Token) -> Key {
         self.tasks[token as usize].key
     }
 
-    pub(super) fn state(&self, token: Token) -> Option<State> {
+    pub(in crate::engine) fn state(&self, token: Token) -> Option<State> {
         self.lane.record(self.key(token)).map(|record| record.state)
     }
 
-    pub(super) fn progress(&mut self, token: Token) {
+    pub(in crate::engine) fn progress(&mut self, token: Token) {
         let now = self.now;
         let facts = self.facts(token);
         facts.active_at = now;
@@ -225,7 +239,7 @@ impl Sim {
     }
 
     /// Its runner polls it: for a slot, if it has lost or not claimed one.
-    pub(super) fn poll(&mut self, token: Token) {
+    pub(in crate::engine) fn poll(&mut self, token: Token) {
         self.task(token).claims = true;
         match self.state(token) {
             Some(State::Asleep) => {
@@ -239,18 +253,21 @@ impl Sim {
     }
 
     /// It returns a value.
-    pub(super) fn complete(&mut self, token: Token) {
+    pub(in crate::engine) fn complete(&mut self, token: Token) {
         self.release(token, true);
     }
 
     /// Its runner, or whoever waited for it, drops it.
-    pub(super) fn drop_it(&mut self, token: Token) {
+    pub(in crate::engine) fn drop_it(&mut self, token: Token) {
         self.release(token, false);
     }
 
-    pub(super) fn cancel(&mut self, token: Token, reason: Reason) -> bool {
+    pub(in crate::engine) fn cancel(&mut self, token: Token, reason: Reason) -> bool {
         let key = self.key(token);
         let withdrawn = self.withdrawn(token);
+        if withdrawn {
+            self.trace(Event::Withdrawn(token));
+        }
         let (spec, facts) = self.known(token);
         let found = self.act(|lane, now, effects| {
             lane.cancel(now, key, reason, withdrawn, &spec, &facts, effects)
@@ -259,7 +276,7 @@ impl Sim {
         found
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(in crate::engine) fn reset(&mut self) {
         let holders: Vec<Token> = self.holders();
         let facts: Vec<(Key, bool, Facts)> = holders
             .iter()
@@ -271,6 +288,11 @@ impl Sim {
                 )
             })
             .collect();
+        for token in holders {
+            if self.withdrawn(token) {
+                self.trace(Event::Withdrawn(token));
+            }
+        }
         self.act(|lane, now, effects| {
             for (key, withdrawn, facts) in &facts {
                 lane.reset_one(now, *key, *withdrawn, facts, effects);
@@ -281,7 +303,7 @@ impl Sim {
         self.check();
     }
 
-    pub(super) fn clear(&mut self) -> usize {
+    pub(in crate::engine) fn clear(&mut self) -> usize {
         let cleared = self
             .act(|lane, now, effects| lane.clear(now, effects, |waited| End::Cleared { waited }));
         self.check();
@@ -289,7 +311,10 @@ impl Sim {
     }
 
     /// Any other verb.
-    pub(super) fn say(&mut self, verb: impl FnOnce(&mut Lane<Token>, Time, &mut Effects<Token>)) {
+    pub(in crate::engine) fn say(
+        &mut self,
+        verb: impl FnOnce(&mut Lane<Token>, Time, &mut Effects<Token>),
+    ) {
         self.act(verb);
         self.check();
     }
@@ -297,7 +322,7 @@ impl Sim {
     // Time.
 
     /// Time passes, and the driver comes whenever it was told to.
-    pub(super) fn run_for(&mut self, span: Duration) {
+    pub(in crate::engine) fn run_for(&mut self, span: Duration) {
         let until = self.now + span;
         let (mut at, mut spins) = (self.now, 0);
         while let Some(alarm) = self.alarm
@@ -313,7 +338,7 @@ impl Sim {
     }
 
     /// The machine sleeps that long, and the driver comes late.
-    pub(super) fn oversleep(&mut self, span: Duration) {
+    pub(in crate::engine) fn oversleep(&mut self, span: Duration) {
         self.now = self.now + span;
         if self.alarm.is_some_and(|alarm| alarm <= self.now) {
             self.tick();
@@ -321,15 +346,15 @@ impl Sim {
     }
 
     /// What happened since this was last asked, with the time since the start.
-    pub(super) fn timed(&mut self) -> Vec<(Duration, Event)> {
+    pub(in crate::engine) fn timed(&mut self) -> Vec<(Duration, Event)> {
         std::mem::take(&mut self.log)
     }
 
-    pub(super) fn events(&mut self) -> Vec<Event> {
+    pub(in crate::engine) fn events(&mut self) -> Vec<Event> {
         self.timed().into_iter().map(|(_, event)| event).collect()
     }
 
-    pub(super) fn holders(&self) -> Vec<Token> {
+    pub(in crate::engine) fn holders(&self) -> Vec<Token> {
         let keys = self.lane.holders().iter();
         keys.filter_map(|key| self.lane.record(*key))
             .map(|record| record.payload)
@@ -346,8 +371,11 @@ impl Sim {
 
     fn release(&mut self, token: Token, completed: bool) {
         let key = self.key(token);
-        if self.traced && self.state(token).is_some() {
-            self.note(Event::Released(token));
+        if self.state(token).is_some() {
+            self.trace(Event::Released {
+                task: token,
+                completed,
+            });
         }
         let released = self.act(|lane, now, effects| {
             let released = lane.release(key, completed);
@@ -369,7 +397,7 @@ impl Sim {
         self.check();
     }
 
-    pub(super) fn act<R>(
+    pub(in crate::engine) fn act<R>(
         &mut self,
         input: impl FnOnce(&mut Lane<Token>, Time, &mut Effects<Token>) -> R,
     ) -> R {

@@ -1,20 +1,19 @@
 //! The engine against its promises, one file a subject; a test is named after
 //! the promise it holds.
 //!
-//! `sim` is the shell of these tests, and checks after every input what holds
-//! at all times. `model` and `storm` bring their own, lighter ones.
+//! `oracle::sim` is the shell of these tests, and checks after every input what
+//! holds at all times. `storm` brings its own, lighter one.
 
 mod blocked;
 mod detach;
 mod limits;
-mod model;
+mod machine;
 mod orphans;
-mod properties;
 mod queued;
-mod shell;
 mod silence;
-mod sim;
 mod slots;
 mod stall;
 mod storm;
 mod verbs;
+
+use super::oracle::sim;

@@ -158,7 +158,7 @@ fn s20_a_runner_that_comes_in_the_nick_of_time_keeps_its_slot() {
     assert_eq!(sim.state(late), Some(State::Running));
     assert_eq!(sim.holders(), [late]);
     sim.task(late).comes = false;
-    sim.run_for(millis(55_010));
+    sim.run_for(millis(60_010));
     assert_eq!(sim.state(late), Some(State::Orphan), "and its ceiling (S8)");
 }
 

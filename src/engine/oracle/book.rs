@@ -1,0 +1,599 @@
+//! What became of each task, event by event, and whether there was a reason.
+
+use std::time::Duration;
+
+use super::life::{Life, Stage};
+use super::limits::{Does, Due, Kind, dues};
+use super::model::{Door, Model};
+use super::sim::{Event, Sim, Task, Token};
+use crate::engine::{End, Leftover, Notice, Reason, Reclaim, TICK, Tally, Time};
+
+/// The time that a runner has to come for its grant (S20).
+const CLAIM: Duration = Duration::from_secs(5);
+/// How often a take that was refused is tried again (S10).
+const RETRY: Duration = Duration::from_secs(1);
+/// How rarely a stall is reported that nothing is done about, where the longest
+/// of the default ceilings applied when it was first.
+const LONGEST_REPEAT: Duration = Duration::from_secs(3600);
+
+/// What the operation under way may do, beside what is due anyway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// It concerns this task and no other (S4).
+    pub(super) target: Option<Token>,
+    /// Time passes, so that anybody may be due.
+    pub(super) time: bool,
+    /// Holders may be asked for this, and waiters told so.
+    pub(super) reason: Option<Reason>,
+    /// Waiters may be told that they were cleared.
+    pub(super) clears: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Book {
+    pub(super) lives: Vec<Life>,
+    pub(super) cause: Cause,
+    pub(super) observe_only: bool,
+    /// When a late driver last came.
+    pub(super) woken: Time,
+    /// When there was last no room for another orphan.
+    pub(super) last_full: Option<Time>,
+    pub(super) idle_wanted: bool,
+    pub(super) tally: Tally,
+    /// Whose reclaim is still to be reported, as what, and beside how many
+    /// orphans.
+    owed: Option<(Token, Reclaim, usize)>,
+    /// The grants since anything else happened.
+    grants: Vec<Token>,
+}
+
+impl Book {
+    pub(super) fn new(now: Time, observe_only: bool) -> Self {
+        Self {
+            lives: Vec::new(),
+            cause: Cause::default(),
+            observe_only,
+            woken: now,
+            last_full: None,
+            idle_wanted: false,
+            tally: Tally::default(),
+            owed: None,
+            grants: Vec::new(),
+        }
+    }
+
+    pub(super) fn life(&mut self, token: Token) -> &mut Life {
+        &mut self.lives[token as usize]
+    }
+
+    /// Everything that this task is due for or will be.
+    pub(super) fn dues(&self, sim: &Sim, token: Token) -> Vec<Due> {
+        let life = &self.lives[token as usize];
+        let detached = life.stage == Stage::Detached;
+        dues(
+            &sim.tasks[token as usize],
+            life.started,
+            detached,
+            self.observe_only,
+        )
+    }
+
+    /// One event, in order. `model` has heard of everything before it.
+    pub(super) fn saw(&mut self, now: Time, event: &Event, sim: &Sim, model: &Model) {
+        if let (Event::Granted(token), Some((owed, ..))) = (event, self.owed) {
+            assert_ne!(*token, owed, "S2");
+        }
+        match *event {
+            Event::Granted(token) => {
+                self.grants.push(token);
+                let life = self.life(token);
+                assert_eq!(life.stage, Stage::Queued, "S2: granted {token}");
+                life.stage = Stage::Granted;
+                life.started = now;
+                life.graced = None;
+                self.tally.started += 1;
+                return;
+            }
+            Event::Claimed(token) => {
+                let life = self.life(token);
+                assert_eq!(life.stage, Stage::Granted, "S11: claimed {token}");
+                life.stage = Stage::Running;
+                life.claimed = now;
+                return;
+            }
+            Event::Unclaimed(token) => self.unclaimed(now, token),
+            Event::Withdrawn(token) => {
+                assert_eq!(self.life(token).stage, Stage::Granted);
+                self.life(token).stage = Stage::Queued;
+            }
+            Event::Asked(token, reason) => {
+                let task = &sim.tasks[token as usize];
+                assert!(task.facts.listens, "grace for {token}, who does not listen");
+                self.asked(now, token, reason, sim, model);
+                let by = now + task.spec.grace;
+                self.life(token).stage = Stage::Asked { by };
+            }
+            Event::ToldToDrop(token, reason) => self.told(now, token, reason, sim, model),
+            Event::TeardownBegun(token) => {
+                let task = &sim.tasks[token as usize];
+                self.life(token).begin_teardown(now, task);
+            }
+            Event::EndTeardown(token) => {
+                let life = self.life(token);
+                let until = life.hooks_until.take();
+                assert!(until.is_some_and(|at| at <= now), "{token}: {until:?}");
+                if life.stage == Stage::Teardown {
+                    life.stage = Stage::Told { by: now + TICK };
+                }
+            }
+            Event::Lost(token) => self.lost(now, token, sim, model),
+            Event::Settled(token, end) => self.settled(now, token, end, sim, model),
+            Event::Released { task, completed } => self.released(task, completed, sim, model),
+            Event::Idle => {
+                assert!(self.idle_wanted, "nobody asked whether it is idle");
+                assert_eq!((model.active(), model.queued()), (0, 0), "S7: idle");
+                self.idle_wanted = false;
+            }
+            Event::Looked(_) => {}
+            Event::Notice(ref notice) => self.noticed(now, notice, sim, model),
+        }
+        self.grants.clear();
+    }
+
+    fn unclaimed(&mut self, now: Time, token: Token) {
+        let (woken, life) = (self.woken, self.life(token));
+        assert_eq!(life.stage, Stage::Granted, "S20");
+        let due = life.started + CLAIM;
+        assert!(due <= now, "S20: {token} had time until {due:?}");
+        check_grace(now, due, woken, life);
+        life.stage = Stage::Asleep;
+    }
+
+    /// The first word to a task that it is to end: with what right?
+    fn asked(&mut self, now: Time, token: Token, reason: Reason, sim: &Sim, model: &Model) {
+        let ends = self.explain(now, token, reason, sim, model);
+        let life = self.life(token);
+        assert!(
+            matches!(
+                life.stage,
+                Stage::Granted | Stage::Running | Stage::Detached
+            ),
+            "asked twice: {life:?}"
+        );
+        assert!(
+            !ends.is_empty(),
+            "S4, S9: {token} was asked as {reason:?} at {now:?} without a reason: {life:?} {:?}",
+            sim.tasks[token as usize]
+        );
+        // A detached task keeps the end that it was detached for.
+        if life.ends.is_empty() {
+            life.ends = ends;
+        }
+    }
+
+    fn told(&mut self, now: Time, token: Token, reason: Reason, sim: &Sim, model: &Model) {
+        let task = &sim.tasks[token as usize];
+        match self.life(token).stage {
+            Stage::Asked { by } => {
+                assert!(by <= now, "its grace is not over: {token}");
+                let known = self
+                    .life(token)
+                    .ends
+                    .iter()
+                    .any(|end| end.reason() == reason);
+                assert!(known, "the first reason stands: {token} {reason:?}");
+                self.life(token).told(now, task);
+            }
+            // The word that goes with a take.
+            Stage::Orphan => {}
+            Stage::Detached => {
+                self.asked(now, token, reason, sim, model);
+                self.life(token).stage = Stage::Orphan;
+            }
+            _ => {
+                assert!(
+                    !task.facts.listens || task.spec.grace.is_zero(),
+                    "{token} listens and was given no grace"
+                );
+                self.asked(now, token, reason, sim, model);
+                self.life(token).told(now, task);
+            }
+        }
+    }
+
+    /// What a task may come to that is asked for this reason now.
+    fn explain(
+        &self,
+        now: Time,
+        token: Token,
+        reason: Reason,
+        sim: &Sim,
+        model: &Model,
+    ) -> Vec<End> {
+        let life = &self.lives[token as usize];
+        let elapsed = now.since(life.started);
+        let told = || vec![End::Cancelled { reason, elapsed }];
+        match reason {
+            Reason::Stalled | Reason::TimedOut => {
+                let asks = self.due_now(now, token, Does::Ask, sim).into_iter();
+                asks.filter(|due| (due.kind == Kind::Stall) == (reason == Reason::Stalled))
+                    .map(|due| due.end(now))
+                    .collect()
+            }
+            Reason::Draining if self.is_drained(now, model) => told(),
+            _ if self.cause.reason == Some(reason)
+                && self.cause.target.is_none_or(|target| target == token) =>
+            {
+                told()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a task is due for by now, and has had its grace tick for where that
+    /// came late (S19).
+    fn due_now(&self, now: Time, token: Token, does: Does, sim: &Sim) -> Vec<Due> {
+        let dues = self.dues(sim, token);
+        let life = &self.lives[token as usize];
+        let graced = life
+            .graced
+            .filter(|graced| dues.iter().any(|due| due.at == *graced));
+        let due = |due: &Due| {
+            // Who was refused at the bound is past any grace.
+            let refused = does == Does::Detach && life.refused.is_some();
+            let graced = refused || has_had_grace(now, due.at, self.woken, graced);
+            due.does == does && due.at <= now && (!due.is_silence() || graced)
+        };
+        dues.into_iter().filter(due).collect()
+    }
+
+    fn is_drained(&self, now: Time, model: &Model) -> bool {
+        self.cause.time
+            && matches!(model.door, Door::Draining { deadline, over, .. } if over && deadline <= now)
+    }
+
+    fn lost(&mut self, now: Time, token: Token, sim: &Sim, model: &Model) {
+        assert_eq!(self.owed, None, "S17: a reclaim was not reported");
+        self.tally.taken += 1;
+        let stalls = self.due_now(now, token, Does::Detach, sim).into_iter();
+        let stalls: Vec<End> = stalls.map(|due| due.end(now)).collect();
+        let (woken, by_force) = (self.woken, model.by_force);
+        let orphans = model.orphans() + 1;
+        let life = self.life(token);
+        match life.stage {
+            Stage::Told { by } if !by_force => {
+                assert!(by <= now, "S8: {token} had time until {by:?}");
+                // A stall that was reported has had its tick.
+                if !life.was_refused && life.stall_said.is_none() {
+                    check_grace(now, by, woken, life);
+                }
+                life.stage = Stage::Orphan;
+                self.owed = Some((token, Reclaim::Taken, orphans));
+            }
+            Stage::Granted | Stage::Running if !by_force => {
+                assert!(!stalls.is_empty(), "S9: {token} was detached for nothing");
+                life.ends = stalls;
+                life.stage = Stage::Detached;
+                self.owed = Some((token, Reclaim::Detached, orphans));
+            }
+            _ => {
+                assert!(by_force && life.holds_slot(), "S2: taken {life:?}");
+                if life.ends.is_empty() {
+                    let elapsed = now.since(life.started);
+                    life.ends = vec![End::Cancelled {
+                        reason: Reason::Reset,
+                        elapsed,
+                    }];
+                }
+                life.stage = Stage::Orphan;
+            }
+        }
+    }
+
+    fn settled(&mut self, now: Time, token: Token, end: End, sim: &Sim, model: &Model) {
+        let task = &sim.tasks[token as usize];
+        let cause = self.cause;
+        let drained = self.is_drained(now, model);
+        let life = self.life(token);
+        if !life.waits() {
+            let value = task.facts.done || life.completed;
+            if end == End::Completed {
+                assert!(value, "{token} was told of a value that it has not");
+            } else {
+                assert!(!task.facts.done, "S3: the value of {token} was thrown away");
+                // Dropped by itself, and its hooks did not end in their time.
+                let dropped = matches!(
+                    end,
+                    End::Cancelled {
+                        reason: Reason::Dropped,
+                        ..
+                    }
+                ) && life.ends.is_empty();
+                assert!(
+                    dropped || life.ends.contains(&end),
+                    "{token} was told {end:?}, it was {:?}",
+                    life.ends
+                );
+            }
+            return;
+        }
+        let waited = now.since(life.since);
+        let leftover = match model.door {
+            Door::Draining { queued, .. } => Some(queued),
+            _ => None,
+        };
+        let returned = leftover != Some(Leftover::Cancel);
+        let drains = drained || cause.reason == Some(Reason::Draining);
+        let right = match end {
+            End::TimedOut { .. } => task.spec.wait.is_some_and(|allowed| {
+                let elapsed = now.since(life.enqueued);
+                let limit = crate::engine::Limit::Wait;
+                let exact = End::TimedOut {
+                    limit,
+                    allowed,
+                    elapsed,
+                    idle: elapsed,
+                };
+                cause.time && elapsed >= allowed && end == exact
+            }),
+            End::Cleared { waited: told } => cause.clears && told == waited,
+            End::Shutdown { waited: told } => {
+                cause.reason == Some(Reason::Shutdown) && told == waited
+            }
+            End::Returned { waited: told } => drains && returned && told == waited,
+            End::CancelledQueued {
+                reason: Reason::Draining,
+                waited: told,
+            } => drains && told == waited,
+            End::CancelledQueued {
+                reason,
+                waited: told,
+            } => {
+                cause.reason == Some(reason)
+                    && cause.target.is_none_or(|target| target == token)
+                    && told == waited
+            }
+            End::RuntimeShutdown => cause.reason == Some(Reason::RuntimeShutdown),
+            _ => false,
+        };
+        assert!(
+            right,
+            "S4, S7: {token} was told {end:?} after {waited:?}: {life:?}"
+        );
+        life.stage = Stage::Gone;
+    }
+
+    fn released(&mut self, token: Token, completed: bool, sim: &Sim, model: &Model) {
+        let told = sim.tasks[token as usize].settled;
+        let life = self.life(token);
+        let before = std::mem::replace(&mut life.stage, Stage::Gone);
+        life.completed |= completed;
+        life.hooks_until = None;
+        let reclaimed = matches!(
+            life.ends.first(),
+            Some(End::Stalled { .. } | End::TimedOut { .. })
+        );
+        let holds = !matches!(
+            before,
+            Stage::Queued | Stage::Asleep | Stage::Detached | Stage::Orphan
+        );
+        // `settled` is of the end of the operation: it tells an orphan that
+        // was told of its value before from one that is late.
+        match (before, completed) {
+            (Stage::Orphan, true) if told != Some(End::Completed) => self.tally.late += 1,
+            (_, true) => self.tally.completed += 1,
+            _ => {}
+        }
+        if holds && reclaimed {
+            assert_eq!(self.owed, None, "S17: a reclaim was not reported");
+            self.tally.reclaimed += 1;
+            let how = if completed {
+                Reclaim::Finished
+            } else {
+                Reclaim::Dropped
+            };
+            self.owed = Some((token, how, model.orphans()));
+        }
+    }
+
+    fn noticed(&mut self, now: Time, notice: &Notice<Token>, sim: &Sim, model: &Model) {
+        match *notice {
+            Notice::Reclaimed {
+                task,
+                how,
+                orphans,
+                recovery,
+                ..
+            } => {
+                assert_eq!(self.owed.take(), Some((task, how, orphans)), "S17");
+                let first = self.grants.first();
+                let first = first.map(|token| sim.key(*token).seq);
+                model.check_recovery(recovery, first);
+            }
+            Notice::TakeRefused { task, orphans, .. } => {
+                assert!(
+                    !model.has_room(),
+                    "S10: {task} was refused, and there is room"
+                );
+                assert!(orphans >= model.orphans());
+                let life = self.life(task);
+                life.refused = Some(now);
+                life.was_refused = true;
+            }
+            Notice::Stalled { task, end } => {
+                let dues = self.dues(sim, task).into_iter();
+                let life = self.life(task);
+                let right = dues
+                    .filter(|due| due.does == Does::Say && due.at <= now)
+                    .any(|due| due.end(now) == end);
+                assert!(right, "S9: {task} does not stall: {end:?}");
+                life.stall_said = Some(now);
+            }
+            Notice::NeverReports { task, elapsed } => {
+                let life = self.life(task);
+                assert!(!life.never_reports_said, "said twice of {task}");
+                assert!(!sim.tasks[task as usize].facts.reported);
+                assert!(elapsed >= Duration::from_secs(600));
+                life.never_reports_said = true;
+            }
+            Notice::WaitExceeded {
+                task,
+                waited,
+                queued_ahead,
+                active_ahead,
+            } => {
+                let life = self.life(task);
+                check_waited(now, life, sim.tasks[task as usize].spec.warn_wait, waited);
+                assert!(!life.wait_said, "said twice of {task}");
+                assert_eq!(queued_ahead, life.queued_ahead, "{task}");
+                assert_eq!(active_ahead, life.active_ahead, "{task}");
+                life.wait_said = true;
+            }
+            Notice::OnWait { task, waited, .. } => {
+                let life = self.life(task);
+                check_waited(now, life, sim.tasks[task as usize].spec.on_wait, waited);
+                assert!(!life.on_wait_said, "said twice of {task}");
+                life.on_wait_said = true;
+            }
+        }
+    }
+
+    /// After every operation.
+    pub(super) fn check_told(&self, model: &Model) {
+        assert_eq!(self.owed, None, "S17: a reclaim was not reported");
+        let idle = model.active() == 0 && model.queued() == 0;
+        assert!(
+            !(self.idle_wanted && idle),
+            "S7: nobody was told that it is idle"
+        );
+    }
+
+    /// S8: nobody is past its moment, once the driver has come; but at the
+    /// bound (S10), or right after a sleep (S19).
+    pub(super) fn check_in_time(&self, now: Time, sim: &Sim) {
+        for (life, task) in self.lives.iter().zip(&sim.tasks) {
+            if life.stage != Stage::Gone {
+                self.check_life(now, life, task);
+            }
+        }
+    }
+
+    fn check_life(&self, now: Time, life: &Life, task: &Task) {
+        let woken = self.woken + TICK;
+        let overdue = |at: Time| at.max(woken) <= now;
+        let at_bound = |at: Time| {
+            let full = self.last_full.map(|full| full + RETRY);
+            full.is_some_and(|until| now < until.max(at))
+        };
+        let fail =
+            |what: &str| panic!("S8: {what} at {now:?}, woken at {woken:?}: {life:?} {task:?}");
+        if life.hooks_until.is_some_and(overdue) {
+            fail("its hooks run on");
+        }
+        match life.stage {
+            Stage::Queued | Stage::Asleep => {
+                let after = |span: Option<Duration>| span.map(|span| life.enqueued + span);
+                if after(task.spec.wait).is_some_and(overdue) {
+                    fail("it waits on");
+                }
+                if after(task.spec.warn_wait).is_some_and(overdue) && !life.wait_said {
+                    fail("nobody said how long it waits");
+                }
+                if after(task.spec.on_wait).is_some_and(overdue) && !life.on_wait_said {
+                    fail("its caller was not called");
+                }
+            }
+            Stage::Granted if overdue(life.started + CLAIM) => fail("nobody comes for its grant"),
+            Stage::Granted | Stage::Orphan | Stage::Gone | Stage::Teardown => {}
+            Stage::Asked { by } if overdue(by) => fail("its grace is over"),
+            Stage::Asked { .. } => {}
+            Stage::Told { by } => {
+                // A runner with a value in its hands has one tick more.
+                let extra = if task.facts.done {
+                    TICK * 2
+                } else {
+                    Duration::ZERO
+                };
+                if overdue(by + extra) && now >= woken + extra {
+                    if !at_bound(by) {
+                        fail("its slot is not taken");
+                    }
+                    assert!(life.refused.is_some(), "S10: refused, and nobody was told");
+                }
+            }
+            Stage::Running | Stage::Detached => {
+                for due in dues(
+                    task,
+                    life.started,
+                    life.stage == Stage::Detached,
+                    self.observe_only,
+                ) {
+                    // Its budget is looked at when it may have been claimed.
+                    let at = match due.kind {
+                        Kind::Budget => due
+                            .at
+                            .max(life.claimed + task.spec.budget.unwrap_or_default()),
+                        _ => due.at,
+                    };
+                    let late = overdue(at);
+                    match due.does {
+                        Does::Ask if late => fail("it is not asked"),
+                        Does::Detach if late && !at_bound(at) => fail("it is not detached"),
+                        // Once said, a later stall is found by the repeat.
+                        Does::Say
+                            if late
+                                && life.stall_said.is_none_or(|said| {
+                                    said < due.last
+                                        && overdue(said + LONGEST_REPEAT.max(due.allowed))
+                                }) =>
+                        {
+                            fail("nobody said that it stalls");
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// A late driver has just come: who was found to be overdue by more than a
+    /// tick, and lives, has its grace tick now (S19).
+    pub(super) fn grant_grace(&mut self, now: Time, sim: &Sim) {
+        let late = |at: Time| now > at + TICK;
+        for (token, at) in (0..).zip(0..self.lives.len()) {
+            let due = match self.lives[at].stage {
+                Stage::Granted => Some(self.lives[at].started + CLAIM),
+                Stage::Told { by } => Some(by),
+                Stage::Running => self
+                    .dues(sim, token)
+                    .into_iter()
+                    .filter(|due| due.is_silence() && late(due.at))
+                    .map(|due| due.at)
+                    .min(),
+                _ => None,
+            };
+            if due.is_some_and(late) {
+                self.lives[at].graced = due;
+            }
+        }
+    }
+}
+
+fn check_waited(now: Time, life: &Life, after: Option<Duration>, waited: Duration) {
+    assert!(life.waits(), "it does not wait any more");
+    assert_eq!(waited, now.since(life.enqueued));
+    assert!(after.is_some_and(|after| waited >= after), "too early");
+}
+
+/// S19: what is more than a tick late was late because we slept, and it has a
+/// tick from when we woke, once.
+fn has_had_grace(now: Time, due: Time, woken: Time, graced: Option<Time>) -> bool {
+    now <= due + TICK || now >= woken + TICK || graced.is_some()
+}
+
+fn check_grace(now: Time, due: Time, woken: Time, life: &Life) {
+    assert!(
+        has_had_grace(now, due, woken, life.graced),
+        "S19: due at {due:?}, we woke at {woken:?}, and it is {now:?}: {life:?}"
+    );
+}

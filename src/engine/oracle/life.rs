@@ -1,0 +1,120 @@
+//! One task, as its caller and its runner saw it.
+
+use crate::engine::{End, TICK, Time};
+
+use super::sim::Task;
+
+/// How far a task has come, by what was heard of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Queued,
+    Asleep,
+    /// It has a slot, and its runner has not come yet.
+    Granted,
+    Running,
+    /// Asked, and listening: told to drop it by then.
+    Asked {
+        by: Time,
+    },
+    /// Told to drop it: its slot is taken by then.
+    Told {
+        by: Time,
+    },
+    /// Its hooks run: told to end them by then.
+    Teardown,
+    Detached,
+    Orphan,
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) stage: Stage,
+    pub(super) since: Time,
+    pub(super) enqueued: Time,
+    pub(super) started: Time,
+    pub(super) claimed: Time,
+    /// Waiters and holders that it found.
+    pub(super) queued_ahead: usize,
+    pub(super) active_ahead: usize,
+    /// What it may come to, once it was asked to end; else nothing.
+    pub(super) ends: Vec<End>,
+    /// Its hooks are over by then.
+    pub(super) hooks_until: Option<Time>,
+    /// The stall that had its grace tick (S19).
+    pub(super) graced: Option<Time>,
+    /// Its take was refused at the bound, and that was said.
+    pub(super) refused: Option<Time>,
+    /// It was so at least once, which is past any grace tick.
+    pub(super) was_refused: bool,
+    pub(super) stall_said: Option<Time>,
+    pub(super) never_reports_said: bool,
+    pub(super) wait_said: bool,
+    pub(super) on_wait_said: bool,
+    /// It has come to a value.
+    pub(super) completed: bool,
+}
+
+impl Life {
+    pub(super) const fn new(now: Time, since: Time, queued_ahead: usize, active: usize) -> Self {
+        Self {
+            stage: Stage::Queued,
+            since,
+            enqueued: now,
+            started: now,
+            claimed: now,
+            queued_ahead,
+            active_ahead: active,
+            ends: Vec::new(),
+            hooks_until: None,
+            graced: None,
+            refused: None,
+            was_refused: false,
+            stall_said: None,
+            never_reports_said: false,
+            wait_said: false,
+            on_wait_said: false,
+            completed: false,
+        }
+    }
+
+    pub(super) const fn waits(&self) -> bool {
+        matches!(self.stage, Stage::Queued | Stage::Asleep)
+    }
+
+    pub(super) const fn holds_slot(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Granted
+                | Stage::Running
+                | Stage::Asked { .. }
+                | Stage::Told { .. }
+                | Stage::Teardown
+        )
+    }
+
+    /// It was asked at the end of its grace, or without any: the time that it
+    /// has left, in teardown and one tick.
+    pub(super) fn told(&mut self, now: Time, task: &Task) {
+        let mut by = now + TICK;
+        if task.facts.hooks {
+            by = by + task.spec.teardown;
+        }
+        self.stage = Stage::Told { by };
+        self.refused = None;
+    }
+
+    pub(super) fn begin_teardown(&mut self, now: Time, task: &Task) {
+        let mut until = now + task.spec.teardown;
+        // A runner that comes late has used up its hooks' time.
+        if let Stage::Told { by } = self.stage {
+            until = until.min(by.before(TICK)).max(now);
+        }
+        self.hooks_until = Some(until);
+        self.stage = match self.stage {
+            Stage::Detached => Stage::Orphan,
+            Stage::Orphan => Stage::Orphan,
+            _ => Stage::Teardown,
+        };
+    }
+}

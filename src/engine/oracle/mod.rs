@@ -1,0 +1,34 @@
+//! What the engine promises, written a second time and naively: the oracle
+//! that the state-machine tests and the fuzzer share.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `sim`, `shell` | the shell in miniature that drives the engine |
+//! | `ops` | everything that the engine can be told |
+//! | `trial` | tells it, and judges what it did after every operation |
+//! | `model` | the lane as lists: who has a slot and who is next (S1, S5, S6, S10) |
+//! | `book`, `life` | what became of each task, and why (S2, S3, S4, S8, S9, S17, S19, S20) |
+//! | `limits` | when a task is due |
+//! | `quiet` | when a lane that does not move must say so (S16) |
+//!
+//! Nothing here asks the engine why it did something: it is told what callers
+//! and runners did, sees what they were told, and computes from that alone what
+//! had to happen, by when, and what must not have.
+
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the unit tests use more of the shell than the fuzzer"
+    )
+)]
+
+mod book;
+mod life;
+mod limits;
+mod model;
+pub(in crate::engine) mod ops;
+mod quiet;
+mod shell;
+pub(in crate::engine) mod sim;
+pub(in crate::engine) mod trial;
