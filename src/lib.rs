@@ -35,6 +35,8 @@
 //! # Features
 //!
 //! * `serde`: snapshots serialize.
+//! * `testing`: hostile futures, and a harness in virtual time, for tests of
+//!   one's own runner.
 
 mod clock;
 mod config;
@@ -51,6 +53,8 @@ mod options;
 mod runtime;
 mod snapshot;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod timeout;
 
 pub use config::LaneConfig;

@@ -125,6 +125,11 @@ impl<'a> TaskBuilder<'a> {
         }
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn into_parts(self) -> (Lane, Box<Options>) {
+        (self.lane.clone(), self.options)
+    }
+
     /// What people call it; shown in logs and snapshots. 256 bytes at most, no
     /// control characters.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {

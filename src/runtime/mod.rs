@@ -54,6 +54,8 @@ mod word;
 
 pub(crate) use cell::TaskCell;
 pub use context::{Scoped, TaskContext};
+#[cfg(feature = "testing")]
+pub(crate) use current::task as current_task;
 pub use current::{progress, progress_note};
 pub(crate) use domain::{Actions, Domain, DomainRef, Engine, Staged, withdraw};
 pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};

@@ -1,0 +1,249 @@
+//! The promises that can be seen from outside, looked at whenever nothing
+//! moves.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use crate::engine::{End, Facts, OnStall, Reason, State, TICK, Time};
+use crate::runtime::{Domain, DomainRef, Shared, TaskCell, read_facts};
+use crate::snapshot::{LaneSnapshot, TaskSnapshot};
+use crate::sync::Arc;
+
+/// A grant that is not claimed by then is passed on (S20).
+const CLAIM: Duration = Duration::from_secs(5);
+/// A tick for the timer, one for the take, and S19's.
+const LATE: Duration = TICK.saturating_mul(3);
+
+/// One scheduler that is watched.
+pub(super) struct Watched {
+    shared: Arc<Shared>,
+    before: HashMap<u64, Look>,
+}
+
+/// What is compared with the next look.
+#[derive(Clone, Copy)]
+struct Look {
+    max_concurrent: usize,
+    active: usize,
+    granted: u64,
+    max_orphans: usize,
+    /// Those that the scheduler took by itself.
+    orphans: usize,
+}
+
+/// A task that something is promised of.
+struct Seen {
+    state: State,
+    enqueued: Time,
+    started: Time,
+    task: Arc<TaskCell>,
+}
+
+impl Watched {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            before: HashMap::new(),
+        }
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A promise that is broken now, in words.
+    pub(super) fn broken(&mut self) -> Option<String> {
+        let lanes = self.shared.all();
+        lanes.iter().find_map(|lane| self.broken_in(lane))
+    }
+
+    fn broken_in(&mut self, lane: &DomainRef) -> Option<String> {
+        let (look, waiters, paused, at_bound, observe_only, seen) = lane.read(|engine| {
+            let settings = engine.settings();
+            let look = Look {
+                max_concurrent: settings.max_concurrent,
+                active: engine.active(),
+                granted: engine.tally().started,
+                max_orphans: engine.max_orphans(),
+                orphans: 0,
+            };
+            let seen: Vec<Seen> = engine
+                .records()
+                .map(|(_, record)| Seen {
+                    state: record.state,
+                    enqueued: record.enqueued,
+                    started: record.started,
+                    task: Arc::clone(&record.payload),
+                })
+                .collect();
+            let at_bound = engine.orphans() >= engine.max_orphans();
+            let paused = engine.is_paused();
+            let observe_only = settings.observe_only;
+            (look, engine.queued(), paused, at_bound, observe_only, seen)
+        });
+        let orphans = seen.iter().filter(|seen| seen.was_taken()).count();
+        let look = Look { orphans, ..look };
+        let before = self.before.insert(lane.serial, look);
+        let name = &lane.name;
+        if let Some(problem) = before.and_then(|before| look.over(&before)) {
+            return Some(format!("lane {name:?}: {problem}"));
+        }
+        if waiters > 0 && look.active < look.max_concurrent && !paused {
+            let (active, max) = (look.active, look.max_concurrent);
+            return Some(format!(
+                "lane {name:?}: {waiters} wait, and {active} of {max} slots are in use (S5)"
+            ));
+        }
+        let all_orphans = &self.shared.orphans;
+        let bound = at_bound || all_orphans.count() >= all_orphans.bound();
+        let now = self.shared.clock.now();
+        let overdue = |seen: &Seen| seen.overdue(now, bound, observe_only);
+        let problem = seen.iter().find_map(overdue)?;
+        Some(format!("lane {name:?}: {problem}"))
+    }
+}
+
+impl Look {
+    /// Only what came to be since the look before: a limit that was lowered
+    /// evicts nobody.
+    fn over(&self, before: &Self) -> Option<String> {
+        let granted = self.granted > before.granted || before.active <= before.max_concurrent;
+        if self.max_concurrent == before.max_concurrent
+            && self.active > self.max_concurrent
+            && granted
+        {
+            let (active, max) = (self.active, self.max_concurrent);
+            return Some(format!("{active} active, with {max} slots (S1)"));
+        }
+        if self.max_orphans == before.max_orphans
+            && self.orphans > self.max_orphans
+            && self.orphans > before.orphans
+        {
+            let (orphans, max) = (self.orphans, self.max_orphans);
+            return Some(format!("{orphans} orphans, where {max} may be (S10)"));
+        }
+        None
+    }
+}
+
+impl Seen {
+    /// Taken by the scheduler itself: a reset takes past every bound.
+    fn was_taken(&self) -> bool {
+        let by_reset = |end: End| end.reason() == Reason::Reset;
+        self.state == State::Orphan && !self.task.settled().is_some_and(by_reset)
+    }
+
+    fn overdue(&self, now: Time, at_bound: bool, observe_only: bool) -> Option<String> {
+        let (what, due) = match self.state {
+            State::Queued | State::Asleep => {
+                ("is still queued (S7)", self.enqueued + self.task.spec.wait?)
+            }
+            State::Granted if !read_facts(&self.task, now).claimed => {
+                ("has not claimed its slot (S20)", self.started + CLAIM)
+            }
+            state if state.holds_slot() && !at_bound => {
+                let facts = read_facts(&self.task, now);
+                let limit = self.limit(&facts, observe_only)?;
+                let spec = &self.task.spec;
+                (
+                    "still has its slot (S8)",
+                    limit + spec.grace + spec.teardown,
+                )
+            }
+            _ => return None,
+        };
+        if now <= due + LATE {
+            return None;
+        }
+        let mut task = String::new();
+        let _ = write!(task, "task {}", self.task.id());
+        if let Some(name) = &self.task.name {
+            let _ = write!(task, " {name:?}");
+        }
+        let late = now.since(due);
+        Some(format!("{task} {what}, {late:?} past its limit"))
+    }
+
+    /// When it should have been asked to end, as a reader of the promises
+    /// would reckon, and not as the engine does.
+    fn limit(&self, facts: &Facts, observe_only: bool) -> Option<Time> {
+        let spec = &self.task.spec;
+        let hard = [
+            spec.budget.map(|budget| self.started + budget),
+            facts.deadline,
+        ];
+        let hard = hard.into_iter().flatten().min();
+        let only_reported = observe_only || spec.on_stall == OnStall::WarnOnly;
+        let ceiling = spec
+            .ceiling
+            .after(facts.reported)
+            .filter(|_| !only_reported);
+        let silence = match facts.phase {
+            Some(phase) if !only_reported => Some(phase),
+            Some(_) => None,
+            None => [ceiling, spec.idle].into_iter().flatten().min(),
+        };
+        let silence = silence.filter(|_| !facts.waiting).map(|silence| {
+            let from = facts.active_at.max(self.started) + silence;
+            let later = [facts.extended_until, facts.hold_until];
+            later.into_iter().flatten().fold(from, Time::max)
+        });
+        [hard, silence].into_iter().flatten().min()
+    }
+}
+
+/// What a scheduler's lanes are doing, for people.
+pub(super) fn describe(shared: &Shared) -> String {
+    let mut text = String::new();
+    for lane in shared.all() {
+        let _ = describe_lane(&mut text, &lane);
+    }
+    text
+}
+
+fn describe_lane(text: &mut String, lane: &Domain) -> fmt::Result {
+    let lane = LaneSnapshot::of(lane);
+    let (active, max) = (lane.active.len(), lane.max_concurrent);
+    let (queued, orphans) = (lane.queued.len(), lane.orphans.len());
+    let name = &lane.name;
+    writeln!(
+        text,
+        "  lane {name:?}: {active} of {max} active, {queued} queued, {orphans} orphans"
+    )?;
+    let tasks = [
+        ("active", &lane.active),
+        ("queued", &lane.queued),
+        ("orphan", &lane.orphans),
+    ];
+    for (what, tasks) in tasks {
+        for task in tasks {
+            describe_task(text, what, task)?;
+        }
+    }
+    Ok(())
+}
+
+fn describe_task(text: &mut String, what: &str, task: &TaskSnapshot) -> fmt::Result {
+    write!(text, "    {what} {}", task.id)?;
+    if let Some(name) = &task.name {
+        write!(text, " {name:?}")?;
+    }
+    match (task.age, task.idle) {
+        (Some(age), Some(idle)) => write!(text, " for {age:?}, silent for {idle:?}")?,
+        _ => write!(text, " for {:?}", task.waited)?,
+    }
+    if task.waiting {
+        text.push_str(", waits for another lane");
+    }
+    if let Some(phase) = &task.phase {
+        write!(text, ", in phase {phase:?}")?;
+    }
+    if let Some(note) = &task.note {
+        write!(text, ", note {note:?}")?;
+    }
+    if let Some(reason) = task.asked {
+        write!(text, ", asked to end: {reason}")?;
+    }
+    writeln!(text)
+}

@@ -1,0 +1,400 @@
+//! Your own runner, in virtual time, many times over.
+
+use std::fmt;
+use std::future::{Future, pending};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::dice::Dice;
+use super::hostile::Hostile;
+use super::promises::{Watched, describe};
+use crate::Lanes;
+use crate::engine::TICK;
+use crate::error::PanicPayload;
+use crate::runtime::{Idle, Shared, first_busy};
+use crate::sync::{Arc, Mutex};
+
+/// How long a case may take, in virtual time: whoever waits longer, waits for
+/// ever.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One case of a simulation: the dice, the clock and the eyes of a test body
+/// that runs again and again, each time with another seed.
+///
+/// The body runs on a tokio runtime of its own with one thread and a paused
+/// clock: a `sleep` takes no time, and a time-out is exact. What it asks of
+/// its dice is the same for the same seed, and so is the whole run, as long as
+/// the body and what it calls ask nobody else: no other source of randomness
+/// (a `select!` without `biased` is one), no threads.
+///
+/// Whenever nothing moves, the [watched](Self::watch) lanes are looked at.
+/// These fail a case, at the virtual moment at which they are seen:
+///
+/// * a panic of the body;
+/// * more active than slots (S1), a waiter beside a free slot (S5), a task
+///   that is silent or queued beyond its limit and all that is due to it (S7,
+///   S8), a grant that is not claimed and not passed on (S20), an orphan
+///   beyond the bound (S10);
+/// * a wedge: a body that has not ended after a day, a watched lane that is
+///   not [idle](Self::run_until_idle) in the time that it was given, or a day
+///   after the body ended; or an orphan that is left then.
+///
+/// The report has the seed, the lanes with every task in them as they were,
+/// and the command that repeats just this case: `LANEWAY_SEED` in the
+/// environment, for any test that calls [`check`](Self::check).
+///
+/// What it cannot see: code that never lets go of its thread, a blocking
+/// closure that never ends (tokio's paused clock stands still as long as one
+/// runs), and a task of yours that is in none of the lanes and that your body
+/// does not wait for.
+///
+/// # Example
+///
+/// A runner for agents' turns: a session at a time, and a tool per turn. Its
+/// author took away the stall ceiling, since some tools are slow.
+///
+/// ```
+/// use std::time::Duration;
+/// use laneway::testing::{Hostile, Sim};
+/// use laneway::{LaneConfig, LaneTimeout, Lanes, Timeout};
+///
+/// struct Runner {
+///     lanes: Lanes,
+///     limit: LaneTimeout,
+/// }
+///
+/// impl Runner {
+///     fn new(limit: LaneTimeout) -> Self {
+///         let sessions = LaneConfig::new(1).no_stall_ceiling();
+///         let lanes = Lanes::builder().default_lane(sessions).build().unwrap();
+///         Self { lanes, limit }
+///     }
+///
+///     fn turn(&self, session: &str, tool: Hostile) -> laneway::TaskHandle<Hostile> {
+///         let session = self.lanes.lane(session).unwrap().with_timeout(self.limit);
+///         session.task().name("turn").spawn(async move |cx| {
+///             cx.progress_note("waiting for the tool");
+///             tool.await
+///         })
+///     }
+/// }
+///
+/// let minute = Duration::from_secs(60);
+/// let simulate = async |sim: Sim, limit: LaneTimeout| {
+///     let runner = Runner::new(limit);
+///     sim.watch(&runner.lanes);
+///     let mut turns = Vec::new();
+///     for _ in 0..sim.below(4) {
+///         let session = if sim.chance(0.5) { "ann" } else { "bob" };
+///         let tool = sim.hostile();
+///         turns.push((tool, runner.turn(session, tool)));
+///     }
+///     sim.run_until_idle(30 * minute).await;
+///     for (tool, turn) in turns {
+///         // Whoever called a healthy tool has its answer.
+///         assert_eq!(turn.await.is_ok(), tool.is_healthy(), "{tool:?}");
+///     }
+/// };
+///
+/// // Some tool never answers, and the session waits for it …
+/// let wedged = Sim::try_check(20, async |sim| simulate(sim, LaneTimeout::default()).await);
+/// let failure = wedged.unwrap_err();
+/// assert!(failure.problem.contains("not idle"), "{failure}");
+/// assert!(failure.lanes.contains("waiting for the tool"), "{failure}");
+/// println!("{failure}");                          // … replay: LANEWAY_SEED=0x… cargo test
+///
+/// // … and the mended runner gives each turn a limit.
+/// let limit = Timeout::idle(minute).budget(5 * minute);
+/// Sim::check(20, async |sim| simulate(sim, limit).await);
+/// ```
+#[derive(Clone)]
+pub struct Sim {
+    case: Arc<Case>,
+}
+
+/// Why a case failed. Printed, it says what, where and when, and how to repeat
+/// it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What repeats the case.
+    pub seed: u64,
+    /// When it failed, in virtual time after it began.
+    pub at: Duration,
+    /// What is wrong.
+    pub problem: String,
+    /// What every watched lane was doing.
+    pub lanes: String,
+    /// The test that it happened in, where that is known.
+    test: Option<String>,
+}
+
+impl Sim {
+    /// Runs the body this many times, each time with another seed; or once,
+    /// with the one in the environment's `LANEWAY_SEED`.
+    ///
+    /// The seeds are the same every time, so that a test that passes goes on
+    /// to pass until something changes.
+    ///
+    /// # Panics
+    ///
+    /// At the first case that fails, with its [`Failure`]; inside of a tokio
+    /// runtime; and if `LANEWAY_SEED` is no number.
+    #[track_caller]
+    pub fn check(cases: u64, body: impl AsyncFn(Self)) {
+        if let Err(failure) = Self::try_check(cases, body) {
+            panic!("{failure}");
+        }
+    }
+
+    /// As [`check`](Self::check), for who wants to see a failure.
+    ///
+    /// # Errors
+    ///
+    /// The first case that fails.
+    ///
+    /// # Panics
+    ///
+    /// As `check`, but for failures.
+    pub fn try_check(cases: u64, body: impl AsyncFn(Self)) -> Result<(), Failure> {
+        if let Some(seed) = seed_of_environment() {
+            return run(seed, &body);
+        }
+        (0..cases).try_for_each(|case| run(Dice::new(case).roll(), &body))
+    }
+
+    /// A number below `n`, or zero if there is none.
+    #[must_use]
+    pub fn below(&self, n: u64) -> u64 {
+        self.case.dice.lock().below(n.max(1))
+    }
+
+    /// True with this probability: never at 0, always at 1.
+    #[must_use]
+    pub fn chance(&self, probability: f64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float exactly")]
+        let drawn = (self.case.dice.lock().roll() >> 11) as f64 / (1_u64 << 53) as f64;
+        drawn < probability
+    }
+
+    /// What a call to a model or a tool may turn out to be: as likely healthy
+    /// as not, and one that can be awaited.
+    #[must_use]
+    pub fn hostile(&self) -> Hostile {
+        Hostile::call(&mut self.case.dice.lock())
+    }
+
+    /// Looks at these lanes from now on, and at those that are made later.
+    /// Does not keep them open.
+    pub fn watch(&self, lanes: &Lanes) {
+        let watched = Watched::new(Arc::clone(lanes.shared()));
+        self.case.watched.lock().push(watched);
+    }
+
+    /// Lets time go on until nobody is queued or active in any watched lane.
+    /// If that takes longer than `limit`, the case fails here.
+    ///
+    /// To let a certain time go on, `sleep`.
+    pub async fn run_until_idle(&self, limit: Duration) {
+        if timeout(limit, self.case.idle()).await.is_err() {
+            self.case.fail(format!("not idle after {limit:?}"));
+            // The case is over.
+            pending::<()>().await;
+        }
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            at,
+            problem,
+            lanes,
+            test,
+        } = self;
+        writeln!(f, "a simulation failed, {at:?} after it began: {problem}")?;
+        write!(f, "{lanes}")?;
+        write!(f, "replay: LANEWAY_SEED={seed:#x} cargo test")?;
+        match test {
+            Some(test) => write!(f, " {test}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+struct Case {
+    dice: Mutex<Dice>,
+    watched: Mutex<Vec<Watched>>,
+    problem: Mutex<Option<String>>,
+    /// Who is to hear of a problem.
+    root: Mutex<Option<Waker>>,
+}
+
+/// Runs one case, on a runtime of its own.
+fn run(seed: u64, body: &impl AsyncFn(Sim)) -> Result<(), Failure> {
+    let case = Arc::new(Case {
+        dice: Mutex::new(Dice::new(seed)),
+        watched: Mutex::new(Vec::new()),
+        problem: Mutex::new(None),
+        root: Mutex::new(None),
+    });
+    let runtime = runtime(&case);
+    let sim = Sim {
+        case: Arc::clone(&case),
+    };
+    let outcome = runtime.block_on(async {
+        let began = now();
+        // Alive until the lanes are described: as they are now, and not as they
+        // are without it.
+        let mut through = pin!(async {
+            body(sim).await;
+            case.wind_up().await;
+        });
+        let root = Root {
+            case: &case,
+            body: through.as_mut(),
+            patience: Box::pin(sleep(PATIENCE)),
+        };
+        let problem = root.await?;
+        Some((problem, now().duration_since(began), case.describe()))
+    });
+    // Threads that are stuck are not waited for.
+    runtime.shutdown_background();
+    let Some((problem, at, lanes)) = outcome else {
+        return Ok(());
+    };
+    let test = std::thread::current().name().map(str::to_owned);
+    Err(Failure {
+        seed,
+        at,
+        problem,
+        lanes,
+        test: test.filter(|name| name != "main"),
+    })
+}
+
+fn runtime(case: &Arc<Case>) -> Runtime {
+    let looking = Arc::clone(case);
+    Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        // Whenever nobody can run: just before the clock moves.
+        .on_thread_park(move || looking.look())
+        .build()
+        .expect("a runtime of one thread")
+}
+
+/// Polls the body until it ends, one way or another; says what is wrong.
+struct Root<'a, B> {
+    case: &'a Case,
+    body: Pin<&'a mut B>,
+    patience: Pin<Box<Sleep>>,
+}
+
+impl<B: Future<Output = ()>> Future for Root<'_, B> {
+    type Output = Option<String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        let this = &mut *self;
+        // Before the problem is looked for, so that none is missed.
+        *this.case.root.lock() = Some(cx.waker().clone());
+        if let Some(problem) = this.case.problem.lock().take() {
+            return Poll::Ready(Some(problem));
+        }
+        match catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll(cx))) {
+            Ok(Poll::Ready(())) => return Poll::Ready(this.case.problem.lock().take()),
+            Ok(Poll::Pending) => {}
+            Err(panic) => {
+                let panic = PanicPayload::new(panic);
+                return Poll::Ready(Some(format!("the body panicked: {panic}")));
+            }
+        }
+        if this.patience.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(format!("not over after {PATIENCE:?}")));
+        }
+        Poll::Pending
+    }
+}
+
+impl Case {
+    fn fail(&self, problem: String) {
+        self.problem.lock().get_or_insert(problem);
+        let root = self.root.lock().take();
+        if let Some(root) = root {
+            root.wake();
+        }
+    }
+
+    /// Nothing moves: whether all is as promised.
+    fn look(&self) {
+        // Not under the lock: what is dropped on the way may be a user's.
+        let mut watched = std::mem::take(&mut *self.watched.lock());
+        let problem = watched.iter_mut().find_map(Watched::broken);
+        let mut now = self.watched.lock();
+        watched.append(&mut now);
+        *now = watched;
+        drop(now);
+        if let Some(problem) = problem {
+            self.fail(problem);
+        }
+    }
+
+    fn schedulers(&self) -> Vec<Arc<Shared>> {
+        let watched = self.watched.lock();
+        watched.iter().map(|w| Arc::clone(w.shared())).collect()
+    }
+
+    /// Until a moment at which nobody is queued or active anywhere.
+    async fn idle(&self) {
+        loop {
+            let lanes: Vec<_> = self.schedulers().iter().flat_map(|s| s.all()).collect();
+            match first_busy(&lanes) {
+                Some(busy) => Idle::new(busy).await,
+                None => return,
+            }
+        }
+    }
+
+    /// The body is through: so must be all that it began.
+    async fn wind_up(&self) {
+        self.idle().await;
+        // Whoever lost a slot in this moment has a tick to let go of it.
+        sleep(TICK * 2).await;
+        let left: usize = self.schedulers().iter().map(|s| s.orphans.count()).sum();
+        if left > 0 {
+            self.fail(format!("{left} orphans are left"));
+        }
+    }
+
+    fn describe(&self) -> String {
+        self.schedulers().iter().map(|s| describe(s)).collect()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock that is paused here")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn seed_of_environment() -> Option<u64> {
+    let given = std::env::var("LANEWAY_SEED").ok()?;
+    let seed = match given.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => given.parse(),
+    };
+    Some(seed.unwrap_or_else(|_| panic!("LANEWAY_SEED is no number: {given:?}")))
+}

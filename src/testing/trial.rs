@@ -1,0 +1,240 @@
+//! A hostile task that was submitted.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::gate::{Gate, Release, Stage, gate, poll_here};
+use super::hostile::Hostile;
+use crate::options::Options;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::{Lane, Run, Slot, TaskBuilder, TaskError, TaskHandle, TaskStatus};
+
+type Answer = Result<Hostile, TaskError>;
+
+/// A [`Hostile`] task in a lane; made by [`Hostile::submit`].
+///
+/// Dropping it releases the thread that it blocks, if it does, and lets go of
+/// a future that was parked.
+#[derive(Debug)]
+pub struct Trial {
+    kind: Hostile,
+    teller: Teller,
+    stage: Option<Arc<Stage>>,
+    release: Option<Release>,
+}
+
+#[derive(Debug)]
+enum Teller {
+    /// The scheduler settles it, whatever its runner does.
+    Handle(TaskHandle<Hostile>),
+    /// Whoever runs it, once it is through with it.
+    Runner(JoinHandle<Option<Answer>>),
+}
+
+impl Trial {
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> Hostile {
+        self.kind
+    }
+
+    /// Waits for what its caller is told; `None` where no caller is left. A
+    /// poll or a destructor that blocks keeps its caller, too: release it
+    /// before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing.
+    ///
+    /// # Panics
+    ///
+    /// If it is asked again after it answered.
+    pub async fn answer(&mut self) -> Option<Result<Hostile, TaskError>> {
+        match &mut self.teller {
+            Teller::Handle(handle) => Some(handle.await),
+            Teller::Runner(runner) => runner.await.ok().flatten(),
+        }
+    }
+
+    /// Lets the thread go on that it blocks. Does nothing to one that blocks
+    /// none.
+    pub fn release(&mut self) {
+        self.release = None;
+    }
+
+    /// Whether its thread blocks now, until it is released.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.at_gate())
+    }
+
+    /// Whether its thread, if it has one, has come as far as it can before
+    /// something else happens. A test in virtual time waits for this, in real
+    /// time, before it lets the clock go on.
+    #[must_use]
+    pub fn is_still(&self) -> bool {
+        match (&self.stage, &self.teller) {
+            (Some(stage), Teller::Handle(task)) => {
+                stage.at_gate() || stage.is_gone() || task.status() == TaskStatus::Queued
+            }
+            (Some(stage), Teller::Runner(_)) => stage.is_still(),
+            (None, _) => true,
+        }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if let Teller::Runner(runner) = &self.teller {
+            runner.abort();
+        }
+    }
+}
+
+pub(super) fn submit(kind: Hostile, task: TaskBuilder<'_>) -> Trial {
+    let trial = |teller| Trial {
+        kind,
+        teller,
+        stage: None,
+        release: None,
+    };
+    match kind {
+        Hostile::Leaked => {
+            let (lane, options) = task.into_parts();
+            trial(Teller::Runner(tokio::spawn(leak(kind, lane, options))))
+        }
+        Hostile::ForgottenSlot => {
+            let (lane, options) = task.into_parts();
+            trial(Teller::Runner(tokio::spawn(forget(lane, options))))
+        }
+        Hostile::Parked => {
+            let (lane, options) = task.into_parts();
+            trial(Teller::Runner(tokio::spawn(park(kind, lane, options))))
+        }
+        Hostile::BlocksInPoll | Hostile::EndsLate | Hostile::BlocksInDrop => {
+            on_a_thread(kind, task)
+        }
+        Hostile::BlocksInClosure => {
+            let stage = Arc::new(Stage::default());
+            let (release, gate) = gate(&stage);
+            let handle = task.spawn_blocking(move |_| {
+                gate.wait();
+                kind
+            });
+            Trial {
+                kind,
+                teller: Teller::Handle(handle),
+                stage: Some(stage),
+                release: Some(release),
+            }
+        }
+        _ => trial(Teller::Handle(task.spawn(move |_| kind.into_future()))),
+    }
+}
+
+/// Polls the task until it has begun, and no further; says what it came to if
+/// it was refused.
+async fn until_begun<F, Fut>(
+    mut run: Pin<&mut Run<'_, F, Fut>>,
+    begun: &AtomicBool,
+) -> Option<Answer>
+where
+    F: FnOnce(crate::TaskContext) -> Fut,
+    Fut: Future<Output = Hostile>,
+{
+    poll_fn(|cx| match run.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending if begun.load(Ordering::Relaxed) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+async fn leak(kind: Hostile, lane: Lane, options: Box<Options>) -> Option<Answer> {
+    let begun = AtomicBool::new(false);
+    let mut run = Box::pin(Run::new(&lane, Some(options), async |_| {
+        begun.store(true, Ordering::Relaxed);
+        pending::<()>().await;
+        kind
+    }));
+    let refused = until_begun(run.as_mut(), &begun).await;
+    if refused.is_none() {
+        std::mem::forget(run);
+    }
+    refused
+}
+
+async fn forget(lane: Lane, options: Box<Options>) -> Option<Answer> {
+    if let Ok(slot) = Slot::acquire(&lane, Some(options)).await {
+        std::mem::forget(slot);
+    }
+    None
+}
+
+async fn park(kind: Hostile, lane: Lane, options: Box<Options>) -> Option<Answer> {
+    let begun = AtomicBool::new(false);
+    let mut run = Box::pin(Run::new(&lane, Some(options), async |_| {
+        begun.store(true, Ordering::Relaxed);
+        pending::<()>().await;
+        kind
+    }));
+    let refused = until_begun(run.as_mut(), &begun).await;
+    if refused.is_some() {
+        return refused;
+    }
+    // The `select!` has moved on, and the future is still somewhere.
+    pending().await
+}
+
+/// On a thread of tokio's that may block, so that a paused clock does not run
+/// away from it; polled there by hand.
+fn on_a_thread(kind: Hostile, task: TaskBuilder<'_>) -> Trial {
+    let (lane, options) = task.into_parts();
+    let stage = Arc::new(Stage::default());
+    let (release, gate) = gate(&stage);
+    let of_thread = Arc::clone(&stage);
+    // In motion from now on, though its thread is yet to begin.
+    stage.begin();
+    let runner = Handle::current().spawn_blocking(move || {
+        let run = Run::new(&lane, Some(options), |_| Blocks { kind, gate });
+        Some(poll_here(pin!(run), &of_thread))
+    });
+    Trial {
+        kind,
+        teller: Teller::Runner(runner),
+        stage: Some(stage),
+        release: Some(release),
+    }
+}
+
+/// Blocks where its kind says.
+struct Blocks {
+    kind: Hostile,
+    gate: Gate,
+}
+
+impl Future for Blocks {
+    type Output = Hostile;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Hostile> {
+        if self.kind != Hostile::BlocksInDrop {
+            self.gate.wait();
+        }
+        match self.kind {
+            Hostile::EndsLate => Poll::Ready(self.kind),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        if self.kind == Hostile::BlocksInDrop {
+            self.gate.wait();
+        }
+    }
+}

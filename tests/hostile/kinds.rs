@@ -1,0 +1,176 @@
+//! Every kind alone in a lane of one, with a healthy task behind it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use laneway::testing::{Expected, Hostile, Trial};
+use laneway::{Lane, LaneConfig, Lanes, Timeout};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::common::{MINUTE, SECOND, TICK, assert_clean, let_run, now, orphans_gone, until};
+
+/// The limits of these tests, short enough to be walked through tick by tick.
+pub(crate) const CEILING: Duration = Duration::from_millis(200);
+pub(crate) const GRACE: Duration = Duration::from_millis(50);
+pub(crate) const BUDGET: Duration = Duration::from_millis(500);
+
+pub(crate) fn config(slots: usize) -> LaneConfig {
+    LaneConfig::new(slots)
+        .stall_ceiling(CEILING)
+        .timeout(Timeout::grace(GRACE))
+        .teardown(GRACE)
+        .max_orphans(1000)
+}
+
+/// One thread, whose clock moves only in [`pass`] where a thread is blocked.
+pub(crate) fn paused() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
+}
+
+/// Lets time go on, tick by tick, each as long as the threads of the trials
+/// need for it.
+pub(crate) async fn pass(time: Duration, trials: &[Trial]) {
+    let end = now() + time;
+    while now() < end {
+        settle(trials).await;
+        tokio::time::advance(TICK).await;
+        let_run().await;
+    }
+    settle(trials).await;
+}
+
+/// Until nobody moves; time stands still.
+pub(crate) async fn settle(trials: &[Trial]) {
+    loop {
+        if trials.iter().all(Trial::is_still) {
+            return;
+        }
+        until(|| trials.iter().all(Trial::is_still)).await;
+        let_run().await;
+    }
+}
+
+/// What one test of a kind wants to know after it: nothing is left of it, and
+/// there are as many slots as ever.
+pub(crate) async fn assert_as_before(lanes: &Lanes, lane: &Lane, forgotten: bool) {
+    if forgotten {
+        for orphan in lane.snapshot().orphans {
+            lanes.forget_orphan(orphan.id).unwrap();
+        }
+    }
+    orphans_gone(lane).await;
+    assert_clean(lane);
+    let slots = lane.snapshot().max_concurrent;
+    let all: Vec<_> = (0..slots).map(|_| lane.try_acquire().unwrap()).collect();
+    assert!(lane.try_acquire().is_err());
+    drop(all);
+    assert_eq!(lane.run(async |_| 7).await.unwrap(), 7);
+}
+
+/// How long a kind may hold its slot (S8).
+fn longest(kind: Hostile) -> Duration {
+    match kind {
+        Hostile::Ready | Hostile::PanicsWhenPolled => Duration::ZERO,
+        Hostile::Sleeps => TICK * 5,
+        Hostile::Streams => TICK * 10,
+        Hostile::ReportsForever => BUDGET + TICK,
+        Hostile::IgnoresCancel => CEILING + GRACE + TICK,
+        Hostile::EndlessHook => CEILING + GRACE * 2 + TICK,
+        _ => CEILING + TICK,
+    }
+}
+
+fn one<F: Future<Output = ()>>(test: impl FnOnce(Lanes, Lane) -> F) {
+    paused().block_on(async {
+        let lanes = Lanes::builder().lane("main", config(1)).build().unwrap();
+        let main = lanes.lane("main").unwrap();
+        test(lanes, main).await;
+    });
+}
+
+#[test]
+fn s8_each_kind_gives_its_slot_back_in_time_and_is_answered() {
+    for &kind in Hostile::ALL {
+        one(async |lanes, main| {
+            let task = main.task().timeout(Timeout::budget(BUDGET));
+            let mut trials = [kind.submit(task)];
+            let_run().await;
+            let began = now();
+            let next = main.spawn(async |_| now());
+            pass(SECOND, &trials).await;
+            // Its thread is still blocked, if it blocks one.
+            assert_eq!(trials[0].is_blocked(), kind.blocks_a_thread(), "{kind:?}");
+            let next = next.await.unwrap() - began;
+            // Two ticks: one of the clock, which moves in ticks here.
+            assert!(next <= longest(kind) + TICK, "{kind:?}: {next:?}");
+            let orphans = main.snapshot().orphans.len();
+            assert_eq!(orphans, usize::from(kind.leaves_an_orphan()), "{kind:?}");
+            let [trial] = &mut trials;
+            trial.release();
+            let answer = match kind {
+                Hostile::Parked => None,
+                _ => trial.answer().await,
+            };
+            assert!(
+                kind.expected().admits(answer.as_ref()),
+                "{kind:?}: {answer:?}"
+            );
+            drop(trials);
+            let forgotten = matches!(kind, Hostile::Leaked | Hostile::ForgottenSlot);
+            assert_as_before(&lanes, &main, forgotten).await;
+        });
+    }
+}
+
+/// A kind is what it says it is.
+#[test]
+fn what_a_kind_says_of_itself_fits_together() {
+    for &kind in Hostile::ALL {
+        let unheard = kind.expected() == Expected::Unheard;
+        assert_eq!(kind.is_future(), !kind.leaves_an_orphan(), "{kind:?}");
+        assert!(!unheard || kind.leaves_an_orphan(), "{kind:?}");
+        if kind.is_healthy() {
+            paused().block_on(async { assert_eq!(kind.await, kind) });
+        }
+    }
+    let seeds = 0..1000;
+    let mut all: Vec<_> = seeds.map(Hostile::from_seed).collect();
+    all.sort_by_key(|kind| format!("{kind:?}"));
+    all.dedup();
+    assert_eq!(all.len(), Hostile::ALL.len());
+    assert_eq!(Hostile::from_seed(7), Hostile::from_seed(7));
+}
+
+/// Asked to end in whatever way, nobody needs its ceiling.
+#[test]
+fn s7_each_kind_ends_when_it_is_told_to() {
+    for &kind in Hostile::ALL {
+        for verb in 0..4 {
+            one(async |lanes, main| {
+                let unlimited = main.task().no_stall_ceiling();
+                let mut trials = [kind.submit(unlimited)];
+                let_run().await;
+                settle(&trials).await;
+                let queued = main.spawn(async |_| ());
+                match verb {
+                    0 => drop(main.cancel_all(laneway::Reason::User)),
+                    1 => drop(main.reset()),
+                    2 => drop(lanes.drain(laneway::Drain::within(SECOND))),
+                    _ => drop(lanes.shutdown()),
+                }
+                pass(SECOND + GRACE * 2 + TICK * 4, &trials).await;
+                let snapshot = main.snapshot();
+                assert_eq!(snapshot.active.len(), 0, "{kind:?}, {verb}: {snapshot:#?}");
+                // Where it is a control, its own answer may have come first.
+                let told = tokio::time::timeout(MINUTE, queued).await;
+                told.expect("an answer").ok();
+                trials[0].release();
+                if kind.expected() != Expected::Unheard {
+                    let told = tokio::time::timeout(MINUTE, trials[0].answer()).await;
+                    assert!(told.expect("an answer").is_some(), "{kind:?}, {verb}");
+                }
+            });
+        }
+    }
+}
