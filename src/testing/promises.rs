@@ -54,7 +54,7 @@ impl Watched {
 
     /// A promise that is broken now, in words.
     pub(super) fn broken(&mut self) -> Option<String> {
-        let lanes = self.shared.all();
+        let lanes = self.shared.all_that_live();
         lanes.iter().find_map(|lane| self.broken_in(lane))
     }
 
@@ -196,7 +196,7 @@ impl Seen {
 /// What a scheduler's lanes are doing, for people.
 pub(super) fn describe(shared: &Shared) -> String {
     let mut text = String::new();
-    for lane in shared.all() {
+    for lane in shared.all_that_live() {
         let _ = describe_lane(&mut text, &lane);
     }
     text

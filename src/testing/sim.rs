@@ -361,7 +361,11 @@ impl Case {
     /// Until a moment at which nobody is queued or active anywhere.
     async fn idle(&self) {
         loop {
-            let lanes: Vec<_> = self.schedulers().iter().flat_map(|s| s.all()).collect();
+            let lanes: Vec<_> = self
+                .schedulers()
+                .iter()
+                .flat_map(|s| s.all_that_live())
+                .collect();
             match first_busy(&lanes) {
                 Some(busy) => Idle::new(busy).await,
                 None => return,

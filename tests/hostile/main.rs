@@ -8,7 +8,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod callbacks;
 mod kinds;
 mod mixtures;
 mod proof;
 mod real_time;
+mod runtimes;
+mod simulated;
+mod wakers;

@@ -1,0 +1,215 @@
+//! Callbacks that use the scheduler that calls them: no lock of ours is held
+//! (S13), and what they do is done (S7).
+
+use std::time::Duration;
+
+use laneway::{Descendants, Drain, Lane, LaneConfig, Lanes, Reason, TaskContext};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+use crate::common::{MINUTE, SECOND, let_run, poll_once};
+use crate::kinds::paused;
+use crate::proof::{Dice, prove};
+
+/// Everything that a callback may do to a scheduler, and comes back from.
+const VERBS: u64 = 12;
+
+#[derive(Clone)]
+struct Meddler {
+    lanes: Lanes,
+    main: Lane,
+}
+
+impl Meddler {
+    fn new(config: LaneConfig) -> Self {
+        let builder = Lanes::builder().default_lane(config.clone());
+        let lanes = builder.lane("main", config).build().unwrap();
+        let main = lanes.lane("main").unwrap();
+        Self { lanes, main }
+    }
+
+    fn meddle(&self, verb: u64) {
+        let Self { lanes, main } = self;
+        match verb {
+            0 => drop(main.spawn(async |_| ())),
+            1 => drop(main.cancel_all(Reason::User)),
+            2 => main.set_max_concurrent(3).unwrap_or(()),
+            3 => drop(main.clear()),
+            4 => drop(main.reset()),
+            5 => drop(lanes.snapshot()),
+            6 => drop(main.try_acquire()),
+            7 => main.pause_for(SECOND).unwrap(),
+            8 => drop(
+                lanes
+                    .lane("made on the way")
+                    .map(|lane| lane.spawn(async |_| ())),
+            ),
+            9 => {
+                drop(lanes.drain(Drain::within(SECOND).descendants(Descendants::Admit)));
+                lanes.resume();
+            }
+            10 => drop(lanes.cancel_key("some", Reason::Superseded)),
+            _ => main.close(),
+        }
+    }
+
+    /// Whatever was done: everybody is told, and nothing is left.
+    async fn assert_over(&self) {
+        let idle = tokio::time::timeout(MINUTE * 10, self.lanes.idle()).await;
+        idle.unwrap_or_else(|_| panic!("{:#?}", self.lanes.snapshot()));
+        let_run().await;
+        let left = self.lanes.snapshot().lanes;
+        assert!(left.iter().all(|lane| lane.orphans.is_empty()), "{left:#?}");
+    }
+}
+
+fn config() -> LaneConfig {
+    LaneConfig::new(1)
+        .stall_ceiling(MINUTE)
+        .warn_after(SECOND)
+        .max_orphans(100)
+}
+
+/// A holder that is taken for stalled, waiters with callbacks, and one more
+/// behind them.
+async fn around(meddler: Meddler, mut callback: impl FnMut(Meddler, u64) -> Callback) {
+    for verb in 0..VERBS {
+        let meddler = Meddler::new(config().clone());
+        let main = &meddler.main;
+        let holder = main
+            .task()
+            .key("some")
+            .spawn(async |_| std::future::pending::<()>().await);
+        let tasks = callback(meddler.clone(), verb).0;
+        let behind = main.task().key("some").spawn(async |_| ());
+        meddler.assert_over().await;
+        for mut task in [holder, behind].into_iter().chain(tasks) {
+            let told = poll_once(std::pin::Pin::new(&mut task));
+            assert!(told.is_ready(), "verb {verb}");
+        }
+    }
+    drop(meddler);
+}
+
+/// What a test has submitted.
+struct Callback(Vec<laneway::TaskHandle<()>>);
+
+#[test]
+fn s13_a_waiter_that_is_called_back_does_what_it_likes() {
+    paused().block_on(around(Meddler::new(config()), |meddler, verb| {
+        let main = meddler.main.clone();
+        let task = main.task().key("some");
+        let task = task.on_wait(SECOND, move |_| meddler.meddle(verb));
+        Callback(vec![task.spawn(async |_| ())])
+    }));
+}
+
+#[test]
+fn s13_a_hook_does_what_it_likes() {
+    paused().block_on(around(Meddler::new(config()), |meddler, verb| {
+        let main = meddler.main.clone();
+        let hooked = main.task().key("some").spawn(async move |cx: TaskContext| {
+            cx.defer(async move |_| meddler.meddle(verb));
+        });
+        Callback(vec![hooked])
+    }));
+}
+
+/// And so does a destructor of what a task holds.
+#[test]
+fn s13_a_destructor_does_what_it_likes() {
+    struct OnDrop(Meddler, u64);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.meddle(self.1);
+        }
+    }
+    paused().block_on(around(Meddler::new(config()), |meddler, verb| {
+        let main = meddler.main.clone();
+        let held = OnDrop(meddler.clone(), verb);
+        let meta = std::sync::Arc::new(std::sync::Mutex::new(OnDrop(meddler, verb)));
+        let silent = main.task().meta(meta).spawn(async move |_| {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        Callback(vec![silent])
+    }));
+}
+
+/// Meddles on every event of ours, but for those that it causes itself.
+struct Meddling(Meddler, u64);
+
+thread_local! {
+    static BUSY: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+impl<S: Subscriber> Layer<S> for Meddling {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "laneway" && !BUSY.replace(true) {
+            self.0.meddle(self.1);
+            BUSY.set(false);
+        }
+    }
+}
+
+#[test]
+fn s13_a_subscriber_does_what_it_likes() {
+    for verb in 0..VERBS {
+        paused().block_on(async {
+            let meddler = Meddler::new(config());
+            let layer = Meddling(meddler.clone(), verb);
+            let subscriber = tracing_subscriber::registry().with(layer);
+            let _heard = tracing::subscriber::set_default(subscriber);
+            let main = &meddler.main;
+            let key = || main.task().key("some");
+            let mut tasks = vec![
+                key().spawn(async |_| std::future::pending::<()>().await),
+                key()
+                    .warn_after(Duration::from_millis(10))
+                    .spawn(async |_| ()),
+                key().spawn(async |_| std::panic::resume_unwind(Box::new("on purpose"))),
+                key().spawn(async |_| ()),
+            ];
+            meddler.assert_over().await;
+            for task in &mut tasks {
+                let told = poll_once(std::pin::Pin::new(task));
+                assert!(told.is_ready(), "verb {verb}");
+            }
+        });
+    }
+}
+
+/// All of it at once, in any order.
+#[test]
+fn s7_s13_callbacks_of_every_kind_at_once() {
+    prove("s7_s13_callbacks_of_every_kind_at_once", 20, |seed| {
+        let mut dice = Dice::new(seed);
+        let tasks = 5 + dice.index(30);
+        paused().block_on(async {
+            let meddler = Meddler::new(config());
+            let mut told = Vec::new();
+            for _ in 0..tasks {
+                // Not the last one: nobody would do anything after it.
+                let (first, second) = (dice.below(VERBS - 1), dice.below(VERBS - 1));
+                let (waits, hooks) = (meddler.clone(), meddler.clone());
+                let ends = dice.below(2) == 0;
+                let task = meddler.main.task().key("some");
+                let task = task.on_wait(SECOND, move |_| waits.meddle(first));
+                told.push(task.spawn(async move |cx: TaskContext| {
+                    cx.defer(async move |_| hooks.meddle(second));
+                    if !ends {
+                        std::future::pending::<()>().await;
+                    }
+                }));
+            }
+            let idle = tokio::time::timeout(MINUTE * 200, meddler.lanes.idle()).await;
+            idle.unwrap_or_else(|_| panic!("{:#?}", meddler.lanes.snapshot()));
+            for mut task in told {
+                assert!(poll_once(std::pin::Pin::new(&mut task)).is_ready());
+            }
+            meddler.assert_over().await;
+        });
+        tasks
+    });
+}

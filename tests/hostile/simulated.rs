@@ -1,0 +1,232 @@
+//! The simulation, tried on runners that are right and on ones that are not;
+//! and on the lanes themselves, with every verb there is.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use laneway::testing::{Hostile, Sim};
+use laneway::{Drain, LaneConfig, Lanes, OnStall, Priority, Reason, TaskError, Timeout};
+use tokio::time::sleep;
+
+use crate::common::{HOUR, MINUTE, SECOND};
+use crate::proof::{rounds, said};
+
+fn lanes(config: LaneConfig) -> Lanes {
+    Lanes::builder().default_lane(config).build().unwrap()
+}
+
+/// Whatever is said to whatever lanes, the promises hold at every moment.
+#[test]
+fn s1_s5_s8_promises_hold_under_every_verb() {
+    let cases = 40 * rounds();
+    let tasks = Rc::new(Cell::new(0));
+    Sim::check(cases, async |sim| {
+        let limit = Timeout::idle(MINUTE).budget(10 * MINUTE).wait(HOUR);
+        let config = LaneConfig::new(1).timeout(limit).max_orphans(2);
+        let lanes = lanes(config);
+        sim.watch(&lanes);
+        let names = ["a", "b", "c"];
+        let mut told = Vec::new();
+        for _ in 0..20 + sim.below(40) {
+            let lane = lanes.lane(names[sim.below(3) as usize]).unwrap();
+            match sim.below(16) {
+                0 => lane
+                    .pause_for(SECOND * (1 + sim.below(100) as u32))
+                    .unwrap(),
+                1 => lane.set_max_concurrent(1 + sim.below(4) as usize).unwrap(),
+                2 => drop(lane.clear()),
+                3 => drop(lane.cancel_all(Reason::User)),
+                4 => drop(lane.reset()),
+                5 => {
+                    drop(lane.drain(Drain::within(SECOND)));
+                    lane.resume();
+                }
+                6 => sleep(Duration::from_millis(sim.below(100_000))).await,
+                _ => {
+                    let (kind, inner) = (sim.hostile(), sim.chance(0.3));
+                    let inner = inner.then(|| lanes.lane("provider").unwrap());
+                    let priorities = [Priority::Foreground, Priority::Normal, Priority::Background];
+                    let task = lane.task().priority(priorities[sim.below(3) as usize]);
+                    told.push(task.spawn(async move |_| match inner {
+                        Some(inner) => inner.run(async |_| kind.await).await,
+                        None => Ok(kind.await),
+                    }));
+                }
+            }
+        }
+        tasks.set(tasks.get() + told.len());
+        for name in names {
+            lanes.lane(name).unwrap().resume();
+        }
+        sim.run_until_idle(HOUR * 24).await;
+        for task in told {
+            // An answer it is, whichever.
+            drop(task.await);
+        }
+    });
+    let test = "s1_s5_s8_promises_hold_under_every_verb";
+    said(test, cases, tasks.get(), 0);
+}
+
+/// The same seed gives the same run.
+#[test]
+fn a_case_is_the_same_every_time() {
+    let drawn = || {
+        let all = std::cell::RefCell::new(Vec::new());
+        Sim::check(5, async |sim| {
+            let kinds: Vec<_> = (0..10).map(|_| sim.hostile()).collect();
+            let lanes = lanes(LaneConfig::new(2).timeout(Timeout::budget(MINUTE)));
+            sim.watch(&lanes);
+            let lane = lanes.lane("main").unwrap();
+            for kind in kinds {
+                let answer = lane.run(async |_| kind.await).await;
+                let answer = answer.map_err(|error| matches!(error, TaskError::Stalled { .. }));
+                all.borrow_mut()
+                    .push((answer, sim.below(1000), sim.chance(0.5)));
+            }
+        });
+        all.into_inner()
+    };
+    assert_eq!(drawn(), drawn());
+}
+
+#[track_caller]
+fn finds(problem: &str, body: impl AsyncFn(Sim)) {
+    let failure = Sim::try_check(50, body).unwrap_err();
+    let text = failure.to_string();
+    assert!(failure.problem.contains(problem), "{text}");
+    assert!(
+        text.contains(&format!("LANEWAY_SEED={:#x} cargo test ", failure.seed)),
+        "{text}"
+    );
+    assert!(text.contains("simulated::"), "names the test: {text}");
+}
+
+#[test]
+fn finds_a_body_that_never_ends() {
+    finds("not over", async |sim| {
+        if sim.chance(0.2) {
+            pending::<()>().await;
+        }
+    });
+}
+
+#[test]
+fn finds_a_body_that_panics() {
+    finds("on purpose", async |sim| {
+        assert!(!sim.chance(0.2), "on purpose")
+    });
+}
+
+/// A circle: each holds what the other waits for, and no stall ceiling ends
+/// that.
+#[test]
+fn finds_two_tasks_that_wait_for_each_other() {
+    finds("not idle", async |sim| {
+        let lanes = lanes(LaneConfig::new(1));
+        sim.watch(&lanes);
+        let (a, b) = (lanes.lane("a").unwrap(), lanes.lane("b").unwrap());
+        let nest = |outer: &laneway::Lane, inner: &laneway::Lane, after: Duration| {
+            let inner = inner.clone();
+            drop(outer.spawn(async move |_| {
+                sleep(after).await;
+                inner.run(async |_| ()).await
+            }));
+        };
+        nest(&a, &b, Duration::from_millis(1 + sim.below(10)));
+        sleep(Duration::from_millis(sim.below(10))).await;
+        nest(&b, &a, Duration::from_millis(1 + sim.below(10)));
+        sim.run_until_idle(HOUR).await;
+    });
+}
+
+/// A slot that is kept by hand and never given back, in a lane whose tasks may
+/// be silent for ever.
+#[test]
+fn finds_a_slot_that_is_never_given_back() {
+    finds("not over", async |sim| {
+        let lanes = lanes(LaneConfig::new(1).no_stall_ceiling());
+        sim.watch(&lanes);
+        let slot = lanes.lane("main").unwrap().acquire().await.unwrap();
+        if sim.chance(0.3) {
+            std::mem::forget(slot);
+        }
+    });
+}
+
+#[test]
+fn finds_an_orphan_that_is_left() {
+    finds("orphans are left", async |sim| {
+        let lanes = lanes(LaneConfig::new(1).stall_ceiling(MINUTE));
+        sim.watch(&lanes);
+        if sim.chance(0.3) {
+            let mut lost = Hostile::ForgottenSlot.submit(lanes.lane("main").unwrap().task());
+            drop(lost.answer().await);
+        }
+    });
+}
+
+/// An answer that is lost on the way: the body, which waits for it, says so.
+#[test]
+fn finds_a_runner_that_forgets_an_answer() {
+    finds("an answer", async |sim| {
+        let lanes = lanes(LaneConfig::new(1).stall_ceiling(MINUTE));
+        sim.watch(&lanes);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let (lane, tool) = (lanes.lane("main").unwrap(), sim.hostile());
+        drop(tokio::spawn(async move {
+            let turn = lane.task().timeout(Timeout::budget(MINUTE));
+            if let Ok(answer) = turn.run(async |_| tool.await).await {
+                let _ = tell.send(answer);
+            }
+        }));
+        told.await.expect("an answer");
+    });
+}
+
+/// What is allowed is not taken for a fault: long phases, extensions, waits,
+/// tasks that are only observed or detached, limits that are lowered, resets.
+#[test]
+fn is_silent_about_what_is_well() {
+    Sim::check(20, async |sim| {
+        let lanes = Lanes::builder()
+            .lane("main", LaneConfig::new(3).stall_ceiling(MINUTE))
+            .lane(
+                "watched",
+                LaneConfig::new(1)
+                    .stall_ceiling(MINUTE)
+                    .on_stall(OnStall::WarnOnly),
+            )
+            .lane(
+                "loose",
+                LaneConfig::new(1)
+                    .stall_ceiling(MINUTE)
+                    .on_stall(OnStall::Detach),
+            )
+            .build()
+            .unwrap();
+        sim.watch(&lanes);
+        let [main, watched, loose] =
+            ["main", "watched", "loose"].map(|name| lanes.lane(name).unwrap());
+        let phased = main.spawn(async move |cx| {
+            let phase = cx.phase("a long one").silence(HOUR).unwrap();
+            sleep(HOUR - SECOND).await;
+            drop(phase);
+        });
+        let extended = main.spawn(async |_| sleep(HOUR).await);
+        let observed = watched.spawn(async |_| sleep(HOUR).await);
+        let detached = loose.spawn(async |_| sleep(HOUR).await);
+        let inner = watched.clone();
+        let waits = main.spawn(async move |_| inner.run(async |_| ()).await);
+        sleep(SECOND).await;
+        lanes.extend(extended.id(), 2 * HOUR).unwrap();
+        main.set_max_concurrent(1).unwrap();
+        sim.run_until_idle(3 * HOUR).await;
+        for task in [phased, extended, observed, detached] {
+            task.await.unwrap();
+        }
+        waits.await.unwrap().unwrap();
+    });
+}
