@@ -128,7 +128,7 @@ fn s13_a_destructor_does_what_it_likes() {
     paused().block_on(around(Meddler::new(config()), |meddler, verb| {
         let main = meddler.main.clone();
         let held = OnDrop(meddler.clone(), verb);
-        let meta = std::sync::Arc::new(std::sync::Mutex::new(OnDrop(meddler, verb)));
+        let meta = OnDrop(meddler, verb);
         let silent = main.task().meta(meta).spawn(async move |_| {
             let _held = held;
             std::future::pending::<()>().await;
