@@ -39,7 +39,7 @@ mod control;
 mod effects;
 mod judge;
 mod lane;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
 mod oracle;
 mod queue;
 mod reclaim;

@@ -88,6 +88,11 @@ impl Handle {
         drop(CURRENT.with(RefCell::take));
     }
 
+    /// After a failure: leaks what the execution has made.
+    pub(crate) fn abandon() {
+        std::mem::forget(CURRENT.with(RefCell::take));
+    }
+
     pub(crate) fn try_current() -> Result<Self, NoHost> {
         CURRENT.with_borrow(|current| current.clone().ok_or(NoHost))
     }

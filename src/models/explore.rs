@@ -78,6 +78,8 @@ struct Replay;
 
 impl Drop for Replay {
     fn drop(&mut self) {
+        // The checker is gone, and what it made must not be touched any more.
+        crate::host::Handle::abandon();
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("models::");
         #[cfg(laneway_loom)]
