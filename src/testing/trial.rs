@@ -19,20 +19,54 @@ type Answer = Result<Hostile, TaskError>;
 ///
 /// Dropping it releases the thread that it blocks, if it does, and lets go of
 /// a future that was parked.
-#[derive(Debug)]
+///
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use laneway::testing::Hostile;
+/// use laneway::{LaneConfig, Lanes, TaskError};
+///
+/// let config = LaneConfig::new(1).stall_ceiling(Duration::from_millis(20));
+/// let lanes = Lanes::builder().lane("main", config).build()?;
+/// let main = lanes.lane("main")?;
+/// let mut stuck = Hostile::BlocksInClosure.submit(main.task());
+/// assert!(matches!(stuck.answer().await, Some(Err(TaskError::Stalled { .. }))));
+///
+/// // Its slot was taken, and its thread is still there.
+/// assert_eq!(main.run(async |_| "next").await?, "next");
+/// assert!(stuck.is_blocked());
+/// stuck.release();
+/// # Ok(()) }
+/// ```
 pub struct Trial {
     kind: Hostile,
     teller: Teller,
     stage: Option<Arc<Stage>>,
     release: Option<Release>,
+    /// A future that nobody polls any more.
+    parked: Option<Parked>,
 }
 
-#[derive(Debug)]
 enum Teller {
     /// The scheduler settles it, whatever its runner does.
     Handle(TaskHandle<Hostile>),
     /// Whoever runs it, once it is through with it.
-    Runner(JoinHandle<Option<Answer>>),
+    Runner(JoinHandle<Told>),
+}
+
+type Parked = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// What a runner comes to.
+struct Told {
+    answer: Option<Answer>,
+    parked: Option<Parked>,
+}
+
+impl Told {
+    const fn answer(answer: Option<Answer>) -> Self {
+        let parked = None;
+        Self { answer, parked }
+    }
 }
 
 impl Trial {
@@ -56,7 +90,11 @@ impl Trial {
     pub async fn answer(&mut self) -> Option<Result<Hostile, TaskError>> {
         match &mut self.teller {
             Teller::Handle(handle) => Some(handle.await),
-            Teller::Runner(runner) => runner.await.ok().flatten(),
+            Teller::Runner(runner) => {
+                let told = runner.await.ok()?;
+                self.parked = told.parked;
+                told.answer
+            }
         }
     }
 
@@ -87,6 +125,14 @@ impl Trial {
     }
 }
 
+impl std::fmt::Debug for Trial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trial")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Trial {
     fn drop(&mut self) {
         if let Teller::Runner(runner) = &self.teller {
@@ -101,6 +147,7 @@ pub(super) fn submit(kind: Hostile, task: TaskBuilder<'_>) -> Trial {
         teller,
         stage: None,
         release: None,
+        parked: None,
     };
     match kind {
         Hostile::Leaked => {
@@ -130,64 +177,58 @@ pub(super) fn submit(kind: Hostile, task: TaskBuilder<'_>) -> Trial {
                 teller: Teller::Handle(handle),
                 stage: Some(stage),
                 release: Some(release),
+                parked: None,
             }
         }
         _ => trial(Teller::Handle(task.spawn(move |_| kind.into_future()))),
     }
 }
 
-/// Polls the task until it has begun, and no further; says what it came to if
-/// it was refused.
-async fn until_begun<F, Fut>(
-    mut run: Pin<&mut Run<'_, F, Fut>>,
-    begun: &AtomicBool,
-) -> Option<Answer>
-where
-    F: FnOnce(crate::TaskContext) -> Fut,
-    Fut: Future<Output = Hostile>,
-{
-    poll_fn(|cx| match run.as_mut().poll(cx) {
+/// A task that is pending for ever, polled until it has begun, and no further;
+/// or what it came to, if it was refused.
+async fn begin(kind: Hostile, lane: Lane, options: Box<Options>) -> Result<Parked, Answer> {
+    let begun = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&begun);
+    let mut run: Parked = Box::pin(async move {
+        let task = async move |_| {
+            begins.store(true, Ordering::Relaxed);
+            pending::<()>().await;
+            kind
+        };
+        Run::new(&lane, Some(options), task).await
+    });
+    let refused = poll_fn(|cx| match run.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending if begun.load(Ordering::Relaxed) => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
-    })
-    .await
-}
-
-async fn leak(kind: Hostile, lane: Lane, options: Box<Options>) -> Option<Answer> {
-    let begun = AtomicBool::new(false);
-    let mut run = Box::pin(Run::new(&lane, Some(options), async |_| {
-        begun.store(true, Ordering::Relaxed);
-        pending::<()>().await;
-        kind
-    }));
-    let refused = until_begun(run.as_mut(), &begun).await;
-    if refused.is_none() {
-        std::mem::forget(run);
+    });
+    match refused.await {
+        Some(answer) => Err(answer),
+        None => Ok(run),
     }
-    refused
 }
 
-async fn forget(lane: Lane, options: Box<Options>) -> Option<Answer> {
+async fn leak(kind: Hostile, lane: Lane, options: Box<Options>) -> Told {
+    let begun = begin(kind, lane, options).await;
+    Told::answer(begun.map(std::mem::forget).err())
+}
+
+async fn forget(lane: Lane, options: Box<Options>) -> Told {
     if let Ok(slot) = Slot::acquire(&lane, Some(options)).await {
         std::mem::forget(slot);
     }
-    None
+    Told::answer(None)
 }
 
-async fn park(kind: Hostile, lane: Lane, options: Box<Options>) -> Option<Answer> {
-    let begun = AtomicBool::new(false);
-    let mut run = Box::pin(Run::new(&lane, Some(options), async |_| {
-        begun.store(true, Ordering::Relaxed);
-        pending::<()>().await;
-        kind
-    }));
-    let refused = until_begun(run.as_mut(), &begun).await;
-    if refused.is_some() {
-        return refused;
+/// The `select!` has moved on, and the future is still somewhere.
+async fn park(kind: Hostile, lane: Lane, options: Box<Options>) -> Told {
+    match begin(kind, lane, options).await {
+        Ok(parked) => Told {
+            answer: None,
+            parked: Some(parked),
+        },
+        Err(answer) => Told::answer(Some(answer)),
     }
-    // The `select!` has moved on, and the future is still somewhere.
-    pending().await
 }
 
 /// On a thread of tokio's that may block, so that a paused clock does not run
@@ -201,13 +242,14 @@ fn on_a_thread(kind: Hostile, task: TaskBuilder<'_>) -> Trial {
     stage.begin();
     let runner = Handle::current().spawn_blocking(move || {
         let run = Run::new(&lane, Some(options), |_| Blocks { kind, gate });
-        Some(poll_here(pin!(run), &of_thread))
+        Told::answer(Some(poll_here(pin!(run), &of_thread)))
     });
     Trial {
         kind,
         teller: Teller::Runner(runner),
         stage: Some(stage),
         release: Some(release),
+        parked: None,
     }
 }
 

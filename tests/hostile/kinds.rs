@@ -7,7 +7,9 @@ use laneway::testing::{Expected, Hostile, Trial};
 use laneway::{Lane, LaneConfig, Lanes, Timeout};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::common::{MINUTE, SECOND, TICK, assert_clean, let_run, now, orphans_gone, until};
+use crate::common::{
+    MINUTE, SECOND, TICK, assert_clean, let_run, now, orphans_gone, poll_once, until,
+};
 
 /// The limits of these tests, short enough to be walked through tick by tick.
 pub(crate) const CEILING: Duration = Duration::from_millis(200);
@@ -108,10 +110,7 @@ fn s8_each_kind_gives_its_slot_back_in_time_and_is_answered() {
             assert_eq!(orphans, usize::from(kind.leaves_an_orphan()), "{kind:?}");
             let [trial] = &mut trials;
             trial.release();
-            let answer = match kind {
-                Hostile::Parked => None,
-                _ => trial.answer().await,
-            };
+            let answer = trial.answer().await;
             assert!(
                 kind.expected().admits(answer.as_ref()),
                 "{kind:?}: {answer:?}"
@@ -173,4 +172,31 @@ fn s7_each_kind_ends_when_it_is_told_to() {
             });
         }
     }
+}
+
+/// When the runner of a taken task comes back, it drops the future, and does
+/// not go on with it: its slot is somebody else's by now.
+#[test]
+fn s2_an_orphan_is_dropped_and_never_polled_again() {
+    one(async |_lanes, main| {
+        let mut polls = 0;
+        let mut parked = Box::pin(main.run(async |_| {
+            std::future::poll_fn(|_| {
+                polls += 1;
+                std::task::Poll::<()>::Pending
+            })
+            .await;
+        }));
+        assert!(poll_once(parked.as_mut()).is_pending());
+        tokio::time::sleep(CEILING + TICK * 3).await;
+        assert_eq!(main.snapshot().orphans.len(), 1);
+        let told = poll_once(parked.as_mut());
+        assert!(matches!(
+            told,
+            std::task::Poll::Ready(Err(laneway::TaskError::Stalled { .. }))
+        ));
+        drop(parked);
+        assert_eq!(polls, 1);
+        assert_clean(&main);
+    });
 }

@@ -1,6 +1,5 @@
 //! Random mixtures over several lanes, nested too, in virtual time.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use laneway::testing::{Expected, Hostile, Trial};
@@ -87,17 +86,7 @@ pub(crate) fn nest(kind: Hostile, outer: TaskBuilder<'_>, inner: Lane, limited: 
 pub(crate) async fn judge(trials: &mut [Trial], nested: Vec<Nested>) {
     for trial in trials {
         let kind = trial.kind();
-        let answer = {
-            let mut answer = pin!(trial.answer());
-            match kind {
-                // It never will: its future is kept.
-                Hostile::Parked => match poll_once(answer.as_mut()) {
-                    std::task::Poll::Ready(answer) => answer,
-                    std::task::Poll::Pending => None,
-                },
-                _ => answer.await,
-            }
-        };
+        let answer = trial.answer().await;
         assert!(
             kind.expected().admits(answer.as_ref()),
             "{kind:?}: {answer:?}"
@@ -117,7 +106,7 @@ pub(crate) async fn judge(trials: &mut [Trial], nested: Vec<Nested>) {
 
 #[test]
 fn s4_s7_s8_a_mixture_harms_nobody_who_is_well() {
-    prove("s4_s7_s8_a_mixture_harms_nobody_who_is_well", 12, |seed| {
+    prove("s4_s7_s8_a_mixture_harms_nobody_who_is_well", 8, |seed| {
         let mut dice = Dice::new(seed);
         let tasks = 12 + dice.index(24);
         paused().block_on(mixture(&mut dice, tasks));

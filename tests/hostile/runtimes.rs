@@ -6,7 +6,7 @@ use std::task::Poll;
 use laneway::testing::Hostile;
 use laneway::{LaneConfig, Lanes, TaskError};
 
-use crate::common::{poll_once, until};
+use crate::common::{MINUTE, poll_once, until};
 use crate::mixtures::{Fleet, priority};
 use crate::proof::{Dice, prove};
 use crate::real_time::{limited, short, threads};
@@ -116,5 +116,53 @@ fn s7_with_no_runtime_left_everybody_has_been_told() {
             (0, 0),
             "{kind:?}"
         );
+    }
+}
+
+/// Also whoever waits for a slot that the end of its runtime does not free.
+#[test]
+fn s7_who_waits_behind_somebody_elses_slot_is_told_when_its_runtime_goes() {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let main = lanes.lane("main").unwrap();
+    let runtime = crate::kinds::paused();
+    let (slot, mut queued) = runtime.block_on(async {
+        let slot = main.acquire().await.unwrap();
+        let queued = main.spawn(async |_| ());
+        (slot, queued)
+    });
+    drop(runtime);
+    let told = poll_once(Pin::new(&mut queued));
+    assert!(
+        matches!(told, Poll::Ready(Err(TaskError::RuntimeShutdown { .. }))),
+        "{told:?}"
+    );
+    assert_eq!(main.snapshot().queued.len(), 0);
+    assert!(slot.is_current());
+}
+
+/// Who only waits, on a second runtime, has the timer there that the first one
+/// took with it.
+#[test]
+fn s8_whoever_only_waits_on_a_second_runtime_has_a_timer_there() {
+    for wait_for_all in [false, true] {
+        let config = LaneConfig::new(1).stall_ceiling(MINUTE);
+        let lanes = Lanes::builder().lane("main", config).build().unwrap();
+        let main = lanes.lane("main").unwrap();
+        let first = crate::kinds::paused();
+        std::mem::forget(first.block_on(main.acquire()).unwrap());
+        drop(first);
+        crate::kinds::paused().block_on(async {
+            let idle = async {
+                match wait_for_all {
+                    true => lanes.idle().await,
+                    false => main.idle().await,
+                }
+            };
+            let told = tokio::time::timeout(2 * MINUTE, idle).await;
+            told.expect("the forgotten slot is taken");
+        });
     }
 }

@@ -20,7 +20,7 @@ fn lanes(config: LaneConfig) -> Lanes {
 /// Whatever is said to whatever lanes, the promises hold at every moment.
 #[test]
 fn s1_s5_s8_promises_hold_under_every_verb() {
-    let cases = 40 * rounds();
+    let cases = 20 * rounds();
     let tasks = Rc::new(Cell::new(0));
     Sim::check(cases, async |sim| {
         let limit = Timeout::idle(MINUTE).budget(10 * MINUTE).wait(HOUR);
