@@ -215,7 +215,7 @@ impl Admission {
                     // Its slot may have been taken before this first look at
                     // it, and then it is an orphan that nobody else lets go
                     // of (S10).
-                    drop(task.domain.release(task, false));
+                    task.domain.release(task, false);
                     let id = task.id();
                     self.task = None;
                     self.edge = None;

@@ -283,7 +283,7 @@ impl Trial {
                     self.sim.facts(token).phase = ceiling;
                     let task = self.sim.task(token);
                     // What applies from now on may be tighter than before.
-                    let limit = ceiling.or(task.spec.silence(true).map(|(limit, _)| limit));
+                    let limit = ceiling.or_else(|| task.spec.silence(true).map(|(limit, _)| limit));
                     if let Some(limit) = limit {
                         self.look_by(token, now + limit);
                     }
