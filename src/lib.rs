@@ -43,6 +43,9 @@ mod config;
 mod control;
 mod engine;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod id;
 mod lane;

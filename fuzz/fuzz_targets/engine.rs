@@ -1,0 +1,7 @@
+//! Any sequence of operations on one lane, judged after each of them.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| laneway::fuzzing::engine(bytes));
