@@ -40,7 +40,7 @@ mod effects;
 mod judge;
 mod lane;
 #[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
-mod oracle;
+pub(crate) mod oracle;
 mod queue;
 mod reclaim;
 mod slab;

@@ -4,7 +4,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `sim`, `shell` | the shell in miniature that drives the engine |
-//! | `ops` | everything that the engine can be told |
+//! | `ops`, `bytes` | everything that the engine can be told, and how a fuzzer says it |
 //! | `trial` | tells it, and judges what it did after every operation |
 //! | `model` | the lane as lists: who has a slot and who is next (S1, S5, S6, S10) |
 //! | `book`, `life` | what became of each task, and why (S2, S3, S4, S8, S9, S17, S19, S20) |
@@ -24,6 +24,7 @@
 )]
 
 mod book;
+pub(crate) mod bytes;
 mod life;
 mod limits;
 mod model;

@@ -304,3 +304,23 @@ fn an_operated_lane() {
 fn long_lives() {
     prove("long_lives", Emphasis::Hostile, 50, 200..400);
 }
+
+/// What the fuzzer found worth keeping is tried without a fuzzer, too.
+#[test]
+#[cfg_attr(miri, ignore = "it reads files")]
+fn the_corpus_of_the_fuzzer() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/engine");
+    let Ok(files) = std::fs::read_dir(corpus) else {
+        return;
+    };
+    let (mut cases, mut operations) = (0, 0);
+    for file in files {
+        let path = file.expect("a listing").path();
+        let bytes = std::fs::read(&path).expect("a file of the corpus");
+        cases += 1;
+        operations += crate::engine::oracle::bytes::run(&bytes);
+    }
+    println!(
+        "proof: layer=engine test=the_corpus_of_the_fuzzer cases={cases} operations={operations}"
+    );
+}

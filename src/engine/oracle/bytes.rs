@@ -1,0 +1,32 @@
+//! A trial from bytes: what the fuzzer feeds, and its corpus holds.
+
+use arbitrary::{Arbitrary, Unstructured};
+
+use super::ops::{Op, Scenario};
+use super::trial::Trial;
+
+/// More than that finds nothing that less does not.
+const LONGEST: usize = 400;
+
+/// Tries the operations that the bytes stand for, and says how many they were.
+/// Panics with the promise that was broken.
+pub(crate) fn run(bytes: &[u8]) -> u64 {
+    let mut bytes = Unstructured::new(bytes);
+    let Ok(scenario) = Scenario::arbitrary(&mut bytes) else {
+        return 0;
+    };
+    let mut trial = Trial::new(scenario);
+    for _ in 0..LONGEST {
+        // A lane that is left alone for ever would be told to do nothing.
+        if bytes.is_empty() {
+            break;
+        }
+        let Ok(op) = Op::arbitrary(&mut bytes) else {
+            break;
+        };
+        trial.apply(op);
+    }
+    let operations = trial.operations;
+    trial.wind_up();
+    operations
+}
