@@ -12,11 +12,36 @@ use crate::sync::{Arc, Serials};
 #[cfg(laneway_loom)]
 #[track_caller]
 pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
+    explore_within(name, None, model);
+}
+
+/// With no more preemptions than that, whatever is asked for: three threads
+/// can interleave in very many ways.
+#[cfg(laneway_loom)]
+#[track_caller]
+pub(super) fn explore_three(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
+    explore_within(name, Some(3), model);
+}
+
+#[cfg(laneway_shuttle)]
+pub(super) use explore as explore_three;
+
+#[cfg(laneway_loom)]
+#[track_caller]
+fn explore_within(
+    name: &'static str,
+    most: Option<usize>,
+    model: impl Fn() + Send + Sync + 'static,
+) {
     let seen = Arc::new(Serials::from(0));
     let mut builder = loom::model::Builder::new();
     builder.max_branches = builder.max_branches.max(20_000);
     if builder.preemption_bound.is_none() && std::env::var_os("LANEWAY_UNBOUNDED").is_none() {
         builder.preemption_bound = Some(4);
+    }
+    if let Some(most) = most {
+        let asked = builder.preemption_bound.unwrap_or(most);
+        builder.preemption_bound = Some(asked.min(most));
     }
     let bound = builder
         .preemption_bound

@@ -21,6 +21,7 @@
 //! | `moments` | the driver, progress, ceilings, claims |
 //! | `verbs` | resize, pause, close, drain, shutdown |
 //! | `names` | lanes and keys that come and go |
+//! | `three` | three threads at once |
 //! | `crowd` | many tasks (shuttle) |
 
 #[cfg(laneway_shuttle)]
@@ -30,6 +31,7 @@ mod explore;
 mod moments;
 mod names;
 mod queue;
+mod three;
 mod verbs;
 mod waiting;
 mod world;
