@@ -7,10 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, poll_once};
+use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, poll_once, stalled_in};
 use laneway::{LaneConfig, TaskError};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
+use tracing::span;
+use tracing_subscriber::layer::{self, Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
 
 #[track_caller]
 fn panicked<T: std::fmt::Debug>(result: Result<T, TaskError>, message: &str) {
@@ -257,4 +260,68 @@ async fn s13_wakers_and_destructors_may_call_back_into_their_lane() {
     drop((run, acquire));
     main.idle().await;
     assert_clean(&main);
+}
+
+/// A subscriber that panics at everything it is told of the lanes.
+struct Touchy;
+
+impl Touchy {
+    fn touch(what: &'static str) {
+        std::panic::resume_unwind(Box::new(what));
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Touchy {
+    fn on_new_span(&self, _: &span::Attributes<'_>, _: &span::Id, _: layer::Context<'_, S>) {
+        Self::touch("a new span");
+    }
+
+    fn on_event(&self, _: &tracing::Event<'_>, _: layer::Context<'_, S>) {
+        Self::touch("an event");
+    }
+}
+
+/// The same where it only panics once it knows the span.
+struct TouchyInside;
+
+impl<S: tracing::Subscriber> Layer<S> for TouchyInside {
+    fn on_enter(&self, _: &span::Id, _: layer::Context<'_, S>) {
+        Touchy::touch("entering");
+    }
+
+    fn on_exit(&self, _: &span::Id, _: layer::Context<'_, S>) {
+        Touchy::touch("leaving");
+    }
+
+    fn on_close(&self, _: span::Id, _: layer::Context<'_, S>) {
+        Touchy::touch("closing");
+    }
+}
+
+async fn hang_and_go_on(rounds: u32) {
+    let (_lanes, main) = ceilinged(1);
+    for n in 0..rounds {
+        let stuck = main.spawn(async |_| pending::<()>().await);
+        let next = main.spawn(async move |_| n);
+        stalled_in(stuck.await, "main");
+        assert_eq!(next.await.unwrap(), n);
+        assert_eq!(main.run(async |_| n).await.unwrap(), n);
+        let on_a_thread = main.spawn_blocking(move |_| n);
+        assert_eq!(on_a_thread.await.unwrap(), n);
+    }
+    assert_clean(&main);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s14_a_subscriber_that_panics_at_what_is_said_costs_nothing() {
+    let touchy = Registry::default().with(Touchy);
+    let _default = tracing::subscriber::set_default(touchy);
+    hang_and_go_on(20).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s14_a_subscriber_that_panics_in_a_span_costs_nothing() {
+    let touchy = Registry::default().with(TouchyInside);
+    let _default = tracing::subscriber::set_default(touchy);
+    hang_and_go_on(20).await;
 }

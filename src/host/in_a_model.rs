@@ -398,6 +398,11 @@ pub(crate) const fn sleep_until(deadline: Instant) -> Sleep {
     Sleep(deadline)
 }
 
+#[cfg(feature = "testing")]
+pub(crate) fn sleep(span: Duration) -> Sleep {
+    sleep_until(now() + span)
+}
+
 impl Sleep {
     pub(crate) const fn deadline(&self) -> Instant {
         self.0

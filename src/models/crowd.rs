@@ -213,6 +213,74 @@ fn s8_a_crowd_that_hangs() {
     });
 }
 
+/// S4, S8, S14: tasks of every kind that can be awaited, as the shell's own
+/// suite has them; each gets the answer that its kind is promised.
+#[cfg(feature = "testing")]
+#[test]
+fn s8_a_crowd_of_hostile_tasks() {
+    use crate::testing::Hostile;
+
+    explore("crowd_of_hostile_tasks", || {
+        let world = World::ceilinged(2);
+        let kinds: Vec<Hostile> = Hostile::ALL
+            .iter()
+            .copied()
+            .filter(|kind| kind.is_future() && !goes_in_steps(*kind))
+            .collect();
+        let mut tasks: Vec<_> = (0..4)
+            .map(|_| {
+                let kind = kinds[dice(kinds.len())];
+                (kind, Hand::new(world.lane.spawn(async move |_| kind.await)))
+            })
+            .collect();
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let host = world.host.clone();
+                thread::spawn(move || {
+                    for _ in 0..4 {
+                        host.advance(CEILING / 4);
+                        for _ in 0..4 {
+                            host.poll_one();
+                        }
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        for (_, hand) in &mut tasks {
+            hand.poll();
+        }
+        // A ceiling each at most, and what is due to a task after it, two by two.
+        for _ in 0..24 {
+            world.pass(CEILING / 2);
+            world.pass(TICK);
+            let hands = tasks.iter_mut().map(|(_, hand)| hand as &mut dyn Follow);
+            world.quiesce(&mut hands.collect::<Vec<_>>());
+        }
+        for (kind, hand) in tasks {
+            let answer = hand.answer();
+            assert!(
+                kind.expected().admits(Some(&answer)),
+                "{kind:?}: {answer:?}"
+            );
+        }
+        world.wind_up();
+    });
+}
+
+/// The clock makes leaps here, and to those it would be a machine that sleeps.
+#[cfg(feature = "testing")]
+const fn goes_in_steps(kind: crate::testing::Hostile) -> bool {
+    use crate::testing::Hostile;
+
+    matches!(
+        kind,
+        Hostile::Sleeps | Hostile::Streams | Hostile::ReportsForever
+    )
+}
+
 /// S1, S7, S15: names that come and go, tasks that nest, and a scheduler that
 /// is shut down in the middle of it.
 #[test]

@@ -1,5 +1,6 @@
 //! What the scheduler says, as `tracing` events with fields. Called with no
-//! lock held (S13).
+//! lock held (S13). A subscriber is user code: one that panics goes unheard,
+//! and costs neither a slot nor anybody's answer (S14).
 
 use std::time::Duration;
 
@@ -7,10 +8,15 @@ use tracing::Span;
 
 use super::cell::TaskCell;
 use super::domain::Domain;
+use super::wakers::quietly;
 use crate::engine::{Blocked, End, Grant, Notice, Reclaim, Recovery, Time};
 use crate::sync::Arc;
 
 pub(crate) fn notice(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
+    quietly(|| say(domain, notice));
+}
+
+fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
     let lane = &*domain.name;
     match notice {
         Notice::Reclaimed {
@@ -59,51 +65,75 @@ pub(crate) fn notice(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
 /// The span of a task, under whatever span is current: its submitter's, for a
 /// task that its submitter polls.
 pub(crate) fn span(task: &TaskCell) -> Span {
-    tracing::info_span!(
-        target: "laneway", "task", lane = &*task.domain.name, task = %task.id(),
-        name = task.name.as_deref(), key = task.key.as_deref(),
-    )
+    let span = || {
+        tracing::info_span!(
+            target: "laneway", "task", lane = &*task.domain.name, task = %task.id(),
+            name = task.name.as_deref(), key = task.key.as_deref(),
+        )
+    };
+    quietly(span).unwrap_or_else(Span::none)
 }
 
 /// The span of a task that runs elsewhere than it was submitted.
 pub(crate) fn span_under(submitter: &Span, task: &TaskCell) -> Span {
-    submitter.in_scope(|| span(task))
+    quietly(|| submitter.in_scope(|| span(task))).unwrap_or_else(Span::none)
+}
+
+/// Runs code that does not panic, in a span.
+pub(crate) fn within<R>(span: &Span, code: impl FnOnce() -> R) -> R {
+    let entered = quietly(|| span.enter());
+    let output = code();
+    quietly(|| drop(entered));
+    output
+}
+
+/// A span that is not needed any more: closing it is a subscriber's, too.
+pub(crate) fn close(span: &mut Span) {
+    quietly(|| *span = Span::none());
 }
 
 /// A wait that nobody set a limit for, once it is over: of interest when
 /// somebody looks for it.
 pub(crate) fn waited_long(grant: &Grant<Arc<TaskCell>>) {
-    let task = &grant.task;
-    tracing::debug!(
-        target: "laneway", lane = &*task.domain.name, task = %task.id(),
-        name = task.name.as_deref(), waited_ms = millis(grant.waited),
-        queued_ahead = grant.queued_ahead, active_ahead = grant.active_ahead,
-        "dispatched after a long wait"
-    );
+    quietly(|| {
+        let task = &grant.task;
+        tracing::debug!(
+            target: "laneway", lane = &*task.domain.name, task = %task.id(),
+            name = task.name.as_deref(), waited_ms = millis(grant.waited),
+            queued_ahead = grant.queued_ahead, active_ahead = grant.active_ahead,
+            "dispatched after a long wait"
+        );
+    });
 }
 
 pub(crate) fn late_completion(task: &TaskCell) {
-    tracing::warn!(
-        target: "laneway", lane = &*task.domain.name, task = %task.id(),
-        name = task.name.as_deref(), fence = task.fence(),
-        "late completion of a reclaimed task"
-    );
+    quietly(|| {
+        tracing::warn!(
+            target: "laneway", lane = &*task.domain.name, task = %task.id(),
+            name = task.name.as_deref(), fence = task.fence(),
+            "late completion of a reclaimed task"
+        );
+    });
 }
 
 pub(crate) fn teardown_cut_short(task: &TaskCell) {
-    tracing::warn!(
-        target: "laneway", lane = &*task.domain.name, task = %task.id(),
-        name = task.name.as_deref(), teardown_ms = millis(task.spec.teardown),
-        "teardown did not end in time and was dropped"
-    );
+    quietly(|| {
+        tracing::warn!(
+            target: "laneway", lane = &*task.domain.name, task = %task.id(),
+            name = task.name.as_deref(), teardown_ms = millis(task.spec.teardown),
+            "teardown did not end in time and was dropped"
+        );
+    });
 }
 
 pub(crate) fn teardown_lost(task: &TaskCell) {
-    tracing::error!(
-        target: "laneway", lane = &*task.domain.name, task = %task.id(),
-        name = task.name.as_deref(),
-        "teardown not run: its runtime was shut down"
-    );
+    quietly(|| {
+        tracing::error!(
+            target: "laneway", lane = &*task.domain.name, task = %task.id(),
+            name = task.name.as_deref(),
+            "teardown not run: its runtime was shut down"
+        );
+    });
 }
 
 pub(crate) fn blocked(
@@ -140,11 +170,13 @@ pub(crate) fn blocked(
             )
         };
     }
-    if blocked.healthy {
-        event!(tracing::Level::DEBUG);
-    } else {
-        event!(tracing::Level::WARN);
-    }
+    quietly(|| {
+        if blocked.healthy {
+            event!(tracing::Level::DEBUG);
+        } else {
+            event!(tracing::Level::WARN);
+        }
+    });
 }
 
 fn reclaimed(

@@ -38,7 +38,7 @@ pub(crate) fn carry_out_all(domain: &Arc<Domain>, effects: Actions) {
         POSTPONED.with(|queue| queue.borrow_mut().extend(postponed));
         return;
     }
-    let _ = DEPTH.try_with(|current| current.set(depth + 1));
+    let _deeper = Deeper::than(depth);
     for effect in effects {
         carry_out_guarded(domain, effect);
     }
@@ -48,7 +48,23 @@ pub(crate) fn carry_out_all(domain: &Arc<Domain>, effects: Actions) {
             carry_out_guarded(&domain, effect);
         }
     }
-    let _ = DEPTH.try_with(|current| current.set(depth));
+}
+
+/// Comes up again whatever happens: a depth that leaked would leave all later
+/// effects of this thread to an outermost call that there is not.
+struct Deeper(usize);
+
+impl Deeper {
+    fn than(depth: usize) -> Self {
+        let _ = DEPTH.try_with(|current| current.set(depth + 1));
+        Self(depth)
+    }
+}
+
+impl Drop for Deeper {
+    fn drop(&mut self) {
+        let _ = DEPTH.try_with(|current| current.set(self.0));
+    }
 }
 
 /// What one effect runs into, a user's destructor that panics for one, costs

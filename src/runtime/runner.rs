@@ -9,11 +9,11 @@ use pin_project_lite::pin_project;
 use tracing::Span;
 
 use super::cell::TaskCell;
-use super::current;
 use super::domain::ended_word;
 use super::teardown::{self, Teardown};
 use super::wakers::drop_guarded;
 use super::word::Word;
+use super::{current, log};
 use crate::TaskContext;
 use crate::engine::{End, Reason};
 use crate::sync::Arc;
@@ -49,8 +49,9 @@ pin_project! {
     }
 
     impl<F, Fut, S> PinnedDrop for Runner<F, Fut, S> {
-        fn drop(this: Pin<&mut Self>) {
-            this.abandon();
+        fn drop(mut this: Pin<&mut Self>) {
+            this.as_mut().abandon();
+            log::close(this.project().span);
         }
     }
 }
@@ -102,9 +103,10 @@ impl<F, Fut, S> Runner<F, Fut, S> {
         let start = this.start.take();
         current::enter(this.task, || {
             drop_guarded(start);
-            let _span = this.span.enter();
             // A pinned value is dropped in place; a panic stays here (S14).
-            super::wakers::guarded("a destructor", || this.future.set(None));
+            log::within(this.span, || {
+                super::wakers::guarded("a destructor", || this.future.set(None));
+            });
         });
         *this.task = None;
         let reason = task.asked().map_or(reason, |asked| asked.reason);
@@ -155,8 +157,7 @@ where
             let last_poll = task.asked().is_some_and(|asked| asked.drop_now);
             let start = this.start.take();
             let span = &*this.span;
-            let polled = current::enter(this.task, || {
-                let _span = span.enter();
+            let poll = || {
                 catch_unwind(AssertUnwindSafe(|| {
                     if let Some(start) = start {
                         this.future
@@ -172,7 +173,8 @@ where
                         None => Poll::Pending,
                     }
                 }))
-            });
+            };
+            let polled = current::enter(this.task, || log::within(span, poll));
             let outcome = match polled {
                 Ok(Poll::Ready(value)) => Ok(value),
                 Err(panic) => Err(panic),
@@ -227,9 +229,10 @@ where
         let mut this = self.project();
         let (future, span, start) = (&mut this.future, &*this.span, this.start.take());
         current::enter(this.task, || {
-            let _span = span.enter();
-            drop_guarded(start);
-            super::wakers::guarded("a destructor", || future.set(None));
+            log::within(span, || {
+                drop_guarded(start);
+                super::wakers::guarded("a destructor", || future.set(None));
+            });
         });
     }
 }

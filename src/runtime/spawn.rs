@@ -108,6 +108,11 @@ fn put_back(task: &Arc<TaskCell>, body: Box<dyn Body>) {
     // breath.
     task.shared.lock().body = Some(body);
     rejoin(task);
+    // It may have been settled before, and then nobody takes it out any more.
+    if task.settled().is_some() {
+        let body = task.shared.lock().body.take();
+        drop_guarded(body);
+    }
 }
 
 struct Async<F, T> {
@@ -250,13 +255,13 @@ where
     /// The thread is the runner: nobody can stop it, so there is no last poll
     /// and no drop, only a result that comes in time or late.
     fn run(mut self, task: Arc<TaskCell>, start: F) {
-        let span = log::span_under(&self.submitter, &task);
+        let mut span = log::span_under(&self.submitter, &task);
         let cx = TaskContext::new(Arc::clone(&task));
         let mut current = Some(Arc::clone(&task));
         let outcome = current::enter(&mut current, || {
-            let _span = span.enter();
-            catch_unwind(AssertUnwindSafe(|| start(cx)))
+            log::within(&span, || catch_unwind(AssertUnwindSafe(|| start(cx))))
         });
+        log::close(&mut span);
         let reason = match outcome {
             Ok(_) => Reason::Completed,
             Err(_) => Reason::Panicked,

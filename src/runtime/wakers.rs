@@ -68,9 +68,23 @@ pub(crate) fn guarded<R>(what: &'static str, code: impl FnOnce() -> R) -> Option
         Ok(value) => Some(value),
         Err(payload) => {
             let panic = crate::error::PanicPayload::new(payload);
-            tracing::error!(target: "laneway", %panic, "{what} panicked");
+            // The subscriber is the user's, too, and may be what panicked.
+            quietly(|| tracing::error!(target: "laneway", %panic, "{what} panicked"));
             // A payload whose own destructor panics is not worth a slot.
-            let _ = catch_unwind(AssertUnwindSafe(move || drop(panic)));
+            quietly(move || drop(panic));
+            None
+        }
+    }
+}
+
+/// The last resort, where even saying that something panicked may panic.
+pub(crate) fn quietly<R>(code: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+                std::mem::forget(again);
+            }
             None
         }
     }

@@ -5,10 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use super::dice::Dice;
 use super::trial::{self, Trial};
+use crate::host::sleep;
 use crate::runtime::current_task;
 use crate::{TaskBuilder, TaskContext, TaskError};
 

@@ -14,5 +14,6 @@ mod mixtures;
 mod proof;
 mod real_time;
 mod runtimes;
+mod shrunk;
 mod simulated;
 mod wakers;

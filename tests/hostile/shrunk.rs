@@ -1,0 +1,33 @@
+//! Any list of kinds, shrunk to the shortest that fails.
+
+use laneway::testing::{Hostile, Trial};
+use proptest::prelude::*;
+
+use crate::common::MINUTE;
+use crate::kinds::{config, paused};
+use crate::mixtures::{bounded, judge};
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+
+    #[test]
+    fn s7_any_list_of_kinds_is_answered(
+        kinds in prop::collection::vec(prop::sample::select(Hostile::ALL), 0..8),
+        slots in 1_usize..4,
+    ) {
+        paused().block_on(async {
+            let lanes = laneway::Lanes::builder().lane("main", config(slots)).build().unwrap();
+            let main = lanes.lane("main").unwrap();
+            let mut trials: Vec<Trial> = kinds
+                .iter()
+                .map(|kind| kind.submit(bounded(main.task(), *kind)))
+                .collect();
+            for _ in 0..kinds.len() + 1 {
+                crate::kinds::pass(MINUTE * 10, &trials).await;
+            }
+            judge(&mut trials, Vec::new()).await;
+            drop(trials);
+            assert_eq!(main.run(async |_| 8).await.unwrap(), 8);
+        });
+    }
+}
