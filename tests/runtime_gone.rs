@@ -8,7 +8,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use laneway::{LaneConfig, Lanes, TaskError, TryAcquireError};
+use laneway::{LaneConfig, Lanes, TaskError, TaskStatus, TryAcquireError};
 use tokio::runtime::{Builder, Runtime};
 
 fn runtime() -> Runtime {
@@ -49,5 +49,42 @@ fn s7_s10_a_blocking_closure_outlives_its_runtime_and_keeps_its_strict_slot() {
         let next = tokio::time::timeout(Duration::from_secs(60), next).await;
         assert_eq!(next.unwrap().unwrap(), "next");
         assert_eq!(main.snapshot().orphans.len(), 0);
+    });
+}
+
+#[test]
+fn s2_what_a_caller_was_told_stands_whenever_it_asks() {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1).strict())
+        .build()
+        .unwrap();
+    let main = lanes.lane("main").unwrap();
+    let (started, starts) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let first = runtime();
+    let task = first.block_on(async {
+        main.spawn_blocking(move |_| {
+            started.send(()).unwrap();
+            released.recv().unwrap();
+            7
+        })
+    });
+    starts.recv().unwrap();
+    first.shutdown_background();
+    while !matches!(task.status(), TaskStatus::Settled) {
+        std::thread::yield_now();
+    }
+
+    // Its value comes later, and nobody has asked yet.
+    release.send(()).unwrap();
+    let second = runtime();
+    second.block_on(async {
+        let slot = tokio::time::timeout(Duration::from_secs(60), main.acquire()).await;
+        drop(slot.unwrap().unwrap());
+        let told = task.await;
+        assert!(
+            matches!(told, Err(TaskError::RuntimeShutdown { .. })),
+            "{told:?}"
+        );
     });
 }

@@ -35,7 +35,7 @@ pub(crate) struct Id(u64);
 #[derive(Debug)]
 struct Host {
     id: Id,
-    /// Since the first model of the process. No model checker sees it: reading
+    /// Since the host was made. No model checker sees it: reading
     /// a clock orders nothing.
     now: Untracked,
     /// A lock of ours, since tokio's queues order what was done before a task

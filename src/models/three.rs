@@ -91,9 +91,10 @@ fn s8_take_drop_and_join() {
     });
 }
 
-/// S1: two releases and a lane that shrinks meanwhile.
+/// S5: two releases and a lane that shrinks meanwhile: one is served for sure,
+/// and the other once that one is through.
 #[test]
-fn s1_two_releases_and_a_shrink() {
+fn s5_two_releases_and_a_shrink() {
     explore_three("two_releases_and_a_shrink", || {
         let world = World::new(2);
         let slots = (world.lane.try_acquire(), world.lane.try_acquire());
