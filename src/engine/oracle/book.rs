@@ -5,16 +5,12 @@ use std::time::Duration;
 use super::life::{Life, Stage};
 use super::limits::{Does, Due, Kind, dues};
 use super::model::{Door, Model};
-use super::sim::{Event, Sim, Task, Token};
-use crate::engine::{End, Leftover, Notice, Reason, Reclaim, TICK, Tally, Time};
+use super::punctual::check_grace;
+use super::sim::{Event, Sim, Token};
+use crate::engine::{End, Leftover, Reason, Reclaim, TICK, Tally, Time};
 
 /// The time that a runner has to come for its grant (S20).
-const CLAIM: Duration = Duration::from_secs(5);
-/// How often a take that was refused is tried again (S10).
-const RETRY: Duration = Duration::from_secs(1);
-/// How rarely a stall is reported that nothing is done about, where the longest
-/// of the default ceilings applied when it was first.
-const LONGEST_REPEAT: Duration = Duration::from_secs(3600);
+pub(super) const CLAIM: Duration = Duration::from_secs(5);
 
 /// What the operation under way may do, beside what is due anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +38,9 @@ pub(super) struct Book {
     pub(super) tally: Tally,
     /// Whose reclaim is still to be reported, as what, and beside how many
     /// orphans.
-    owed: Option<(Token, Reclaim, usize)>,
+    pub(super) owed: Option<(Token, Reclaim, usize)>,
     /// The grants since anything else happened.
-    grants: Vec<Token>,
+    pub(super) grants: Vec<Token>,
 }
 
 impl Book {
@@ -230,23 +226,6 @@ impl Book {
         }
     }
 
-    /// What a task is due for by now, and has had its grace tick for where that
-    /// came late (S19).
-    fn due_now(&self, now: Time, token: Token, does: Does, sim: &Sim) -> Vec<Due> {
-        let dues = self.dues(sim, token);
-        let life = &self.lives[token as usize];
-        let graced = life
-            .graced
-            .filter(|graced| dues.iter().any(|due| due.at == *graced));
-        let due = |due: &Due| {
-            // Who was refused at the bound is past any grace.
-            let refused = does == Does::Detach && life.refused.is_some();
-            let graced = refused || has_had_grace(now, due.at, self.woken, graced);
-            due.does == does && due.at <= now && (!due.is_silence() || graced)
-        };
-        dues.into_iter().filter(due).collect()
-    }
-
     fn is_drained(&self, now: Time, model: &Model) -> bool {
         self.cause.time
             && matches!(model.door, Door::Draining { deadline, over, .. } if over && deadline <= now)
@@ -396,68 +375,6 @@ impl Book {
         }
     }
 
-    fn noticed(&mut self, now: Time, notice: &Notice<Token>, sim: &Sim, model: &Model) {
-        match *notice {
-            Notice::Reclaimed {
-                task,
-                how,
-                orphans,
-                recovery,
-                ..
-            } => {
-                assert_eq!(self.owed.take(), Some((task, how, orphans)), "S17");
-                let first = self.grants.first();
-                let first = first.map(|token| sim.key(*token).seq);
-                model.check_recovery(recovery, first);
-            }
-            Notice::TakeRefused { task, orphans, .. } => {
-                assert!(
-                    !model.has_room(),
-                    "S10: {task} was refused, and there is room"
-                );
-                assert!(orphans >= model.orphans());
-                let life = self.life(task);
-                life.refused = Some(now);
-                life.was_refused = true;
-            }
-            Notice::Stalled { task, end } => {
-                let dues = self.dues(sim, task).into_iter();
-                let life = self.life(task);
-                let right = dues
-                    .filter(|due| due.does == Does::Say && due.at <= now)
-                    .any(|due| due.end(now) == end);
-                assert!(right, "S9: {task} does not stall: {end:?}");
-                life.stall_said = Some(now);
-            }
-            Notice::NeverReports { task, elapsed } => {
-                let life = self.life(task);
-                assert!(!life.never_reports_said, "said twice of {task}");
-                assert!(!sim.tasks[task as usize].facts.reported);
-                assert!(elapsed >= Duration::from_secs(600));
-                life.never_reports_said = true;
-            }
-            Notice::WaitExceeded {
-                task,
-                waited,
-                queued_ahead,
-                active_ahead,
-            } => {
-                let life = self.life(task);
-                check_waited(now, life, sim.tasks[task as usize].spec.warn_wait, waited);
-                assert!(!life.wait_said, "said twice of {task}");
-                assert_eq!(queued_ahead, life.queued_ahead, "{task}");
-                assert_eq!(active_ahead, life.active_ahead, "{task}");
-                life.wait_said = true;
-            }
-            Notice::OnWait { task, waited, .. } => {
-                let life = self.life(task);
-                check_waited(now, life, sim.tasks[task as usize].spec.on_wait, waited);
-                assert!(!life.on_wait_said, "said twice of {task}");
-                life.on_wait_said = true;
-            }
-        }
-    }
-
     /// After every operation.
     pub(super) fn check_told(&self, model: &Model) {
         assert_eq!(self.owed, None, "S17: a reclaim was not reported");
@@ -467,133 +384,4 @@ impl Book {
             "S7: nobody was told that it is idle"
         );
     }
-
-    /// S8: nobody is past its moment, once the driver has come; but at the
-    /// bound (S10), or right after a sleep (S19).
-    pub(super) fn check_in_time(&self, now: Time, sim: &Sim) {
-        for (life, task) in self.lives.iter().zip(&sim.tasks) {
-            if life.stage != Stage::Gone {
-                self.check_life(now, life, task);
-            }
-        }
-    }
-
-    fn check_life(&self, now: Time, life: &Life, task: &Task) {
-        let woken = self.woken + TICK;
-        let overdue = |at: Time| at.max(woken) <= now;
-        let at_bound = |at: Time| {
-            let full = self.last_full.map(|full| full + RETRY);
-            full.is_some_and(|until| now < until.max(at))
-        };
-        let fail =
-            |what: &str| panic!("S8: {what} at {now:?}, woken at {woken:?}: {life:?} {task:?}");
-        if life.hooks_until.is_some_and(overdue) {
-            fail("its hooks run on");
-        }
-        match life.stage {
-            Stage::Queued | Stage::Asleep => {
-                let after = |span: Option<Duration>| span.map(|span| life.enqueued + span);
-                if after(task.spec.wait).is_some_and(overdue) {
-                    fail("it waits on");
-                }
-                if after(task.spec.warn_wait).is_some_and(overdue) && !life.wait_said {
-                    fail("nobody said how long it waits");
-                }
-                if after(task.spec.on_wait).is_some_and(overdue) && !life.on_wait_said {
-                    fail("its caller was not called");
-                }
-            }
-            Stage::Granted if overdue(life.started + CLAIM) => fail("nobody comes for its grant"),
-            Stage::Granted | Stage::Orphan | Stage::Gone | Stage::Teardown => {}
-            Stage::Asked { by } if overdue(by) => fail("its grace is over"),
-            Stage::Asked { .. } => {}
-            Stage::Told { by } => {
-                // A runner with a value in its hands has one tick more.
-                let extra = if task.facts.done {
-                    TICK * 2
-                } else {
-                    Duration::ZERO
-                };
-                if overdue(by + extra) && now >= woken + extra {
-                    if !at_bound(by) {
-                        fail("its slot is not taken");
-                    }
-                    assert!(life.refused.is_some(), "S10: refused, and nobody was told");
-                }
-            }
-            Stage::Running | Stage::Detached => {
-                for due in dues(
-                    task,
-                    life.started,
-                    life.stage == Stage::Detached,
-                    self.observe_only,
-                ) {
-                    // Its budget is looked at when it may have been claimed.
-                    let at = match due.kind {
-                        Kind::Budget => due
-                            .at
-                            .max(life.claimed + task.spec.budget.unwrap_or_default()),
-                        _ => due.at,
-                    };
-                    let late = overdue(at);
-                    match due.does {
-                        Does::Ask if late => fail("it is not asked"),
-                        Does::Detach if late && !at_bound(at) => fail("it is not detached"),
-                        // Once said, a later stall is found by the repeat.
-                        Does::Say
-                            if late
-                                && life.stall_said.is_none_or(|said| {
-                                    said < due.last
-                                        && overdue(said + LONGEST_REPEAT.max(due.allowed))
-                                }) =>
-                        {
-                            fail("nobody said that it stalls");
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// A late driver has just come: who was found to be overdue by more than a
-    /// tick, and lives, has its grace tick now (S19).
-    pub(super) fn grant_grace(&mut self, now: Time, sim: &Sim) {
-        let late = |at: Time| now > at + TICK;
-        for (token, at) in (0..).zip(0..self.lives.len()) {
-            let due = match self.lives[at].stage {
-                Stage::Granted => Some(self.lives[at].started + CLAIM),
-                Stage::Told { by } => Some(by),
-                Stage::Running => self
-                    .dues(sim, token)
-                    .into_iter()
-                    .filter(|due| due.is_silence() && late(due.at))
-                    .map(|due| due.at)
-                    .min(),
-                _ => None,
-            };
-            if due.is_some_and(late) {
-                self.lives[at].graced = due;
-            }
-        }
-    }
-}
-
-fn check_waited(now: Time, life: &Life, after: Option<Duration>, waited: Duration) {
-    assert!(life.waits(), "it does not wait any more");
-    assert_eq!(waited, now.since(life.enqueued));
-    assert!(after.is_some_and(|after| waited >= after), "too early");
-}
-
-/// S19: what is more than a tick late was late because we slept, and it has a
-/// tick from when we woke, once.
-fn has_had_grace(now: Time, due: Time, woken: Time, graced: Option<Time>) -> bool {
-    now <= due + TICK || now >= woken + TICK || graced.is_some()
-}
-
-fn check_grace(now: Time, due: Time, woken: Time, life: &Life) {
-    assert!(
-        has_had_grace(now, due, woken, life.graced),
-        "S19: due at {due:?}, we woke at {woken:?}, and it is {now:?}: {life:?}"
-    );
 }

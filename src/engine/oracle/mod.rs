@@ -5,10 +5,11 @@
 //! |---|---|
 //! | `sim`, `shell` | the shell in miniature that drives the engine |
 //! | `ops`, `bytes` | everything that the engine can be told, and how a fuzzer says it |
-//! | `trial` | tells it, and judges what it did after every operation |
+//! | `trial`, `tell` | tells it, and judges what it did after every operation |
 //! | `model` | the lane as lists: who has a slot and who is next (S1, S5, S6, S10) |
 //! | `book`, `life` | what became of each task, and why (S2, S3, S4, S8, S9, S17, S19, S20) |
-//! | `limits` | when a task is due |
+//! | `notices` | what was said about it (S10, S17) |
+//! | `limits`, `punctual` | when a task is due, and whether it was in time (S8, S19) |
 //! | `quiet` | when a lane that does not move must say so (S16) |
 //!
 //! Nothing here asks the engine why it did something: it is told what callers
@@ -28,8 +29,11 @@ pub(crate) mod bytes;
 mod life;
 mod limits;
 mod model;
+mod notices;
 pub(in crate::engine) mod ops;
+mod punctual;
 mod quiet;
 mod shell;
 pub(in crate::engine) mod sim;
+mod tell;
 pub(in crate::engine) mod trial;

@@ -1,0 +1,407 @@
+//! Everything that a lane can be told, carried out: in the shell, and in the
+//! models that say what it may come to.
+
+use std::time::Duration;
+
+use super::life::{Life, Stage};
+use super::model::Door;
+use super::ops::{Newcomer, Op, Which, leftover};
+use super::sim::{Event, Token};
+use super::trial::Trial;
+use crate::engine::{Effect, End, Leftover, Reason, Released, State, TICK, Time};
+
+impl Trial {
+    /// Carries out one operation; whether the driver has come up to now.
+    pub(super) fn tell(&mut self, op: Op) -> bool {
+        match op {
+            Op::Submit(newcomer) => self.submit(&newcomer),
+            Op::Run(ticks) => return self.run(TICK * u32::from(ticks % 600)),
+            Op::RunUnits(units) => return self.run(self.scenario.units(units % 64)),
+            Op::Oversleep(ticks) => {
+                let due = self.sim.alarm;
+                self.book.cause.time = true;
+                self.sim.oversleep(TICK * u32::from(ticks % 600));
+                self.book.woken = self.sim.now;
+                if due.is_some_and(|at| at <= self.sim.now) {
+                    self.wake_up();
+                    return true;
+                }
+            }
+            Op::Late(ticks) => {
+                self.sim.now = self.sim.now + TICK * u32::from(ticks % 600);
+                self.book.woken = self.sim.now;
+            }
+            op => self.tell_lane(op),
+        }
+        false
+    }
+
+    pub(super) fn run(&mut self, span: Duration) -> bool {
+        self.book.cause.time = true;
+        if self.book.woken == self.sim.now {
+            self.sim.run_for(Duration::ZERO);
+            self.wake_up();
+        }
+        self.sim.run_for(span);
+        true
+    }
+
+    /// A late driver has come.
+    fn wake_up(&mut self) {
+        self.judge();
+        self.book.grant_grace(self.sim.now, &self.sim);
+    }
+
+    fn submit(&mut self, newcomer: &Newcomer) {
+        let (spec, entry) = (
+            newcomer.spec(&self.scenario),
+            newcomer.entry(&self.scenario),
+        );
+        let now = self.sim.now;
+        let (ahead, active) = (self.model.ahead(spec.priority), self.model.active());
+        let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
+        let priority = spec.priority;
+        let right = self.model.arrive(now, token, priority, entry);
+        let came = self.sim.enter(spec, entry);
+        assert_eq!(came.map(|_| ()), right.map(|_| ()), "who is admitted");
+        let Ok(starts) = right else {
+            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            return;
+        };
+        self.book.tally.submitted += 1;
+        let since = now.before(entry.waited);
+        self.book.lives.push(Life::new(now, since, ahead, active));
+        let started =
+            self.sim.log.first() == Some(&(now.since(self.sim.begun), Event::Granted(token)));
+        assert_eq!(started, starts, "S5, S6: whether it starts at once");
+        if starts {
+            // It found a slot by itself: nobody was dispatched.
+            self.sim.log.remove(0);
+            let life = self.book.life(token);
+            life.stage = Stage::Granted;
+            self.book.tally.started += 1;
+            self.quiet.started();
+        } else {
+            self.quiet.queued(now);
+        }
+        let task = self.sim.task(token);
+        task.comes = newcomer.manners.comes;
+        task.just_in_time = newcomer.manners.just_in_time;
+        task.facts.listens = newcomer.manners.listens;
+        task.facts.hooks = newcomer.manners.hooks;
+    }
+
+    /// Somebody whose stage allows it.
+    fn pick(&mut self, which: Which, can: impl Fn(Stage) -> bool) -> Option<Token> {
+        let lives = self.book.lives.iter().zip(0..);
+        let all: Vec<Token> = lives
+            .filter(|(life, _)| life.stage != Stage::Gone && can(life.stage))
+            .map(|(_, token)| token)
+            .collect();
+        let token = *all.get(usize::from(which).checked_rem(all.len())?)?;
+        self.book.cause.target = Some(token);
+        Some(token)
+    }
+
+    fn pick_running(&mut self, which: Which) -> Option<Token> {
+        self.pick(which, |stage| {
+            matches!(stage, Stage::Running | Stage::Detached)
+        })
+    }
+
+    fn tell_lane(&mut self, op: Op) {
+        let now = self.sim.now;
+        match op {
+            Op::Complete(which) => {
+                if let Some(token) = self.pick(which, is_claimed) {
+                    self.sim.complete(token);
+                }
+            }
+            Op::Drop(which) => {
+                if let Some(token) = self.pick(which, |_| true) {
+                    // A runner with a value in its hands hands it over.
+                    let done = self.sim.facts(token).done;
+                    if done {
+                        self.sim.complete(token);
+                    } else {
+                        self.sim.drop_it(token);
+                    }
+                }
+            }
+            Op::Cancel(which) => {
+                if let Some(token) = self.pick(which, |_| true) {
+                    self.book.cause.reason = Some(Reason::User);
+                    let orphan = self.sim.state(token) == Some(State::Orphan);
+                    assert_eq!(self.sim.cancel(token, Reason::User), !orphan);
+                }
+            }
+            Op::Poll(which) => {
+                let polled =
+                    |stage| matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted);
+                if let Some(token) = self.pick(which, polled) {
+                    if self.model.rejoin(token) {
+                        self.book.life(token).stage = Stage::Queued;
+                        self.quiet.queued(now);
+                    }
+                    self.sim.poll(token);
+                }
+            }
+            Op::RunnerComes(which) => {
+                if let Some(token) = self.pick(which, is_claimed)
+                    && !self.sim.task(token).hooks_begun
+                {
+                    self.sim.runner_comes(token);
+                    self.sim.check();
+                }
+            }
+            Op::Stale(which, completed) => self.come_too_late(which, completed),
+            Op::Forget(which) => {
+                if let Some(token) = self.pick(which, |stage| stage == Stage::Orphan) {
+                    let key = self.sim.key(token);
+                    assert_eq!(self.sim.lane.forget_orphan(key), Some(token));
+                    self.model.forget(token);
+                    self.book.life(token).stage = Stage::Gone;
+                    // One that is about to deliver a late result does so yet.
+                    if self.sim.task(token).settled.is_none() {
+                        self.sim.dropped.push(token);
+                    }
+                }
+            }
+            Op::Withdraw(which) => {
+                let waits = |stage| matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted);
+                if let Some(token) = self.pick(which, waits) {
+                    self.book.cause.reason = Some(Reason::RuntimeShutdown);
+                    let key = self.sim.key(token);
+                    if self.sim.withdrawn(token) {
+                        self.sim.trace(Event::Withdrawn(token));
+                    }
+                    self.sim.say(|lane, now, effects| {
+                        lane.withdraw(key, End::RuntimeShutdown, effects);
+                        lane.dispatch(now, effects);
+                        lane.settled_all(effects);
+                    });
+                }
+            }
+            op => self.tell_facts(op),
+        }
+    }
+
+    /// What a task does that no lane is told of, or only to look in time.
+    fn tell_facts(&mut self, op: Op) {
+        let now = self.sim.now;
+        let span = |count: u8| self.scenario.units(1 + count % 24);
+        match op {
+            Op::Progress(which) => {
+                if let Some(token) = self.pick(which, is_claimed) {
+                    self.sim.progress(token);
+                }
+            }
+            Op::Done(which) => {
+                if let Some(token) = self.pick_running(which) {
+                    self.sim.facts(token).done = true;
+                }
+            }
+            Op::Wait(which, waiting) => {
+                if let Some(token) = self.pick_running(which) {
+                    let facts = self.sim.facts(token);
+                    if facts.waiting && !waiting {
+                        facts.active_at = now;
+                    }
+                    facts.waiting = waiting;
+                }
+            }
+            Op::Phase(which, ceiling) => {
+                let ceiling = ceiling.map(span);
+                if let Some(token) = self.pick_running(which) {
+                    self.sim.progress(token);
+                    self.sim.facts(token).phase = ceiling;
+                    let task = self.sim.task(token);
+                    // What applies from now on may be tighter than before.
+                    let limit = ceiling.or_else(|| task.spec.silence(true).map(|(limit, _)| limit));
+                    if let Some(limit) = limit {
+                        self.look_by(token, now + limit);
+                    }
+                }
+            }
+            Op::Deadline(which, after) => {
+                let at = now + span(after);
+                if let Some(token) = self.pick_running(which) {
+                    self.sim.facts(token).deadline = Some(at);
+                    self.look_by(token, at);
+                }
+            }
+            Op::Extend(which, by) => {
+                let until = Some(now + span(by));
+                if let Some(token) = self.pick_running(which) {
+                    let facts = self.sim.facts(token);
+                    facts.extended_until = facts.extended_until.max(until);
+                }
+            }
+            Op::Hold(which, by) => {
+                let until = Some(now + span(by));
+                if let Some(token) = self.pick_running(which) {
+                    let facts = self.sim.facts(token);
+                    facts.hold_until = facts.hold_until.max(until);
+                }
+            }
+            Op::Listen(which, listens) => {
+                if let Some(token) = self.pick_running(which) {
+                    self.sim.facts(token).listens = listens;
+                }
+            }
+            Op::Hooks(which, hooks) => {
+                if let Some(token) = self.pick_running(which) {
+                    self.sim.facts(token).hooks = hooks;
+                }
+            }
+            Op::Comes(which, comes) => {
+                if let Some(token) = self.pick(which, |_| true) {
+                    self.sim.task(token).comes = comes;
+                }
+            }
+            op => self.tell_verb(op),
+        }
+    }
+
+    fn look_by(&mut self, token: Token, at: Time) {
+        let key = self.sim.key(token);
+        self.sim.say(|lane, _, _| lane.look_by(key, at));
+    }
+
+    fn tell_verb(&mut self, op: Op) {
+        let now = self.sim.now;
+        match op {
+            Op::Resize(most) => {
+                let most = usize::from(most % 6);
+                self.model.max_concurrent = most;
+                self.sim
+                    .say(|lane, now, effects| lane.set_max_concurrent(now, most, effects));
+            }
+            Op::Pause(span) => {
+                let until = span.map(|span| now + self.scenario.units(1 + span % 24));
+                self.model.paused = true;
+                self.model.resumes_at = until;
+                self.sim.say(|lane, _, _| lane.pause(until));
+            }
+            Op::Resume => {
+                self.model.paused = false;
+                self.model.resumes_at = None;
+                self.model.holding = false;
+                if self.model.door != Door::Shutdown {
+                    self.model.door = Door::Open;
+                }
+                self.sim.say(|lane, now, effects| lane.resume(now, effects));
+            }
+            Op::Clear => {
+                self.book.cause.clears = true;
+                self.sim.clear();
+            }
+            Op::CancelAll => {
+                self.book.cause.reason = Some(Reason::User);
+                let reason = Reason::User;
+                self.sim.say(|lane, now, effects| {
+                    lane.clear(now, effects, |waited| End::CancelledQueued {
+                        reason,
+                        waited,
+                    });
+                    effects.push(Effect::AskHolders { reason });
+                });
+            }
+            Op::Reset => {
+                self.book.cause.reason = Some(Reason::Reset);
+                self.model.by_force = true;
+                self.sim.reset();
+            }
+            Op::Drain {
+                deadline,
+                admit_descendants,
+                queued,
+                holds,
+            } => {
+                let queued = leftover(queued);
+                let deadline = now + self.scenario.units(deadline % 24);
+                if self.model.door != Door::Shutdown {
+                    self.model.door = Door::Draining {
+                        admit_descendants,
+                        queued,
+                        deadline,
+                        over: false,
+                    };
+                    self.model.holding = queued != Leftover::Run;
+                }
+                self.sim.holding = true;
+                self.sim.say(|lane, _, _| {
+                    lane.start_draining(deadline, admit_descendants, queued);
+                    lane.hold_for_drain();
+                });
+                // A drain that hands nobody back has nothing to wait for.
+                if !holds || queued == Leftover::Run {
+                    self.settle_drain();
+                }
+            }
+            Op::SettleDrain => self.settle_drain(),
+            Op::Close => {
+                self.model.closed = true;
+                self.sim.say(|lane, _, _| lane.close());
+            }
+            Op::Shutdown => {
+                self.book.cause.reason = Some(Reason::Shutdown);
+                self.model.door = Door::Shutdown;
+                self.sim
+                    .say(|lane, now, effects| lane.shutdown(now, effects));
+            }
+            Op::NoMoreOrphans(none) => {
+                self.sim.no_more_orphans = none;
+                self.model.no_more_orphans = none;
+            }
+            Op::RootSpeaks(speaks) => self.sim.root_speaks = speaks,
+            Op::WantIdle if !self.sim.lane.is_idle() => {
+                self.book.idle_wanted = true;
+                self.sim.lane.want_idle();
+            }
+            _ => {}
+        }
+        self.sim.holding = self.model.holding;
+    }
+
+    /// Everybody who waits now leaves, but for those whom the drain admitted.
+    fn settle_drain(&mut self) {
+        let leaving = self.sim.lane.waiting();
+        self.book.cause.reason = Some(Reason::Draining);
+        let held = std::mem::take(&mut self.model.holding);
+        if !held {
+            self.book.cause.reason = None;
+        }
+        self.sim.holding = false;
+        self.sim
+            .say(|lane, now, effects| lane.settle_drain(now, &leaving, effects));
+    }
+
+    /// S2: whoever comes a second time changes nothing.
+    fn come_too_late(&mut self, which: Which, completed: bool) {
+        let lives = self.book.lives.iter().zip(0..);
+        let gone: Vec<Token> = lives
+            .filter(|(life, _)| life.stage == Stage::Gone)
+            .map(|(_, token)| token)
+            .collect();
+        let Some(at) = usize::from(which).checked_rem(gone.len()) else {
+            return;
+        };
+        let key = self.sim.key(gone[at]);
+        let released = self.sim.lane.release(key, completed);
+        assert!(matches!(released, Released::Unknown), "S2");
+        assert_eq!(self.sim.lane.forget_orphan(key), None, "S2");
+        assert!(!self.sim.cancel(gone[at], Reason::User), "S2");
+        assert_eq!(
+            self.prints(),
+            self.before,
+            "S2: a latecomer changed something"
+        );
+    }
+
+    // What is judged after every operation.
+}
+
+const fn is_claimed(stage: Stage) -> bool {
+    !matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted)
+}
