@@ -23,6 +23,8 @@ pub(super) struct Cause {
     pub(super) reason: Option<Reason>,
     /// Waiters may be told that they were cleared.
     pub(super) clears: bool,
+    /// Nobody who waits is left waiting.
+    pub(super) empties: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,17 @@ impl Book {
                 assert_eq!(life.stage, Stage::Granted, "S11: claimed {token}");
                 life.stage = Stage::Running;
                 life.claimed = now;
+                return;
+            }
+            Event::Waited {
+                task,
+                waited,
+                queued_ahead,
+                active_ahead,
+            } => {
+                let life = self.life(task);
+                assert_eq!(waited, now.since(life.since), "how long {task} waited");
+                life.check_ahead(queued_ahead, active_ahead);
                 return;
             }
             Event::Unclaimed(token) => self.unclaimed(now, token),
@@ -238,6 +251,9 @@ impl Book {
         let stalls: Vec<End> = stalls.map(|due| due.end(now)).collect();
         let (woken, by_force) = (self.woken, model.by_force);
         let orphans = model.orphans() + 1;
+        let running = matches!(self.life(token).stage, Stage::Granted | Stage::Running);
+        // Who is allowed to run on was not cut short.
+        self.tally.cut_short += u64::from(by_force || !running);
         let life = self.life(token);
         match life.stage {
             Stage::Told { by } if !by_force => {
@@ -275,25 +291,7 @@ impl Book {
         let drained = self.is_drained(now, model);
         let life = self.life(token);
         if !life.waits() {
-            let value = task.facts.done || life.completed;
-            if end == End::Completed {
-                assert!(value, "{token} was told of a value that it has not");
-            } else {
-                assert!(!task.facts.done, "S3: the value of {token} was thrown away");
-                // Dropped by itself, and its hooks did not end in their time.
-                let dropped = matches!(
-                    end,
-                    End::Cancelled {
-                        reason: Reason::Dropped,
-                        ..
-                    }
-                ) && life.ends.is_empty();
-                assert!(
-                    dropped || life.ends.contains(&end),
-                    "{token} was told {end:?}, it was {:?}",
-                    life.ends
-                );
-            }
+            life.check_end(end, task);
             return;
         }
         let waited = now.since(life.since);
@@ -340,6 +338,7 @@ impl Book {
             "S4, S7: {token} was told {end:?} after {waited:?}: {life:?}"
         );
         life.stage = Stage::Gone;
+        self.tally.ended += 1;
     }
 
     fn released(&mut self, token: Token, completed: bool, sim: &Sim, model: &Model) {
@@ -361,7 +360,11 @@ impl Book {
         match (before, completed) {
             (Stage::Orphan, true) if told != Some(End::Completed) => self.tally.late += 1,
             (_, true) => self.tally.completed += 1,
-            _ => {}
+            (Stage::Orphan, false) => {}
+            (_, false) => {
+                self.tally.ended += 1;
+                self.tally.cut_short += u64::from(holds);
+            }
         }
         if holds && reclaimed {
             assert_eq!(self.owed, None, "S17: a reclaim was not reported");
@@ -378,6 +381,10 @@ impl Book {
     /// After every operation.
     pub(super) fn check_told(&self, model: &Model) {
         assert_eq!(self.owed, None, "S17: a reclaim was not reported");
+        assert!(
+            model.nobody_waits() || !self.cause.empties && !model.is_over(),
+            "S7: somebody waits for what will not come"
+        );
         let idle = model.active() == 0 && model.queued() == 0;
         assert!(
             !(self.idle_wanted && idle),

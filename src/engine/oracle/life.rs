@@ -1,6 +1,6 @@
 //! One task, as its caller and its runner saw it.
 
-use crate::engine::{End, TICK, Time};
+use crate::engine::{End, Reason, TICK, Time};
 
 use super::sim::Task;
 
@@ -80,6 +80,31 @@ impl Life {
 
     pub(super) const fn waits(&self) -> bool {
         matches!(self.stage, Stage::Queued | Stage::Asleep)
+    }
+
+    /// Who was ahead of it when it came, as it is reported.
+    pub(super) fn check_ahead(&self, queued: usize, active: usize) {
+        let found = (self.queued_ahead, self.active_ahead);
+        assert_eq!((queued, active), found, "who was ahead of it: {self:?}");
+    }
+
+    /// What somebody who had its slot is told that it came to.
+    pub(super) fn check_end(&self, end: End, task: &Task) {
+        if end == End::Completed {
+            let value = task.facts.done || self.completed;
+            assert!(value, "told of a value that is none: {self:?}");
+            return;
+        }
+        assert!(!task.facts.done, "S3: its value was thrown away: {self:?}");
+        // Dropped by itself, and its hooks did not end in their time.
+        let dropped = matches!(
+            end,
+            End::Cancelled {
+                reason: Reason::Dropped,
+                ..
+            }
+        ) && self.ends.is_empty();
+        assert!(dropped || self.ends.contains(&end), "{end:?}: {self:?}");
     }
 
     pub(super) const fn holds_slot(&self) -> bool {

@@ -96,12 +96,29 @@ impl Model {
         self.orphans.len()
     }
 
+    /// How many orphans it may have (S10).
+    pub(super) fn bound(&self) -> usize {
+        self.max_orphans
+            .unwrap_or_else(|| self.max_concurrent.max(1))
+    }
+
     /// Whether one more slot may be taken (S10).
     pub(super) fn has_room(&self) -> bool {
-        let bound = self
-            .max_orphans
-            .unwrap_or_else(|| self.max_concurrent.max(1));
-        self.door == Door::Shutdown || self.orphans.len() < bound && !self.no_more_orphans
+        let room = self.orphans.len() < self.bound() && !self.no_more_orphans;
+        self.door == Door::Shutdown || room
+    }
+
+    /// Nobody waits, not even outside the queue.
+    pub(super) const fn nobody_waits(&self) -> bool {
+        self.waiting.is_empty() && self.asleep.is_empty()
+    }
+
+    /// It has settled everybody who waited, and takes nobody new.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(
+            self.door,
+            Door::Shutdown | Door::Draining { over: true, .. }
+        )
     }
 
     /// S5: there is nobody who could have a slot and has none.

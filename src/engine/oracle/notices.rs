@@ -6,30 +6,39 @@ use super::book::Book;
 use super::life::Life;
 use super::limits::Does;
 use super::model::Model;
+use super::shell::OVER_ALL;
 use super::sim::{Sim, Token};
-use crate::engine::{Notice, Time};
+use crate::engine::{End, Notice, Reclaim, Time};
 
 impl Book {
     pub(super) fn noticed(&mut self, now: Time, notice: &Notice<Token>, sim: &Sim, model: &Model) {
         match *notice {
             Notice::Reclaimed {
                 task,
+                end,
                 how,
                 orphans,
                 recovery,
-                ..
             } => {
                 assert_eq!(self.owed.take(), Some((task, how, orphans)), "S17");
+                self.check_reclaimed(task, end, how, sim);
                 let first = self.grants.first();
                 let first = first.map(|token| sim.key(*token).seq);
                 model.check_recovery(recovery, first);
             }
-            Notice::TakeRefused { task, orphans, .. } => {
+            Notice::TakeRefused {
+                task,
+                orphans,
+                max_orphans,
+            } => {
                 assert!(
                     !model.has_room(),
                     "S10: {task} was refused, and there is room"
                 );
-                assert!(orphans >= model.orphans());
+                // By its own bound, or else by that over all lanes.
+                let own = (model.orphans(), model.bound());
+                let right = if own.0 >= own.1 { own } else { OVER_ALL };
+                assert_eq!((orphans, max_orphans), right, "S10: {task}");
                 let life = self.life(task);
                 life.refused = Some(now);
                 life.was_refused = true;
@@ -47,6 +56,7 @@ impl Book {
                 let life = self.life(task);
                 assert!(!life.never_reports_said, "said twice of {task}");
                 assert!(!sim.tasks[task as usize].facts.reported);
+                assert_eq!(elapsed, now.since(life.started), "{task}");
                 assert!(elapsed >= Duration::from_secs(600));
                 life.never_reports_said = true;
             }
@@ -59,16 +69,33 @@ impl Book {
                 let life = self.life(task);
                 check_waited(now, life, sim.tasks[task as usize].spec.warn_wait, waited);
                 assert!(!life.wait_said, "said twice of {task}");
-                assert_eq!(queued_ahead, life.queued_ahead, "{task}");
-                assert_eq!(active_ahead, life.active_ahead, "{task}");
+                life.check_ahead(queued_ahead, active_ahead);
                 life.wait_said = true;
             }
-            Notice::OnWait { task, waited, .. } => {
+            Notice::OnWait {
+                task,
+                waited,
+                queued_ahead,
+                active_ahead,
+            } => {
                 let life = self.life(task);
                 check_waited(now, life, sim.tasks[task as usize].spec.on_wait, waited);
                 assert!(!life.on_wait_said, "said twice of {task}");
+                life.check_ahead(queued_ahead, active_ahead);
                 life.on_wait_said = true;
             }
+        }
+    }
+
+    /// What a reclaim is said to have come to. That it found a value is its
+    /// caller's to know: what is reported of it is why it was asked.
+    fn check_reclaimed(&self, token: Token, end: End, how: Reclaim, sim: &Sim) {
+        let life = &self.lives[token as usize];
+        match how {
+            Reclaim::Finished | Reclaim::Dropped | Reclaim::Detached => {
+                assert!(life.ends.contains(&end), "S17: {token}: {end:?}: {life:?}");
+            }
+            Reclaim::Taken => life.check_end(end, &sim.tasks[token as usize]),
         }
     }
 }

@@ -5,10 +5,22 @@ use super::sim::{Event, Sim, Task, Token};
 use crate::engine::task::Record;
 use crate::engine::{Ceiling, Effect, End, Facts, Holders, Key, Mode, Spec, State, Verdict};
 
+/// The orphans of all lanes and their bound, where there is no room for another.
+pub(super) const OVER_ALL: (usize, usize) = (64, 64);
+
 impl Sim {
     pub(in crate::engine) fn carry_out(&mut self, effect: Effect<Token>) {
         match effect {
-            Effect::Grant(grant) => self.granted(grant.task, grant.fence),
+            Effect::Grant(grant) => {
+                assert_eq!(grant.at, self.now, "it starts when it is granted");
+                self.trace(Event::Waited {
+                    task: grant.task,
+                    waited: grant.waited,
+                    queued_ahead: grant.queued_ahead,
+                    active_ahead: grant.active_ahead,
+                });
+                self.granted(grant.task, grant.fence);
+            }
             Effect::Ask {
                 task,
                 reason,
@@ -59,7 +71,8 @@ impl Sim {
                 self.act(|lane, now, effects| lane.unclaim(now, key, effects));
             }
             Verdict::Take { .. } if self.no_more_orphans && self.lane.mode() != Mode::Shutdown => {
-                self.act(|lane, now, effects| lane.refuse_take(now, key, 64, 64, effects));
+                let (orphans, bound) = OVER_ALL;
+                self.act(|lane, now, effects| lane.refuse_take(now, key, bound, orphans, effects));
             }
             Verdict::Take { detach: true } => {
                 self.act(|lane, now, effects| lane.detach(now, key, &spec, &facts, effects));

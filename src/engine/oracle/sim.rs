@@ -30,6 +30,13 @@ pub(in crate::engine) enum Event {
         task: Token,
         completed: bool,
     },
+    /// What a grant says about the waiting that it ends.
+    Waited {
+        task: Token,
+        waited: Duration,
+        queued_ahead: usize,
+        active_ahead: usize,
+    },
     /// Its runner came for its slot.
     Claimed(Token),
     /// Its grant was taken back by a verb, before its runner came.

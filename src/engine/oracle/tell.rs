@@ -294,10 +294,12 @@ impl Trial {
             }
             Op::Clear => {
                 self.book.cause.clears = true;
+                self.book.cause.empties = true;
                 self.sim.clear();
             }
             Op::CancelAll => {
                 self.book.cause.reason = Some(Reason::User);
+                self.book.cause.empties = true;
                 let reason = Reason::User;
                 self.sim.say(|lane, now, effects| {
                     lane.clear(now, effects, |waited| End::CancelledQueued {
@@ -369,6 +371,7 @@ impl Trial {
         let leaving = self.sim.lane.waiting();
         self.book.cause.reason = Some(Reason::Draining);
         let held = std::mem::take(&mut self.model.holding);
+        self.book.cause.empties = held;
         if !held {
             self.book.cause.reason = None;
         }
