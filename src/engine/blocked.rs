@@ -50,35 +50,20 @@ impl Watch {
     pub(super) fn queued(&mut self, now: Time, warn_after: Duration) {
         if !self.counting {
             self.counting = true;
-            self.since = now;
-            self.step = warn_after;
-            self.check = None;
-            self.warnings = 0;
-            self.suppressed = 0;
-        }
-        if self.warnings > 0 {
+            self.begin(now, warn_after);
+        } else if self.warnings > 0 {
             self.suppressed += 1;
-        }
-        if self.check.is_none() {
-            let first = (self.since + warn_after).max(now);
-            self.check = Some(if self.warnings == 0 {
-                first
-            } else {
-                now + self.step
-            });
         }
     }
 
-    /// On every dispatch, so it mostly notes the time only, and the next look
-    /// finds out. After a warning that look may be minutes away.
-    pub(super) fn dispatched(&mut self, now: Time, warn_after: Duration) {
+    /// Begins to count: on a first arrival, and on every dispatch. The driver is
+    /// not told: it comes at the moment it knows of, and learns of the later one.
+    pub(super) fn begin(&mut self, now: Time, warn_after: Duration) {
         self.since = now;
-        if self.warnings > 0 {
-            self.step = warn_after;
-            self.warnings = 0;
-            self.suppressed = 0;
-            self.check = Some(now + warn_after);
-        }
+        self.step = warn_after;
+        self.check = Some(now + warn_after);
+        self.warnings = 0;
+        self.suppressed = 0;
     }
 
     /// A slot came free and nobody waited for it, somebody found one free, or
@@ -104,23 +89,23 @@ impl Watch {
 }
 
 impl<P: Clone> Lane<P> {
+    /// A moment that has come is not set again, or the driver would spin.
+    pub(super) fn warn_after(&self) -> Duration {
+        self.settings.warn_after.max(TICK)
+    }
+
     /// The holders were looked at: says what is worth saying, and when to look
     /// again.
     pub(crate) fn judge_blocked(&mut self, now: Time, holders: Holders) -> Option<Blocked> {
         let now = self.advance(now);
-        // A moment that has come is not set again, or the driver would spin.
-        let warn_after = self.settings.warn_after.max(TICK);
+        let warn_after = self.warn_after();
         let Some(by) = self.blocked_by() else {
             // They gave up since it was asked: the next one is looked at.
             self.watch.check = Some(now);
             return None;
         };
-        let dispatched_lately = now.since(self.watch.since) < warn_after;
-        if dispatched_lately {
-            self.watch.step = warn_after;
-            self.watch.warnings = 0;
-            self.watch.suppressed = 0;
-            self.watch.check = Some(self.watch.since + warn_after);
+        if now.since(self.watch.since) < warn_after {
+            // It moved since it was asked, and so did the moment.
             return None;
         }
         // A pause that ends by itself is nothing to wake anybody for.

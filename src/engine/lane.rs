@@ -221,7 +221,7 @@ impl<P: Clone> Lane<P> {
             self.queue.push(key.index, record.priority, record.place);
         }
         self.look_after(now, key, spec.first_look_queued());
-        self.watch.queued(now, self.settings.warn_after);
+        self.watch.queued(now, self.warn_after());
         Ok(Accepted::Queued { key })
     }
 
@@ -282,7 +282,7 @@ impl<P: Clone> Lane<P> {
         {
             first.get_or_insert(key.seq);
             let fence = self.occupy(now, key);
-            self.watch.dispatched(now, self.settings.warn_after);
+            self.watch.begin(now, self.warn_after());
             if let Some(record) = self.tasks.get(key) {
                 effects.push(Effect::Grant(Grant {
                     task: record.payload.clone(),
@@ -394,7 +394,7 @@ impl<P: Clone> Lane<P> {
         if let Some(at) = look {
             self.timers.set(key.index, at);
         }
-        self.watch.queued(now, self.settings.warn_after);
+        self.watch.queued(now, self.warn_after());
         self.dispatch(now, effects);
     }
 
