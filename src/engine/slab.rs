@@ -195,7 +195,9 @@ mod tests {
     #[test]
     fn s15_a_storm_gives_its_memory_back() {
         let mut slab = Slab::new();
-        let keys: Vec<_> = (0..100_000).map(|n| slab.insert(n)).collect();
+        let keys: Vec<_> = (0..if cfg!(miri) { 1_000 } else { 100_000 })
+            .map(|n| slab.insert(n))
+            .collect();
         // Out of order, so that the free list is exercised from its middle.
         for key in keys.iter().skip(1).step_by(2).chain(keys.iter().step_by(2)) {
             assert!(slab.remove(*key).is_some());
