@@ -237,9 +237,9 @@ impl<P: Clone> Lane<P> {
         let hard_look = hard.map(|(at, ..)| at);
         // Its first report puts it under the tighter ceiling, and a report is a
         // store that nobody learns of: so it is looked at in time for one that
-        // comes right after this look (S8).
+        // comes right after this look (S8), or came before it.
         let first_report = match spec.ceiling {
-            Ceiling::Default if !facts.reported => now + CEILING,
+            Ceiling::Default => now + CEILING,
             _ => Time::FAR,
         };
         // Where a stall is only reported, an idle timeout behind it is still a

@@ -337,9 +337,8 @@ impl<P: Clone> Lane<P> {
     ) {
         match released {
             Released::Held(record) => match record.end {
-                Some(end @ (End::Stalled { .. } | End::TimedOut { .. }))
-                    if record.state.holds_slot() =>
-                {
+                // Only a holder is asked for these, and nobody is asked twice.
+                Some(end @ (End::Stalled { .. } | End::TimedOut { .. })) => {
                     self.tally.reclaimed += 1;
                     let task = record.payload.clone();
                     let how = if record.said.finished {

@@ -176,10 +176,8 @@ impl Queue {
     /// found out here: a table that shrank with every waiter would be filled
     /// again for the next one, up to the highest index of a wide lane.
     pub(crate) fn give_back(&mut self, reach: usize) {
-        if self.nodes.len() > reach {
-            self.nodes.truncate(reach);
-            trim(&mut self.nodes);
-        }
+        self.nodes.truncate(reach);
+        trim(&mut self.nodes);
     }
 
     /// The memory it holds on to, in entries.

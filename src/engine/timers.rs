@@ -69,10 +69,8 @@ impl Timers {
     /// found out here: a table that shrank with every task would be filled
     /// again for the next one, up to the highest index of a wide lane.
     pub(crate) fn give_back(&mut self, reach: usize) {
-        if self.position.len() > reach {
-            self.position.truncate(reach);
-            trim(&mut self.position);
-        }
+        self.position.truncate(reach);
+        trim(&mut self.position);
     }
 
     #[cfg(any(test, fuzzing))]

@@ -180,6 +180,8 @@ impl Trial {
                         lane.dispatch(now, effects);
                         lane.settled_all(effects);
                     });
+                    let told = self.sim.task(token).settled;
+                    assert_eq!(told, Some(End::RuntimeShutdown), "S7");
                 }
             }
             op => self.tell_facts(op),

@@ -8,7 +8,7 @@ use super::ops::{Op, Scenario};
 use super::quiet::Quiet;
 use super::sim::{Event, Sim, Token, secs};
 use crate::engine::queue::Place;
-use crate::engine::{End, Key, Priority, Settings, State, Time};
+use crate::engine::{Effects, End, Key, Priority, Settings, State, Time, Verdict};
 
 #[derive(Debug)]
 pub(in crate::engine) struct Trial {
@@ -112,6 +112,7 @@ impl Trial {
         self.book.check_told(&self.model);
         self.compare();
         self.check_siblings(&log);
+        self.look_early();
         self.before = self.prints();
     }
 
@@ -173,6 +174,34 @@ impl Trial {
                 assert_eq!(after.started, before.started, "S4: its start");
             }
         }
+    }
+
+    /// An inspection may come with a moment that was set before: nobody who is
+    /// not due now is told anything, and nobody's next look is moved.
+    fn look_early(&mut self) {
+        let now = self.sim.now;
+        let prints = self.prints();
+        for before in &prints {
+            let due = match before.state {
+                // Of a task that runs, this look sees more than the last did.
+                State::Granted | State::Running | State::Detached => true,
+                // One that was refused is tried again, at any time.
+                State::Dropping { take_at } => take_at <= now,
+                // Its hooks were told to end, and may be told so again.
+                State::Orphan => before.moment.is_none_or(|at| at <= now),
+                _ => before.moment.is_some_and(|at| at <= now),
+            };
+            if due {
+                continue;
+            }
+            let (spec, facts) = self.sim.known(before.token);
+            let mut effects = Effects::new();
+            let lane = &mut self.sim.lane;
+            let verdict = lane.judge(now, before.key, &spec, &facts, &mut effects);
+            let came_to = (verdict, effects.iter().count());
+            assert_eq!(came_to, (Verdict::Nothing, 0), "too early: {before:?}");
+        }
+        assert_eq!(self.prints(), prints, "a look that was not due");
     }
 
     pub(super) fn prints(&self) -> Vec<Print> {
