@@ -313,6 +313,34 @@ mod tests {
         assert_eq!(drain(&mut q, at(4)), [0, 1, 3]);
     }
 
+    #[test]
+    fn only_who_comes_back_to_an_older_place_costs_more_than_o1() {
+        let returned = |q: &Queue| {
+            q.tiers
+                .iter()
+                .map(|tier| tier.returned.len())
+                .sum::<usize>()
+        };
+        let mut q = queue(&[(0, Normal), (2, Normal), (3, Background)]);
+        assert_eq!(returned(&q), 0);
+        let before = q.footprint();
+        q.push(1, Normal, place(1));
+        assert_eq!((returned(&q), q.footprint()), (1, before + 1));
+    }
+
+    #[test]
+    fn s15_a_storm_gives_its_memory_back() {
+        let mut q = Queue::new();
+        for index in 0..10_000 {
+            q.push(index, Normal, place(u64::from(index)));
+        }
+        for index in 0..10_000 {
+            q.remove(index);
+        }
+        q.give_back(0);
+        assert!(q.footprint() < 256);
+    }
+
     proptest! {
         #[test]
         fn agrees_with_a_sorted_list(ops in prop::collection::vec((0u8..4, 0u32..16, 0u8..3, 0u64..8), 0..150)) {

@@ -170,7 +170,7 @@ impl<V> Slab<V> {
 /// at once. Amortised O(1): a vector must lose half of what it holds between
 /// two reallocations, or double it.
 pub(crate) fn trim<T>(vec: &mut Vec<T>) {
-    if vec.capacity() > KEEP && vec.len() < vec.capacity() / 4 {
+    if vec.len() < vec.capacity() / 4 {
         vec.shrink_to((vec.len() * 2).max(KEEP));
     }
 }
@@ -187,6 +187,7 @@ mod tests {
         let second = slab.insert('b');
         assert_eq!(second.index, first.index);
         assert_eq!(slab.get(first), None);
+        assert_eq!(slab.get_mut(first), None);
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(second), Some(&'b'));
         assert_eq!(slab.len(), 1);
@@ -206,6 +207,26 @@ mod tests {
         assert!(slab.entries.capacity() <= KEEP * 4);
         let again = slab.insert(7);
         assert_eq!((again.index, slab.get(again)), (0, Some(&7)));
+    }
+
+    #[test]
+    fn s15_a_table_is_given_back_once_it_is_mostly_empty_and_not_before() {
+        let mut table: Vec<u64> = Vec::with_capacity(400);
+        let capacity = table.capacity();
+        table.resize(capacity / 4, 0);
+        trim(&mut table);
+        assert_eq!(table.capacity(), capacity);
+        table.pop();
+        trim(&mut table);
+        // Room to grow is left, or the next one would bring it all back.
+        let room = table.len() * 2;
+        assert!((room..capacity).contains(&table.capacity()));
+        table.clear();
+        trim(&mut table);
+        assert_eq!(table.capacity(), KEEP);
+        let mut slab = Slab::new();
+        slab.insert(table);
+        assert_eq!(slab.footprint(), slab.entries.capacity());
     }
 
     #[test]

@@ -56,6 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_task_may_have_waited_since_before_the_scheduler_existed() {
+        assert_eq!(Time::START.since(Time::START.before(LONGEST)), LONGEST);
+        assert_eq!(Time::from_nanos(7).as_nanos(), 7);
+    }
+
+    #[test]
     fn saturates_at_both_ends() {
         assert_eq!(Time::START + Duration::MAX, Time::FAR);
         assert_eq!(Time::START.before(Duration::MAX), Time::from_nanos(0));

@@ -49,9 +49,7 @@ impl Timers {
     /// Sets the moment of a task unless it has an earlier one.
     pub(crate) fn set_earlier(&mut self, index: u32, at: Time) {
         let set = self.at(index).map(|place| self.heap[place].0);
-        if set.is_none_or(|set| at < set) {
-            self.set(index, at);
-        }
+        self.set(index, set.map_or(at, |set| set.min(at)));
     }
 
     pub(crate) fn clear(&mut self, index: u32) {

@@ -5,6 +5,7 @@
 //! holds at all times. `storm` brings its own, lighter one.
 
 mod blocked;
+mod contract;
 mod detach;
 mod limits;
 mod machine;

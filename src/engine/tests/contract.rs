@@ -1,0 +1,175 @@
+//! What the shell relies on beside the promises: what it reads, and when it is
+//! told to come.
+
+use std::time::Duration;
+
+use super::sim::{Sim, ceiling, millis, plain, secs};
+use crate::engine::task::Facts;
+use crate::engine::{BlockedBy, Effect, Effects, Reason, Released, Spec, State, TICK};
+
+const MINUTE: Duration = secs(60);
+
+fn release(sim: &mut Sim, task: u32) -> Released<u32> {
+    sim.lane.release(sim.tasks[task as usize].key, true)
+}
+
+#[test]
+fn a_release_that_nothing_follows_reads_no_clock() {
+    let mut sim = Sim::new(1);
+    let tasks = sim.submit_many(2, &plain());
+    let first = release(&mut sim, tasks[0]);
+    assert!(sim.lane.has_sequel(&first), "somebody waits");
+    sim.say(|lane, now, effects| lane.settle_release(now, &first, effects));
+    let last = release(&mut sim, tasks[1]);
+    assert!(!sim.lane.has_sequel(&last));
+    sim.lane.want_idle();
+    assert!(sim.lane.has_sequel(&last), "somebody wants to know");
+}
+
+#[test]
+fn a_release_of_somebody_who_was_asked_to_end_is_followed_by_a_report() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(ceiling(MINUTE));
+    sim.task(task).comes = false;
+    sim.run_for(MINUTE);
+    let released = release(&mut sim, task);
+    assert!(sim.lane.has_sequel(&released));
+}
+
+#[test]
+fn the_driver_is_told_of_a_moment_once() {
+    let mut sim = Sim::new(2);
+    sim.submit(ceiling(MINUTE));
+    assert_eq!(sim.lane.rearm(), None, "it knows of that one");
+    let (mut effects, now) = (Effects::new(), sim.now);
+    sim.lane.tick(now, &mut effects);
+    assert_eq!(sim.lane.rearm(), Some(now + MINUTE), "it has been there");
+    assert_eq!(sim.lane.rearm(), None);
+}
+
+#[test]
+fn a_waiter_is_looked_at_when_its_first_limit_comes_and_without_any_never() {
+    let mut sim = Sim::new(1);
+    sim.submit(plain());
+    let moment = |sim: &Sim, task: u32| sim.lane.timers.moment(sim.key(task).index);
+    let waiter = sim.submit(plain());
+    assert_eq!(moment(&sim, waiter), None);
+    let waiter = sim.submit(Spec {
+        wait: Some(MINUTE),
+        warn_wait: Some(secs(20)),
+        on_wait: Some(secs(30)),
+        ..plain()
+    });
+    assert_eq!(moment(&sim, waiter), Some(sim.now + secs(20)));
+}
+
+#[test]
+fn a_refused_task_has_a_number_of_its_own() {
+    let mut sim = Sim::new(3);
+    let before = sim.submit(plain());
+    let burnt = sim.lane.burn_seq();
+    let after = sim.submit(plain());
+    let seqs = [sim.key(before).seq, burnt, sim.key(after).seq];
+    assert_eq!(seqs, [burnt - 1, burnt, burnt + 1]);
+}
+
+#[test]
+fn s8_by_when_a_slot_is_taken_is_known_from_the_ask_on() {
+    let spec = Spec {
+        grace: secs(3),
+        teardown: secs(2),
+        ..plain()
+    };
+    let mut sim = Sim::new(1);
+    let task = sim.submit(spec.clone());
+    let by = |sim: &Sim| sim.lane.take_at(sim.key(task), &spec);
+    assert_eq!(by(&sim), None, "nobody asked");
+    sim.task(task).comes = false;
+    sim.facts(task).listens = true;
+    sim.facts(task).hooks = true;
+    let asked = sim.now;
+    sim.cancel(task, Reason::User);
+    let last = asked + secs(5) + TICK;
+    assert_eq!(by(&sim), Some(last));
+    sim.run_for(secs(3));
+    assert!(matches!(sim.state(task), Some(State::Dropping { .. })));
+    assert_eq!(by(&sim), Some(last));
+    sim.run_for(secs(1));
+    sim.runner_comes(task);
+    assert!(matches!(sim.state(task), Some(State::Teardown { .. })));
+    assert_eq!(by(&sim), Some(last), "a late runner has what is left");
+    sim.run_for(secs(1) + TICK);
+    assert_eq!((sim.state(task), by(&sim)), (Some(State::Orphan), None));
+}
+
+#[test]
+fn facts_that_are_read_again_take_back_no_sign_of_life_and_keep_what_children_said() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(plain());
+    let facts = sim.known(task).1;
+    let (early, late) = (sim.now, sim.now + secs(1));
+    let first = Facts {
+        active_at: late,
+        reported: true,
+        waiting: true,
+        hold_until: Some(late),
+        listens: true,
+        ..facts.clone()
+    };
+    let second = Facts {
+        active_at: early,
+        done: true,
+        hooks: true,
+        deadline: Some(late),
+        ..facts
+    };
+    let known = Facts {
+        done: true,
+        hooks: true,
+        deadline: Some(late),
+        ..first.clone()
+    };
+    assert_eq!(first.refreshed(&second), known);
+    let later = Facts {
+        active_at: late,
+        reported: true,
+        listens: true,
+        ..second.clone()
+    };
+    assert_eq!(second.refreshed(&later), later);
+}
+
+#[test]
+fn s16_an_empty_queue_is_no_reason_to_look_at_the_holders() {
+    let mut sim = Sim::new(1);
+    sim.submit(plain());
+    let waiter = sim.submit(plain());
+    sim.cancel(waiter, Reason::User);
+    let mut effects = Effects::new();
+    sim.lane.tick(sim.now + MINUTE * 5, &mut effects);
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| *effect == Effect::InspectHolders)
+    );
+}
+
+#[test]
+fn s16_an_arrival_after_a_dispatch_does_not_reset_the_clock_of_who_still_waits() {
+    let mut sim = Sim::new(1);
+    let tasks = sim.submit_many(3, &plain());
+    sim.run_for(secs(10));
+    sim.complete(tasks[0]);
+    sim.run_for(secs(10));
+    sim.submit(plain());
+    sim.run_for(secs(20) - millis(1));
+    assert_eq!(sim.looks, []);
+    sim.run_for(millis(1));
+    assert_eq!(sim.looks[0].1.blocked_for, secs(30));
+}
+
+#[test]
+fn what_blocks_a_lane_has_a_name() {
+    assert_eq!(BlockedBy::MaxConcurrent.to_string(), "max_concurrent");
+    assert_eq!(BlockedBy::Paused.to_string(), "paused");
+}
