@@ -3,7 +3,7 @@
 
 use super::book::{Book, Cause};
 use super::life::Stage;
-use super::model::Model;
+use super::model::{Door, Model};
 use super::ops::{Op, Scenario};
 use super::quiet::Quiet;
 use super::sim::{Event, Sim, Token, secs};
@@ -138,6 +138,12 @@ impl Trial {
         assert_eq!(lane.active(), model.active(), "S2");
         assert_eq!(lane.queued(), model.queued(), "S2");
         assert_eq!(lane.orphans(), model.orphans(), "S2");
+        let idle = model.active() == 0 && model.queued() == 0;
+        assert_eq!(lane.is_idle(), idle, "S7: whether it is idle");
+        let resumes = model.resumes_at.is_some();
+        assert_eq!(lane.resumes_by_itself(), resumes, "a pause with an end");
+        let closed = model.closed || model.door == Door::Shutdown;
+        assert_eq!(lane.is_closed(), closed, "it takes nobody for good");
         assert!(model.is_served(), "S5: an eligible waiter waits");
         let told = self.book.tally;
         assert_eq!(lane.tally(), told, "S2: what is counted");

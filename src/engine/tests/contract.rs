@@ -169,6 +169,19 @@ fn s16_an_arrival_after_a_dispatch_does_not_reset_the_clock_of_who_still_waits()
 }
 
 #[test]
+fn s15_the_memory_of_a_lane_is_that_of_all_its_tables() {
+    let mut sim = Sim::new(50);
+    sim.submit_many(100, &ceiling(MINUTE));
+    let lane = &sim.lane;
+    let (tasks, queue, timers) = (&lane.tasks, &lane.queue, &lane.timers);
+    let tables = [tasks.footprint(), queue.footprint(), timers.footprint()];
+    let entries = [100, 100, 50 + 50];
+    assert!(tables.iter().zip(entries).all(|(has, needs)| *has >= needs));
+    let all = tables.iter().sum::<usize>() + lane.holders.capacity();
+    assert_eq!(lane.footprint(), all);
+}
+
+#[test]
 fn what_blocks_a_lane_has_a_name() {
     assert_eq!(BlockedBy::MaxConcurrent.to_string(), "max_concurrent");
     assert_eq!(BlockedBy::Paused.to_string(), "paused");

@@ -236,6 +236,18 @@ fn s19_an_idle_timeout_beside_a_stall_that_is_only_reported_has_its_grace_tick()
 }
 
 #[test]
+fn s19_an_idle_timeout_within_a_tick_is_not_late() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        idle: Some(CEILING),
+        ..plain()
+    });
+    sim.oversleep(CEILING + TICK);
+    assert_eq!(sim.state(task), None);
+}
+
+#[test]
 fn an_orphan_that_is_looked_at_for_an_old_reason_keeps_its_hooks() {
     let mut sim = Sim::new(1);
     let task = sim.submit(Spec {
