@@ -15,9 +15,8 @@ use crate::{LaneConfig, TaskContext, TaskError};
 fn s8_timer_hand_over() {
     explore("timer_hand_over", || {
         let world = World::ceilinged(1);
-        // The first submission brings the driver, and leaves it no moment.
-        drop(world.lane.try_acquire().expect("free"));
-        world.host.poll_all();
+        // The submission brings the driver, which is polled for the first time
+        // before its moment is set, or after, or in the middle of it.
         let host = world.host.clone();
         let driver = thread::spawn(move || host.poll_all());
         let slot = world.lane.try_acquire().expect("free");
