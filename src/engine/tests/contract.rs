@@ -114,7 +114,7 @@ fn facts_that_are_read_again_take_back_no_sign_of_life_and_keep_what_children_sa
         waiting: true,
         hold_until: Some(late),
         listens: true,
-        ..facts.clone()
+        ..facts
     };
     let second = Facts {
         active_at: early,
@@ -127,14 +127,14 @@ fn facts_that_are_read_again_take_back_no_sign_of_life_and_keep_what_children_sa
         done: true,
         hooks: true,
         deadline: Some(late),
-        ..first.clone()
+        ..first
     };
     assert_eq!(first.refreshed(&second), known);
     let later = Facts {
         active_at: late,
         reported: true,
         listens: true,
-        ..second.clone()
+        ..second
     };
     assert_eq!(second.refreshed(&later), later);
 }
