@@ -242,12 +242,12 @@ impl<P: Clone> Lane<P> {
             Ceiling::Default => now + CEILING,
             _ => Time::FAR,
         };
-        // Where a stall is only reported, an idle timeout behind it is still a
-        // limit that somebody set.
+        // Where a stall is only reported, and so nobody is detached, an idle
+        // timeout behind it is still a limit that somebody set.
         let only_report = observe_only || spec.on_stall == OnStall::WarnOnly;
         let behind = spec
             .idle
-            .filter(|_| only_report && !detached && !facts.waiting && facts.phase.is_none());
+            .filter(|_| only_report && !facts.waiting && facts.phase.is_none());
         let behind = behind.map(|idle| {
             let due = facts.active_at.max(started) + idle;
             let floors = [facts.extended_until, facts.hold_until];

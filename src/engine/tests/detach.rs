@@ -236,6 +236,24 @@ fn s19_an_idle_timeout_beside_a_stall_that_is_only_reported_has_its_grace_tick()
 }
 
 #[test]
+fn s9_an_idle_timeout_behind_a_reported_stall_stands_still_where_every_other_does() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        idle: Some(CEILING * 2),
+        ..ceiling(CEILING)
+    });
+    sim.facts(task).waiting = true;
+    sim.run_for(CEILING * 10);
+    assert_eq!(sim.state(task), Some(State::Running), "it waits for a lane");
+    sim.facts(task).waiting = false;
+    sim.facts(task).phase = Some(CEILING * 20);
+    sim.progress(task);
+    sim.run_for(CEILING * 10);
+    assert_eq!(sim.state(task), Some(State::Running), "it is in a phase");
+}
+
+#[test]
 fn s19_an_idle_timeout_within_a_tick_is_not_late() {
     let mut sim = Sim::new(1);
     let task = sim.submit(Spec {
