@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::engine::{End, Facts, OnStall, Reason, State, TICK, Time};
 use crate::runtime::{Domain, DomainRef, Shared, TaskCell, read_facts};
 use crate::snapshot::{LaneSnapshot, TaskSnapshot};
@@ -14,11 +16,16 @@ use crate::sync::Arc;
 const CLAIM: Duration = Duration::from_secs(5);
 /// A tick for the timer, one for the take, and S19's.
 const LATE: Duration = TICK.saturating_mul(3);
+/// How long the orphan bound is felt after there is room again: by then a take
+/// that was refused is tried anew.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// One scheduler that is watched.
 pub(super) struct Watched {
     shared: Arc<Shared>,
     before: HashMap<u64, Look>,
+    /// When each lane was last seen at the orphan bound.
+    bound: HashMap<u64, Time>,
 }
 
 /// What is compared with the next look.
@@ -45,6 +52,7 @@ impl Watched {
         Self {
             shared,
             before: HashMap::new(),
+            bound: HashMap::new(),
         }
     }
 
@@ -52,13 +60,15 @@ impl Watched {
         &self.shared
     }
 
-    /// A promise that is broken now, in words.
-    pub(super) fn broken(&mut self) -> Option<String> {
+    /// A promise that is broken now, in words; `moved` is when the body itself
+    /// last moved the clock.
+    pub(super) fn broken(&mut self, moved: Option<Instant>) -> Option<String> {
         let lanes = self.shared.all_that_live();
-        lanes.iter().find_map(|lane| self.broken_in(lane))
+        let moved = moved.map(|at| self.shared.clock.time(at));
+        lanes.iter().find_map(|lane| self.broken_in(lane, moved))
     }
 
-    fn broken_in(&mut self, lane: &DomainRef) -> Option<String> {
+    fn broken_in(&mut self, lane: &DomainRef, moved: Option<Time>) -> Option<String> {
         let (look, waiters, paused, at_bound, observe_only, seen) = lane.read(|engine| {
             let settings = engine.settings();
             let look = Look {
@@ -96,9 +106,13 @@ impl Watched {
             ));
         }
         let all_orphans = &self.shared.orphans;
-        let bound = at_bound || all_orphans.count() >= all_orphans.bound();
         let now = self.shared.clock.now();
-        let overdue = |seen: &Seen| seen.overdue(now, bound, observe_only);
+        if at_bound || all_orphans.count() >= all_orphans.bound() {
+            self.bound.insert(lane.serial, now);
+        }
+        let felt = |at: &Time| now <= *at + RETRY + LATE;
+        let bound = self.bound.get(&lane.serial).is_some_and(felt);
+        let overdue = |seen: &Seen| seen.overdue(now, moved, bound, observe_only);
         let problem = seen.iter().find_map(overdue)?;
         Some(format!("lane {name:?}: {problem}"))
     }
@@ -134,26 +148,35 @@ impl Seen {
         self.state == State::Orphan && !self.task.settled().is_some_and(by_reset)
     }
 
-    fn overdue(&self, now: Time, at_bound: bool, observe_only: bool) -> Option<String> {
-        let (what, due) = match self.state {
+    fn overdue(
+        &self,
+        now: Time,
+        moved: Option<Time>,
+        at_bound: bool,
+        observe_only: bool,
+    ) -> Option<String> {
+        // The clock of a body that moves it passes many limits at once, as if
+        // the machine had slept, and what is due then is due from there (S19).
+        let seen = |limit: Time| moved.map_or(limit, |moved| limit.max(moved));
+        let (what, limit, after) = match self.state {
             State::Queued | State::Asleep => {
-                ("is still queued (S7)", self.enqueued + self.task.spec.wait?)
+                let limit = self.enqueued + self.task.spec.wait?;
+                ("is still queued (S7)", limit, Duration::ZERO)
             }
             State::Granted if !read_facts(&self.task, now).claimed => {
-                ("has not claimed its slot (S20)", self.started + CLAIM)
+                let limit = self.started + CLAIM;
+                ("has not claimed its slot (S20)", limit, Duration::ZERO)
             }
             state if state.holds_slot() && !at_bound => {
                 let facts = read_facts(&self.task, now);
                 let limit = self.limit(&facts, observe_only)?;
                 let spec = &self.task.spec;
-                (
-                    "still has its slot (S8)",
-                    limit + spec.grace + spec.teardown,
-                )
+                let after = spec.grace.saturating_add(spec.teardown);
+                ("still has its slot (S8)", limit, after)
             }
             _ => return None,
         };
-        if now <= due + LATE {
+        if now <= seen(limit) + after + LATE {
             return None;
         }
         let mut task = String::new();
@@ -161,7 +184,7 @@ impl Seen {
         if let Some(name) = &self.task.name {
             let _ = write!(task, " {name:?}");
         }
-        let late = now.since(due);
+        let late = now.since(limit + after);
         Some(format!("{task} {what}, {late:?} past its limit"))
     }
 
@@ -191,6 +214,22 @@ impl Seen {
         });
         [hard, silence].into_iter().flatten().min()
     }
+}
+
+/// How long the hooks of an orphan may take whose runner comes now.
+pub(super) fn longest_teardown(shared: &Shared) -> Duration {
+    let lanes = shared.all_that_live();
+    let of_lane = |lane: &DomainRef| {
+        lane.read(|engine| {
+            let orphans = engine
+                .records()
+                .filter(|(_, record)| !record.state.holds_slot());
+            orphans
+                .map(|(_, record)| record.payload.spec.teardown)
+                .max()
+        })
+    };
+    lanes.iter().filter_map(of_lane).max().unwrap_or_default()
 }
 
 /// What a scheduler's lanes are doing, for people.

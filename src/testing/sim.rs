@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::dice::Dice;
 use super::hostile::Hostile;
-use super::promises::{Watched, describe};
+use super::promises::{Watched, describe, longest_teardown};
 use crate::Lanes;
 use crate::engine::TICK;
 use crate::error::PanicPayload;
@@ -41,8 +41,11 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 ///   S8), a grant that is not claimed and not passed on (S20), an orphan
 ///   beyond the bound (S10);
 /// * a wedge: a body that has not ended after a day, a watched lane that is
-///   not [idle](Self::run_until_idle) in the time that it was given, or a day
-///   after the body ended; or an orphan that is left then.
+///   not [idle](Self::run_until_idle) in the time that it was given, or not
+///   before that day is over; or an orphan that is left then.
+///
+/// A body may move the clock itself (`tokio::time::advance`). For the lanes
+/// that is a machine that slept: what came due meanwhile is due from there.
 ///
 /// The report has the seed, the lanes with every task in them as they were,
 /// and the command that repeats just this case: `LANEWAY_SEED` in the
@@ -50,8 +53,8 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// What it cannot see: code that never lets go of its thread, a blocking
 /// closure that never ends (tokio's paused clock stands still as long as one
-/// runs), and a task of yours that is in none of the lanes and that your body
-/// does not wait for.
+/// runs), a task of yours that is in none of the lanes and that your body
+/// does not wait for, and lanes that nobody told it to watch.
 ///
 /// # Example
 ///
@@ -143,8 +146,9 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// At the first case that fails, with its [`Failure`]; inside of a tokio
-    /// runtime; and if `LANEWAY_SEED` is no number.
+    /// At the first case that fails, with its [`Failure`]; if `cases` is zero,
+    /// which would try nothing; inside of a tokio runtime; and if
+    /// `LANEWAY_SEED` is no number.
     #[track_caller]
     pub fn check(cases: u64, body: impl AsyncFn(Self)) {
         if let Err(failure) = Self::try_check(cases, body) {
@@ -161,7 +165,9 @@ impl Sim {
     /// # Panics
     ///
     /// As `check`, but for failures.
+    #[track_caller]
     pub fn try_check(cases: u64, body: impl AsyncFn(Self)) -> Result<(), Failure> {
+        assert!(cases > 0, "a simulation of no cases tries nothing");
         if let Some(seed) = seed_of_environment() {
             return run(seed, &body);
         }
@@ -200,7 +206,20 @@ impl Sim {
     /// If that takes longer than `limit`, the case fails here.
     ///
     /// To let a certain time go on, `sleep`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing; nobody looks at the limit any more.
+    ///
+    /// # Panics
+    ///
+    /// If nothing is [watched](Self::watch): whatever your lanes do, it would
+    /// be idle at once.
     pub async fn run_until_idle(&self, limit: Duration) {
+        assert!(
+            !self.case.watched.lock().is_empty(),
+            "nothing is watched: `Sim::watch` your lanes before `run_until_idle`"
+        );
         if timeout(limit, self.case.idle()).await.is_err() {
             self.case.fail(format!("not idle after {limit:?}"));
             // The case is over.
@@ -242,6 +261,17 @@ struct Case {
     problem: Mutex<Option<String>>,
     /// Who is to hear of a problem.
     root: Mutex<Option<Waker>>,
+    hands: Mutex<Hands>,
+}
+
+/// Whether somebody moves the hands of the clock.
+#[derive(Default)]
+struct Hands {
+    /// The time when the thread last woke up. A paused clock moves by itself
+    /// while nobody can run, and at no other time.
+    woken: Option<Instant>,
+    /// When they were last seen to have moved all the same.
+    moved: Option<Instant>,
 }
 
 /// Runs one case, on a runtime of its own.
@@ -251,6 +281,7 @@ fn run(seed: u64, body: &impl AsyncFn(Sim)) -> Result<(), Failure> {
         watched: Mutex::new(Vec::new()),
         problem: Mutex::new(None),
         root: Mutex::new(None),
+        hands: Mutex::default(),
     });
     let runtime = runtime(&case);
     let sim = Sim {
@@ -258,6 +289,7 @@ fn run(seed: u64, body: &impl AsyncFn(Sim)) -> Result<(), Failure> {
     };
     let outcome = runtime.block_on(async {
         let began = now();
+        case.wake_up();
         // Alive until the lanes are described: as they are now, and not as they
         // are without it.
         let mut through = pin!(async {
@@ -288,12 +320,13 @@ fn run(seed: u64, body: &impl AsyncFn(Sim)) -> Result<(), Failure> {
 }
 
 fn runtime(case: &Arc<Case>) -> Runtime {
-    let looking = Arc::clone(case);
+    let (looking, waking) = (Arc::clone(case), Arc::clone(case));
     Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         // Whenever nobody can run: just before the clock moves.
         .on_thread_park(move || looking.look())
+        .on_thread_unpark(move || waking.wake_up())
         .build()
         .expect("a runtime of one thread")
 }
@@ -339,11 +372,26 @@ impl Case {
         }
     }
 
+    fn wake_up(&self) {
+        self.hands.lock().woken = Some(now());
+    }
+
+    /// When the body itself last moved the clock.
+    fn hands_moved(&self) -> Option<Instant> {
+        let now = now();
+        let mut hands = self.hands.lock();
+        if hands.woken.is_some_and(|woken| now > woken + TICK) {
+            hands.moved = Some(now);
+        }
+        hands.moved
+    }
+
     /// Nothing moves: whether all is as promised.
     fn look(&self) {
         // Not under the lock: what is dropped on the way may be a user's.
         let mut watched = std::mem::take(&mut *self.watched.lock());
-        let problem = watched.iter_mut().find_map(Watched::broken);
+        let moved = self.hands_moved();
+        let problem = watched.iter_mut().find_map(|watched| watched.broken(moved));
         let mut now = self.watched.lock();
         watched.append(&mut now);
         *now = watched;
@@ -376,9 +424,17 @@ impl Case {
     /// The body is through: so must be all that it began.
     async fn wind_up(&self) {
         self.idle().await;
-        // Whoever lost a slot in this moment has a tick to let go of it.
-        sleep(TICK * 2).await;
-        let left: usize = self.schedulers().iter().map(|s| s.orphans.count()).sum();
+        // Whoever lost a slot in this moment has a tick to let go of it, and
+        // its hooks have their time.
+        let schedulers = self.schedulers();
+        let teardown = schedulers.iter().map(|s| longest_teardown(s)).max();
+        let limit = teardown.unwrap_or_default().saturating_add(TICK * 2);
+        let began = now();
+        let left = || schedulers.iter().map(|s| s.orphans.count()).sum::<usize>();
+        while left() > 0 && now().duration_since(began) < limit {
+            sleep((limit / 1000).max(TICK)).await;
+        }
+        let left = left();
         if left > 0 {
             self.fail(format!("{left} orphans are left"));
         }

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use laneway::testing::{Hostile, Sim};
-use laneway::{Drain, LaneConfig, Lanes, OnStall, Priority, Reason, TaskError, Timeout};
+use laneway::{
+    Drain, LaneConfig, Lanes, OnStall, Priority, Reason, TaskContext, TaskError, Timeout,
+};
 use tokio::time::sleep;
 
-use crate::common::{HOUR, MINUTE, SECOND};
+use crate::common::{HOUR, MINUTE, SECOND, let_run, poll_once};
 use crate::proof::{rounds, said};
 
 fn lanes(config: LaneConfig) -> Lanes {
@@ -229,4 +231,96 @@ fn is_silent_about_what_is_well() {
         }
         waits.await.unwrap().unwrap();
     });
+}
+
+/// A body that moves the clock itself is a machine that slept: what came due
+/// has its grace tick (S19), and all that is due to it after that.
+#[test]
+fn s19_is_silent_about_a_clock_that_the_body_moves() {
+    Sim::check(50, async |sim| {
+        let config = LaneConfig::new(4).stall_ceiling(MINUTE);
+        let lanes = lanes(config);
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let silent = main.spawn(async |_| pending::<()>().await);
+        let listens = main.spawn(async |cx: TaskContext| {
+            cx.cancelled().await;
+            sleep(Duration::from_secs(4)).await;
+        });
+        let hooked = main.spawn(async |cx: TaskContext| {
+            cx.defer(async |_| sleep(Duration::from_secs(4)).await);
+            pending::<()>().await;
+        });
+        let slot = main.acquire().await.unwrap();
+        let mut unclaimed = Box::pin(main.run(async |_| ()));
+        assert!(poll_once(unclaimed.as_mut()).is_pending());
+        let waits = main.task().timeout(Timeout::wait(30 * SECOND));
+        let waits = waits.spawn(async |_| pending::<()>().await);
+        let_run().await;
+        drop(slot);
+        for _ in 0..1 + sim.below(4) {
+            let step = Duration::from_millis(1 + sim.below(180_000));
+            tokio::time::advance(step).await;
+        }
+        sleep(SECOND).await;
+        drop(unclaimed);
+        sim.run_until_idle(HOUR).await;
+        for told in [silent.await, listens.await, hooked.await, waits.await] {
+            drop(told);
+        }
+    });
+}
+
+/// A take that the orphan bound refused is tried again within a second.
+#[test]
+fn s10_is_silent_about_a_bound_that_was_left_a_moment_ago() {
+    Sim::check(50, async |sim| {
+        let config = LaneConfig::new(1).stall_ceiling(MINUTE).max_orphans(1);
+        let lanes = lanes(config);
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let mut first = Hostile::Parked.submit(main.task());
+        let mut second = Hostile::Parked.submit(main.task());
+        assert!(first.answer().await.is_none());
+        assert!(second.answer().await.is_none());
+        sleep(2 * MINUTE + Duration::from_millis(sim.below(60_000))).await;
+        assert_eq!(main.snapshot().active.len(), 1, "at the bound");
+        drop(first);
+        sim.run_until_idle(2 * SECOND).await;
+        drop(second);
+    });
+}
+
+/// An orphan whose runner has come at last has the time of its hooks.
+#[test]
+fn is_silent_about_the_hooks_of_an_orphan() {
+    Sim::check(1, async |sim| {
+        let lanes = lanes(LaneConfig::new(1).stall_ceiling(MINUTE));
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let mut parked = Box::pin(main.run(async |cx: TaskContext| {
+            cx.defer(async |_| sleep(SECOND).await);
+            pending::<()>().await;
+        }));
+        assert!(poll_once(parked.as_mut()).is_pending());
+        sleep(2 * MINUTE).await;
+        assert_eq!(main.snapshot().orphans.len(), 1);
+        drop(parked);
+    });
+}
+
+#[test]
+fn finds_that_nothing_is_watched() {
+    finds("nothing is watched", async |sim| {
+        let lanes = lanes(LaneConfig::new(1).no_stall_ceiling());
+        let slot = lanes.lane("main").unwrap().acquire().await.unwrap();
+        std::mem::forget(slot);
+        sim.run_until_idle(HOUR).await;
+    });
+}
+
+#[test]
+#[should_panic(expected = "no cases")]
+fn a_simulation_of_no_cases_is_none() {
+    drop(Sim::try_check(0, async |_| ()));
 }
