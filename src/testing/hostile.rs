@@ -219,9 +219,15 @@ impl Hostile {
 
     /// Submits a task of this kind.
     ///
+    /// Outside of a tokio runtime, those whose runner is the lane's own (they
+    /// are the ones that can be awaited, and
+    /// [`BlocksInClosure`](Self::BlocksInClosure)) answer
+    /// [`NoRuntime`](TaskError::NoRuntime), as any task does.
+    ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Outside of a tokio runtime, if it is one of the others: somebody has to
+    /// poll them.
     pub fn submit(self, task: TaskBuilder<'_>) -> Trial {
         trial::submit(self, task)
     }
@@ -229,18 +235,18 @@ impl Hostile {
 
 impl IntoFuture for Hostile {
     type Output = Self;
-    type IntoFuture = Act;
+    type IntoFuture = HostileFuture;
 
-    fn into_future(self) -> Act {
-        Act(Box::pin(act(self)))
+    fn into_future(self) -> HostileFuture {
+        HostileFuture(Box::pin(act(self)))
     }
 }
 
 /// A [`Hostile`] that is awaited.
 #[must_use = "futures do nothing unless polled"]
-pub struct Act(Pin<Box<dyn Future<Output = Hostile> + Send>>);
+pub struct HostileFuture(Pin<Box<dyn Future<Output = Hostile> + Send>>);
 
-impl Future for Act {
+impl Future for HostileFuture {
     type Output = Hostile;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Hostile> {
@@ -248,9 +254,9 @@ impl Future for Act {
     }
 }
 
-impl std::fmt::Debug for Act {
+impl std::fmt::Debug for HostileFuture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Act").finish_non_exhaustive()
+        f.debug_struct("HostileFuture").finish_non_exhaustive()
     }
 }
 

@@ -21,7 +21,7 @@ mod sim;
 mod trial;
 mod waker;
 
-pub use hostile::{Act, Expected, Hostile};
+pub use hostile::{Expected, Hostile, HostileFuture};
 pub use sim::{Failure, Sim};
 pub use trial::Trial;
 pub use waker::HostileWaker;

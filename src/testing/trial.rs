@@ -1,6 +1,7 @@
 //! A hostile task that was submitted.
 
 use std::future::{Future, pending, poll_fn};
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
@@ -11,7 +12,7 @@ use super::gate::{Gate, Release, Stage, gate, poll_here};
 use super::hostile::Hostile;
 use crate::options::Options;
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::{Lane, Run, Slot, TaskBuilder, TaskError, TaskHandle, TaskStatus};
+use crate::{AcquireError, Lane, Limit, Run, Slot, TaskBuilder, TaskError, TaskHandle, TaskStatus};
 
 type Answer = Result<Hostile, TaskError>;
 
@@ -76,9 +77,14 @@ impl Trial {
         self.kind
     }
 
-    /// Waits for what its caller is told; `None` where no caller is left. A
-    /// poll or a destructor that blocks keeps its caller, too: release it
-    /// before.
+    /// Waits for what its caller is told. A poll or a destructor that blocks
+    /// keeps its caller, too: release it before.
+    ///
+    /// It is `None` where no caller is left who could be told: of a kind that
+    /// is [`Unheard`](super::Expected::Unheard), once it holds its slot and is
+    /// forgotten or parked; and of one whose tokio runtime was shut down
+    /// before its runner was through. One that is refused, or that loses its
+    /// place in the queue, is told so, whichever kind it is.
     ///
     /// # Cancel safety
     ///
@@ -86,12 +92,17 @@ impl Trial {
     ///
     /// # Panics
     ///
-    /// If it is asked again after it answered.
+    /// If it is asked again after it answered; and with the panic of its
+    /// runner, if that has one: it is no task of yours, and a fault of ours.
     pub async fn answer(&mut self) -> Option<Result<Hostile, TaskError>> {
         match &mut self.teller {
             Teller::Handle(handle) => Some(handle.await),
             Teller::Runner(runner) => {
-                let told = runner.await.ok()?;
+                let told = match runner.await {
+                    Ok(told) => told,
+                    Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                    Err(_) => return None,
+                };
                 self.parked = told.parked;
                 told.answer
             }
@@ -214,10 +225,56 @@ async fn leak(kind: Hostile, lane: Lane, options: Box<Options>) -> Told {
 }
 
 async fn forget(lane: Lane, options: Box<Options>) -> Told {
-    if let Ok(slot) = Slot::acquire(&lane, Some(options)).await {
-        std::mem::forget(slot);
+    match Slot::acquire(&lane, Some(options)).await {
+        Ok(slot) => {
+            std::mem::forget(slot);
+            Told::answer(None)
+        }
+        Err(error) => Told::answer(Some(Err(as_of_task(error, &lane)))),
     }
-    Told::answer(None)
+}
+
+/// Why there was no slot, as a task would have been told.
+fn as_of_task(error: AcquireError, of: &Lane) -> TaskError {
+    match error {
+        AcquireError::TimedOut {
+            lane,
+            id,
+            allowed,
+            waited,
+        } => TaskError::TimedOut {
+            lane,
+            id,
+            limit: Limit::Wait,
+            allowed,
+            elapsed: waited,
+            idle: waited,
+        },
+        AcquireError::Cancelled {
+            lane,
+            id,
+            reason,
+            waited,
+        } => TaskError::CancelledQueued {
+            lane,
+            id,
+            reason,
+            waited,
+        },
+        AcquireError::Cleared { lane, id, waited } => TaskError::Cleared { lane, id, waited },
+        // These do not say which task it was that they refused.
+        AcquireError::Draining { lane } => TaskError::Draining {
+            lane,
+            id: of.burn_id(),
+        },
+        AcquireError::Closed { lane } => TaskError::Closed {
+            lane,
+            id: of.burn_id(),
+        },
+        AcquireError::Shutdown { lane, id } => TaskError::Shutdown { lane, id },
+        AcquireError::NoRuntime => TaskError::NoRuntime,
+        AcquireError::Invalid(invalid) => TaskError::Invalid(invalid),
+    }
 }
 
 /// The `select!` has moved on, and the future is still somewhere.

@@ -141,6 +141,36 @@ fn what_a_kind_says_of_itself_fits_together() {
     assert_eq!(Hostile::from_seed(7), Hostile::from_seed(7));
 }
 
+/// Whoever is refused is told so, though nobody would have heard of it later.
+#[test]
+fn s7_each_kind_is_told_that_it_was_refused() {
+    for &kind in Hostile::ALL {
+        one(async |_lanes, main| {
+            main.close();
+            let answer = kind.submit(main.task()).answer().await;
+            assert!(
+                matches!(answer, Some(Err(laneway::TaskError::Closed { .. }))),
+                "{kind:?}: {answer:?}"
+            );
+            assert!(!kind.expected().admits(answer.as_ref()), "{kind:?}");
+        });
+        if kind.blocks_a_thread() {
+            // Its thread holds up the clock.
+            continue;
+        }
+        one(async |lanes, main| {
+            let slot = main.task().no_stall_ceiling().acquire().await.unwrap();
+            let wait = main.task().timeout(Timeout::wait(SECOND));
+            let answer = kind.submit(wait).answer().await;
+            assert!(
+                matches!(answer, Some(Err(laneway::TaskError::TimedOut { .. }))),
+                "{kind:?}: {answer:?}"
+            );
+            drop((slot, lanes));
+        });
+    }
+}
+
 /// Asked to end in whatever way, nobody needs its ceiling.
 #[test]
 fn s7_each_kind_ends_when_it_is_told_to() {
