@@ -1,6 +1,8 @@
 //! Callbacks that use the scheduler that calls them: no lock of ours is held
 //! (S13), and what they do is done (S7).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use laneway::{Descendants, Drain, Lane, LaneConfig, Lanes, Reason, TaskContext};
@@ -10,7 +12,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use crate::common::{MINUTE, SECOND, let_run, poll_once};
 use crate::kinds::paused;
-use crate::proof::{Dice, prove};
+use crate::proof::{Dice, chosen_seed, prove};
 
 /// Everything that a callback may do to a scheduler, and comes back from.
 const VERBS: u64 = 12;
@@ -19,6 +21,26 @@ const VERBS: u64 = 12;
 struct Meddler {
     lanes: Lanes,
     main: Lane,
+    calls: Arc<Calls>,
+}
+
+/// What became of the calls back. A callback that panics does so under a guard
+/// of the crate's: without these, a test would pass that never meddled, or
+/// that failed halfway.
+#[derive(Default)]
+struct Calls {
+    entered: AtomicU64,
+    left: AtomicU64,
+}
+
+impl Calls {
+    /// How many there were; each of them came back.
+    #[track_caller]
+    fn count(&self) -> u64 {
+        let (entered, left) = (self.entered.load(SeqCst), self.left.load(SeqCst));
+        assert_eq!(entered, left, "a call back that did not come back");
+        entered
+    }
 }
 
 impl Meddler {
@@ -26,11 +48,27 @@ impl Meddler {
         let builder = Lanes::builder().default_lane(config.clone());
         let lanes = builder.lane("main", config).build().unwrap();
         let main = lanes.lane("main").unwrap();
-        Self { lanes, main }
+        let calls = Arc::default();
+        Self { lanes, main, calls }
+    }
+
+    /// The same, with its calls counted apart.
+    fn counted(&self) -> Self {
+        let calls = Arc::default();
+        Self {
+            calls,
+            ..self.clone()
+        }
     }
 
     fn meddle(&self, verb: u64) {
-        let Self { lanes, main } = self;
+        self.calls.entered.fetch_add(1, SeqCst);
+        self.do_verb(verb);
+        self.calls.left.fetch_add(1, SeqCst);
+    }
+
+    fn do_verb(&self, verb: u64) {
+        let Self { lanes, main, .. } = self;
         match verb {
             0 => drop(main.spawn(async |_| ())),
             1 => drop(main.cancel_all(Reason::User)),
@@ -72,8 +110,8 @@ fn config() -> LaneConfig {
 }
 
 /// A holder that is taken for stalled, waiters with callbacks, and one more
-/// behind them.
-async fn around(meddler: Meddler, mut callback: impl FnMut(Meddler, u64) -> Callback) {
+/// behind them. Each verb is done as often as `calls` says.
+async fn around(calls: u64, mut callback: impl FnMut(Meddler, u64) -> Callback) {
     for verb in 0..VERBS {
         let meddler = Meddler::new(config().clone());
         let main = &meddler.main;
@@ -88,8 +126,8 @@ async fn around(meddler: Meddler, mut callback: impl FnMut(Meddler, u64) -> Call
             let told = poll_once(std::pin::Pin::new(&mut task));
             assert!(told.is_ready(), "verb {verb}");
         }
+        assert_eq!(meddler.calls.count(), calls, "verb {verb}");
     }
-    drop(meddler);
 }
 
 /// What a test has submitted.
@@ -97,7 +135,7 @@ struct Callback(Vec<laneway::TaskHandle<()>>);
 
 #[test]
 fn s13_a_waiter_that_is_called_back_does_what_it_likes() {
-    paused().block_on(around(Meddler::new(config()), |meddler, verb| {
+    paused().block_on(around(1, |meddler, verb| {
         let main = meddler.main.clone();
         let task = main.task().key("some");
         let task = task.on_wait(SECOND, move |_| meddler.meddle(verb));
@@ -107,7 +145,7 @@ fn s13_a_waiter_that_is_called_back_does_what_it_likes() {
 
 #[test]
 fn s13_a_hook_does_what_it_likes() {
-    paused().block_on(around(Meddler::new(config()), |meddler, verb| {
+    paused().block_on(around(1, |meddler, verb| {
         let main = meddler.main.clone();
         let hooked = main.task().key("some").spawn(async move |cx: TaskContext| {
             cx.defer(async move |_| meddler.meddle(verb));
@@ -125,7 +163,8 @@ fn s13_a_destructor_does_what_it_likes() {
             self.0.meddle(self.1);
         }
     }
-    paused().block_on(around(Meddler::new(config()), |meddler, verb| {
+    // One of its future, and one of its metadata.
+    paused().block_on(around(2, |meddler, verb| {
         let main = meddler.main.clone();
         let held = OnDrop(meddler.clone(), verb);
         let meta = OnDrop(meddler, verb);
@@ -176,6 +215,7 @@ fn s13_a_subscriber_does_what_it_likes() {
                 let told = poll_once(std::pin::Pin::new(task));
                 assert!(told.is_ready(), "verb {verb}");
             }
+            assert!(meddler.calls.count() >= 1, "verb {verb}");
         });
     }
 }
@@ -183,16 +223,18 @@ fn s13_a_subscriber_does_what_it_likes() {
 /// All of it at once, in any order.
 #[test]
 fn s7_s13_callbacks_of_every_kind_at_once() {
+    let (mut waited, mut hooked) = (0, 0);
     prove("s7_s13_callbacks_of_every_kind_at_once", 20, |seed| {
         let mut dice = Dice::new(seed);
         let tasks = 5 + dice.index(30);
         paused().block_on(async {
             let meddler = Meddler::new(config());
+            let (waits_all, hooks_all) = (meddler.counted(), meddler.counted());
             let mut told = Vec::new();
             for _ in 0..tasks {
                 // Not the last one: nobody would do anything after it.
                 let (first, second) = (dice.below(VERBS - 1), dice.below(VERBS - 1));
-                let (waits, hooks) = (meddler.clone(), meddler.clone());
+                let (waits, hooks) = (waits_all.clone(), hooks_all.clone());
                 let ends = dice.below(2) == 0;
                 let task = meddler.main.task().key("some");
                 let task = task.on_wait(SECOND, move |_| waits.meddle(first));
@@ -209,7 +251,15 @@ fn s7_s13_callbacks_of_every_kind_at_once() {
                 assert!(poll_once(std::pin::Pin::new(&mut task)).is_ready());
             }
             meddler.assert_over().await;
+            waited += waits_all.calls.count();
+            hooked += hooks_all.calls.count();
         });
         tasks
     });
+    if chosen_seed().is_none() {
+        assert!(
+            waited >= 1 && hooked >= 1,
+            "{waited} waited, {hooked} hooked"
+        );
+    }
 }
