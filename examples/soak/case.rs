@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use laneway::{Limit, Reason, TaskContext, TaskError, TaskId};
+use laneway::{AcquireError, Limit, Reason, TaskContext, TaskError, TaskId};
 
 use crate::book::{Book, Stamps, Verb};
 use crate::kind::Kind;
@@ -129,6 +129,24 @@ impl Case {
                 .is_some_and(|parent| parent.explains(world, error))
     }
 
+    /// As [`explains`](Self::explains), of a slot by hand.
+    fn explains_no_slot(&self, world: &World, error: &AcquireError) -> bool {
+        let ending = world.ending.load(SeqCst);
+        match error {
+            // Its limits run from the grant, and its caller may be late for it.
+            AcquireError::TimedOut { .. } => self.kind.may_time_out(),
+            AcquireError::Cancelled { reason, .. } => {
+                let stalled = *reason == Reason::Stalled && self.kind.may_stall();
+                stalled || self.explains_reason(world, *reason)
+            }
+            AcquireError::Cleared { .. } => self.spoken(Verb::Clear),
+            AcquireError::Draining { .. } => self.drained(ending),
+            AcquireError::Closed { .. } => ending || self.book.stamps()[Verb::Close as usize] > 0,
+            AcquireError::Shutdown { .. } => ending,
+            _ => false,
+        }
+    }
+
     pub(crate) fn explains_reason(&self, world: &World, reason: Reason) -> bool {
         let ending = world.ending.load(SeqCst);
         match reason {
@@ -244,8 +262,21 @@ impl Ticket {
         self.close();
     }
 
-    /// It ended in a way that is no answer of a task: a slot that was given
-    /// back, or an error of `acquire` that was looked at.
+    /// It was to have a slot by hand, and has none.
+    pub(crate) fn refused(mut self, error: &AcquireError) {
+        let (case, proof) = (&self.case, &self.world.proof);
+        proof.check("S4", case.explains_no_slot(&self.world, error), || {
+            format!(
+                "{case}: nobody did anything that explains {error:?}; verbs {:?}, before it {:?}",
+                case.book.stamps(),
+                case.before
+            )
+        });
+        self.close();
+    }
+
+    /// It ended in a way that is no answer: a slot that was given back, or a
+    /// future or a handle that its caller dropped.
     pub(crate) fn done(mut self) {
         self.close();
     }

@@ -163,8 +163,17 @@ async fn run(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) {
 async fn by_hand(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dice) {
     let case = Arc::clone(&ticket.case);
     let task = describe(lane, &case, &world.token, dice);
-    let Ok(Ok(slot)) = timeout(Duration::from_secs(3), task.acquire()).await else {
-        return ticket.done();
+    let slot = match timeout(Duration::from_secs(3), task.acquire()).await {
+        Ok(Ok(slot)) => slot,
+        Ok(Err(error)) => return ticket.refused(&error),
+        // No fault of the lane's that could be told from here: behind hung
+        // tasks, in a lane that is paused or narrowed now and then, nobody is
+        // promised a slot by now. That it would be answered in the end is what
+        // all the others show.
+        Err(_) => {
+            world.proof.fault("acquire dropped while queued");
+            return ticket.may_drop().done();
+        }
     };
     let _ = case.id.set(slot.id());
     let seat = case.book.sit(slot.context(), &case, &world.proof);
