@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use laneway::{Descendants, Drain, Lane, LaneConfig, Lanes, Reason, TaskContext};
+use tokio::time::sleep;
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
-use crate::common::{MINUTE, SECOND, let_run, poll_once};
+use crate::common::{HOUR, MINUTE, SECOND, let_run, poll_once};
 use crate::kinds::paused;
 use crate::proof::{Dice, chosen_seed, prove};
 
@@ -262,4 +265,101 @@ fn s7_s13_callbacks_of_every_kind_at_once() {
             "{waited} waited, {hooked} hooked"
         );
     }
+}
+
+/// Panics at every event and span of ours.
+#[derive(Default)]
+struct Panicking {
+    events: Arc<AtomicU64>,
+    spans: Arc<AtomicU64>,
+    enters: Arc<AtomicU64>,
+}
+
+fn panic_of(calls: &AtomicU64, target: &str) {
+    if target == "laneway" && !std::thread::panicking() {
+        calls.fetch_add(1, SeqCst);
+        std::panic::resume_unwind(Box::new("hostile: a subscriber"));
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Panicking {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        panic_of(&self.events, event.metadata().target());
+    }
+
+    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        panic_of(&self.spans, span.metadata().target());
+    }
+
+    fn on_enter(&self, span: &Id, cx: Context<'_, S>) {
+        if let Some(span) = cx.metadata(span) {
+            panic_of(&self.enters, span.target());
+        }
+    }
+}
+
+/// A subscriber that panics costs its events, and nobody a slot or an answer.
+async fn under(subscriber: impl Subscriber + Send + Sync) {
+    let _heard = tracing::subscriber::set_default(subscriber);
+    let meddler = Meddler::new(config());
+    let main = &meddler.main;
+    for round in 0..20 {
+        let healthy = async |_| sleep(Duration::from_millis(1)).await;
+        let mut told = vec![
+            main.spawn(healthy),
+            main.spawn(async |_| std::future::pending::<()>().await),
+            main.task()
+                .warn_after(Duration::from_millis(10))
+                .on_wait(SECOND, |_| ())
+                .spawn(healthy),
+            main.spawn(async |cx: TaskContext| {
+                cx.defer(async |_| ());
+                cx.cancelled().await;
+            }),
+            main.spawn(async |_| std::panic::resume_unwind(Box::new("on purpose"))),
+            main.spawn_blocking(|_| ()),
+            main.spawn(healthy),
+        ];
+        let here = main.run(healthy);
+        let here = tokio::time::timeout(HOUR, here).await;
+        assert!(matches!(here, Ok(Ok(()))), "{round}: {here:?}");
+        meddler.assert_over().await;
+        let well = [true, false, true, true, false, true, true];
+        for (at, (task, well)) in told.iter_mut().zip(well).enumerate() {
+            let answer = poll_once(std::pin::Pin::new(task));
+            let as_it_was = match &answer {
+                std::task::Poll::Ready(answer) => at == 3 || answer.is_ok() == well,
+                std::task::Poll::Pending => false,
+            };
+            assert!(as_it_was, "{round}, {at}: {answer:?}");
+        }
+        assert_eq!(main.run(async |_| 7).await.unwrap(), 7, "{round}");
+    }
+}
+
+#[test]
+fn s14_a_subscriber_that_panics_costs_nobody_an_answer() {
+    let layer = Panicking::default();
+    let calls = [&layer.events, &layer.spans].map(Arc::clone);
+    let subscriber = tracing_subscriber::registry().with(layer);
+    paused().block_on(under(subscriber));
+    let calls = calls.map(|calls| calls.load(SeqCst));
+    assert!(calls.iter().all(|calls| *calls >= 20), "{calls:?}");
+}
+
+/// Of a span that could be made: it panics when it is entered.
+#[test]
+fn s14_a_subscriber_that_panics_when_a_span_is_entered_costs_nobody_an_answer() {
+    struct Enters(Panicking);
+    impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Enters {
+        fn on_enter(&self, span: &Id, cx: Context<'_, S>) {
+            self.0.on_enter(span, cx);
+        }
+    }
+    let layer = Panicking::default();
+    let enters = Arc::clone(&layer.enters);
+    let subscriber = tracing_subscriber::registry().with(Enters(layer));
+    paused().block_on(under(subscriber));
+    let enters = enters.load(SeqCst);
+    assert!(enters >= 20, "{enters}");
 }
