@@ -3,6 +3,11 @@
 //! next. The lane is then as if it had never come (S12), a grant that it did
 //! not claim has been passed on (S20), and nothing that it held is left (S15).
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "the lint protects the crate; these are a test's own"
+)]
+
 mod common;
 
 use std::cell::RefCell;

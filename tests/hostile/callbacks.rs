@@ -1,6 +1,11 @@
 //! Callbacks that use the scheduler that calls them: no lock of ours is held
 //! (S13), and what they do is done (S7).
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "the lint protects the crate; these are a test's own"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -305,7 +310,7 @@ async fn under(subscriber: impl Subscriber + Send + Sync) {
     let main = &meddler.main;
     for round in 0..20 {
         let healthy = async |_| sleep(Duration::from_millis(1)).await;
-        let mut told = vec![
+        let mut told = [
             main.spawn(healthy),
             main.spawn(async |_| std::future::pending::<()>().await),
             main.task()
