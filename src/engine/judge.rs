@@ -279,7 +279,19 @@ impl<P: Clone> Lane<P> {
                 record.said.grace_tick = None;
                 Some((now + limit.max(TICK)).min(first_report))
             }
-            (Some(due), Some((_, kind))) => match wait_or_grace(now, due, record) {
+            // A report of progress is a store that nobody learns of, so it is
+            // looked at in time for a stall that begins right after this look.
+            (Some(due), Some((limit, Silence::Stall)))
+                if only_report && due <= record.said.stalled =>
+            {
+                let repeat = repeat_at(due, record.said.stalled, limit);
+                if repeat <= now {
+                    report_stall(now, record, spec, facts, effects);
+                }
+                let repeat = repeat_at(due, record.said.stalled, limit);
+                Some(repeat.min(now + limit).min(first_report))
+            }
+            (Some(due), Some((limit, kind))) => match wait_or_grace(now, due, record) {
                 Some(at) => Some(at.min(first_report)),
                 None if kind == Silence::Idle => {
                     let end = stalled(now, record, spec, facts);
@@ -287,16 +299,12 @@ impl<P: Clone> Lane<P> {
                     return Verdict::Nothing;
                 }
                 None if only_report => {
-                    let end = stalled(now, record, spec, facts);
-                    let task = record.payload.clone();
-                    effects.report(Notice::Stalled { task, end });
-                    let reports = record.said.stall_reports.min(16);
-                    record.said.stall_reports += 1;
-                    silence.map(|(limit, _)| {
-                        let first = limit.max(REPEAT_STALL);
-                        let backed_off = first * (1 << reports);
-                        now + backed_off.min(LONGEST_REPEAT.max(first))
-                    })
+                    report_stall(now, record, spec, facts, effects);
+                    Some(
+                        repeat_at(due, now, limit)
+                            .min(now + limit)
+                            .min(first_report),
+                    )
                 }
                 None if spec.on_stall == OnStall::Detach => {
                     self.look_at(key, hard_look);
@@ -429,6 +437,28 @@ pub(super) fn stalled<P>(now: Time, record: &Record<P>, spec: &Spec, facts: &Fac
     }
 }
 
+/// Of a stall that nothing else is done about.
+fn report_stall<P: Clone>(
+    now: Time,
+    record: &mut Record<P>,
+    spec: &Spec,
+    facts: &Facts,
+    effects: &mut Effects<P>,
+) {
+    let end = stalled(now, record, spec, facts);
+    let task = record.payload.clone();
+    effects.report(Notice::Stalled { task, end });
+    record.said.stalled = now;
+}
+
+/// When a stall that was reported is reported again: each time after twice as
+/// long as the last.
+fn repeat_at(due: Time, last: Time, limit: Duration) -> Time {
+    let first = limit.max(REPEAT_STALL);
+    let backed_off = first + last.since(due);
+    last + backed_off.min(LONGEST_REPEAT.max(first))
+}
+
 /// When to look again, or `None` if it is due in earnest.
 ///
 /// S19: a timer that comes more than a tick late says that we were asleep or
@@ -438,7 +468,6 @@ fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time
     if now < due {
         record.said.grace_tick = None;
         record.said.refused = false;
-        record.said.stall_reports = 0;
         return Some(due);
     }
     if now > due + TICK && record.said.grace_tick != Some(due) {

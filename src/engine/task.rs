@@ -267,8 +267,8 @@ pub(crate) struct Said {
     /// S19's grace tick, once a stall: the moment of the stall that had it.
     pub(crate) grace_tick: Option<Time>,
     pub(crate) never_reports: bool,
-    /// How often a stall was reported that nothing else is done about.
-    pub(crate) stall_reports: u32,
+    /// When a stall was last reported that nothing else is done about.
+    pub(crate) stalled: Time,
     pub(crate) wait_exceeded: bool,
     pub(crate) on_wait: bool,
     pub(crate) done: bool,

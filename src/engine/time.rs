@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// The scheduler starts at [`Time::START`] and not at zero, so that a task may
 /// have waited since before the scheduler existed (`waited(d)`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct Time(u64);
 
 /// The longest duration that a limit may name, about 73 years: from

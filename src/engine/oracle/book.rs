@@ -258,8 +258,7 @@ impl Book {
         match life.stage {
             Stage::Told { by } if !by_force => {
                 assert!(by <= now, "S8: {token} had time until {by:?}");
-                // A stall that was reported has had its tick.
-                if !life.was_refused && life.stall_said.is_none() {
+                if !life.was_refused {
                     check_grace(now, by, woken, life);
                 }
                 life.stage = Stage::Orphan;

@@ -16,6 +16,7 @@ pub(crate) fn run(bytes: &[u8]) -> u64 {
         return 0;
     };
     let mut trial = Trial::new(scenario);
+    let mut told = Told(scenario, Vec::new());
     for _ in 0..LONGEST {
         // A lane that is left alone for ever would be told to do nothing.
         if bytes.is_empty() {
@@ -24,9 +25,21 @@ pub(crate) fn run(bytes: &[u8]) -> u64 {
         let Ok(op) = Op::arbitrary(&mut bytes) else {
             break;
         };
+        told.1.push(op);
         trial.apply(op);
     }
     let operations = trial.operations;
     trial.wind_up();
     operations
+}
+
+/// Says what the bytes stood for, where that has failed.
+struct Told(Scenario, Vec<Op>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:?}\n{:#?}", self.0, self.1);
+        }
+    }
 }

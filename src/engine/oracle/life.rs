@@ -47,7 +47,9 @@ pub(super) struct Life {
     pub(super) refused: Option<Time>,
     /// It was so at least once, which is past any grace tick.
     pub(super) was_refused: bool,
+    /// When a stall was last reported, and how often this one was.
     pub(super) stall_said: Option<Time>,
+    pub(super) stall_reports: u32,
     pub(super) never_reports_said: bool,
     pub(super) wait_said: bool,
     pub(super) on_wait_said: bool,
@@ -71,6 +73,7 @@ impl Life {
             refused: None,
             was_refused: false,
             stall_said: None,
+            stall_reports: 0,
             never_reports_said: false,
             wait_said: false,
             on_wait_said: false,

@@ -6,6 +6,7 @@ use super::book::Book;
 use super::life::Life;
 use super::limits::Does;
 use super::model::Model;
+use super::punctual::{check_grace, step};
 use super::shell::OVER_ALL;
 use super::sim::{Sim, Token};
 use crate::engine::{End, Notice, Reclaim, Time};
@@ -45,11 +46,24 @@ impl Book {
             }
             Notice::Stalled { task, end } => {
                 let dues = self.dues(sim, task).into_iter();
-                let life = self.life(task);
-                let right = dues
+                let (woken, life) = (self.woken, self.life(task));
+                let due = dues
                     .filter(|due| due.does == Does::Say && due.at <= now)
-                    .any(|due| due.end(now) == end);
-                assert!(right, "S9: {task} does not stall: {end:?}");
+                    .find(|due| due.end(now) == end);
+                let Some(due) = due else {
+                    panic!("S9: {task} does not stall: {end:?}");
+                };
+                match life.stall_said.filter(|said| due.at <= *said) {
+                    Some(said) => {
+                        let soonest = said + step(due.allowed, life.stall_reports);
+                        assert!(soonest <= now, "S16: repeats back off: {life:?}");
+                        life.stall_reports += 1;
+                    }
+                    None => {
+                        check_grace(now, due.at, woken, life);
+                        life.stall_reports = 1;
+                    }
+                }
                 life.stall_said = Some(now);
             }
             Notice::NeverReports { task, elapsed } => {

@@ -11,9 +11,20 @@ use crate::engine::{TICK, Time};
 
 /// How often a take that was refused is tried again (S10).
 const RETRY: Duration = Duration::from_secs(1);
-/// How rarely a stall is reported that nothing is done about, where the longest
-/// of the default ceilings applied when it was first.
-const LONGEST_REPEAT: Duration = Duration::from_secs(3600);
+/// How soon a stall is reported again that nothing is done about, and how far
+/// that backs off.
+const SOONEST_REPEAT: Duration = Duration::from_secs(30);
+const LONGEST_REPEAT: Duration = Duration::from_secs(600);
+
+/// The time between two reports of one stall.
+pub(super) fn step(ceiling: Duration, reports: u32) -> Duration {
+    let first = ceiling.max(SOONEST_REPEAT);
+    (first * 2u32.pow(reports.min(12) - 1)).min(longest(ceiling))
+}
+
+fn longest(ceiling: Duration) -> Duration {
+    LONGEST_REPEAT.max(ceiling)
+}
 
 impl Book {
     /// What a task is due for by now, and has had its grace tick for where that
@@ -50,8 +61,9 @@ impl Book {
             let full = self.last_full.map(|full| full + RETRY);
             full.is_some_and(|until| now < until.max(at))
         };
-        let fail =
-            |what: &str| panic!("S8: {what} at {now:?}, woken at {woken:?}: {life:?} {task:?}");
+        let fail = |what: &str| -> ! {
+            panic!("S8: {what} at {now:?}, woken at {woken:?}: {life:?} {task:?}");
+        };
         if life.hooks_until.is_some_and(overdue) {
             fail("its hooks run on");
         }
@@ -104,15 +116,16 @@ impl Book {
                     match due.does {
                         Does::Ask if late => fail("it is not asked"),
                         Does::Detach if late && !at_bound(at) => fail("it is not detached"),
-                        // Once said, a later stall is found by the repeat.
-                        Does::Say
-                            if late
-                                && life.stall_said.is_none_or(|said| {
-                                    said < due.last
-                                        && overdue(said + LONGEST_REPEAT.max(due.allowed))
-                                }) =>
-                        {
-                            fail("nobody said that it stalls");
+                        Does::Say if late => {
+                            // Silence that is extended later is still the same one.
+                            let began = due.last + due.allowed;
+                            let said = life.stall_said.filter(|said| began <= *said);
+                            let Some(said) = said else {
+                                fail("nobody said that it stalls");
+                            };
+                            if overdue(said + longest(due.allowed)) {
+                                fail("nobody said again that it stalls");
+                            }
                         }
                         _ => {}
                     }

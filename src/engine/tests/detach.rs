@@ -336,3 +336,41 @@ fn what_is_under_observation_is_looked_at_after_it_moved() {
     sim.run_for(millis(1));
     assert_eq!(sim.events().len(), 1);
 }
+
+#[test]
+fn s16_a_stall_that_is_new_is_reported_at_its_ceiling_however_rarely_the_last_one_was() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        ..ceiling(CEILING)
+    });
+    // Right after a report, when the next is furthest away.
+    sim.run_for(CEILING * 8);
+    sim.progress(task);
+    sim.events();
+    sim.run_for(CEILING - millis(1));
+    assert_eq!(sim.events(), []);
+    sim.run_for(millis(1));
+    assert_eq!(sim.events().len(), 1);
+    sim.run_for(CEILING);
+    assert_eq!(sim.events().len(), 1, "its repeats begin anew, too");
+}
+
+#[test]
+fn s19_a_report_that_is_repeated_does_not_use_up_the_grace_tick() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        idle: Some(CEILING * 5),
+        ..ceiling(CEILING)
+    });
+    sim.run_for(CEILING * 4);
+    sim.oversleep(CEILING + TICK * 2);
+    assert_eq!(
+        sim.state(task),
+        Some(State::Running),
+        "it may be asleep, too"
+    );
+    sim.run_for(TICK);
+    assert_eq!(sim.state(task), None);
+}
