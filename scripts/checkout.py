@@ -1,10 +1,13 @@
 """The files of the checkout, for those who copy it; also where there is no git."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# What cargo builds for all of them.
+TARGET = ROOT / "target"
 
 
 def git(*args):
@@ -32,13 +35,42 @@ def files():
 def copy_to(tree):
     """Copies what has changed, with new times, so that cargo builds it anew;
     and removes what is not there any more."""
-    keep = set()
-    for name in files():
-        source, copy = ROOT / name, tree / name
-        keep.add(copy)
-        if not copy.is_file() or copy.read_bytes() != source.read_bytes():
+    contents = {name: (ROOT / name).read_bytes() for name in files()}
+    contents |= changes(contents, tree.name)
+    for name, content in contents.items():
+        copy = tree / name
+        if not copy.is_file() or copy.read_bytes() != content:
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
+            copy.write_bytes(content)
+            shutil.copymode(ROOT / name, copy) if (ROOT / name).exists() else None
+    keep = {tree / name for name in contents}
     for old in tree.rglob("*"):
         if old.is_file() and old not in keep:
             old.unlink()
+
+
+def changes(contents, name):
+    """What a copy has of its own.
+
+    It bears another version, so that cargo takes no build of the one for the
+    other's, and they can share what they depend on. And its public tests are
+    one program, since each program takes as long to build as a hundred tests.
+    """
+    version = rb'(name = "laneway"\nversion = "[0-9.]+)"'
+    other = rb'\1-' + name.encode() + b'"'
+    manifest = re.sub(version, other, contents["Cargo.toml"], count=1)
+    lock = re.sub(version, other, contents["Cargo.lock"], count=1)
+    program = public_tests(contents)
+    entry = b'\nautotests = false\n\n[[test]]\nname = "public"\npath = "tests/public.rs"\n'
+    # Before the first table that follows the package's own keys.
+    manifest = manifest.replace(b"\n[features]", entry + b"\n[features]", 1)
+    return {"Cargo.toml": manifest, "Cargo.lock": lock, "tests/public.rs": program}
+
+
+def public_tests(contents):
+    # The example's tests are not of the crate, and build it themselves.
+    names = [re.fullmatch(r"tests/(\w+)\.rs", name) for name in contents]
+    names = sorted(found[1] for found in names if found and found[1] != "agent_runner")
+    # A lint that holds for one of these files would hold for all of them.
+    lines = ["#![allow(warnings)]", *(f'#[path = "{name}.rs"]\nmod {name};' for name in names)]
+    return "\n".join(lines).encode() + b"\n"
