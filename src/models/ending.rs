@@ -3,7 +3,7 @@
 use std::future::{pending, poll_fn};
 use std::task::Poll;
 
-use super::explore::{explore, thread};
+use super::explore::{both_came_first, explore, thread};
 use super::world::{Hand, Tally, World};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::{Reason, TaskContext, TaskError};
@@ -73,30 +73,55 @@ fn s2_ask_against_poll() {
 }
 
 /// S2, S3: a value that is there before its slot is taken is delivered; else
-/// the caller is told, and the value counts as late.
+/// the caller is told. A reset takes one slot at most.
 #[test]
 fn s3_take_against_done() {
-    explore("take_against_done", || {
+    let (delivered, taken_first) = (Tally::new(), Tally::new());
+    let seen = (delivered.clone(), taken_first.clone());
+    explore("take_against_done", move || {
         let world = World::new(1);
-        let told = Arc::new(AtomicBool::new(false));
+        let flag = || Arc::new(AtomicBool::new(false));
+        let (told, begun, over) = (flag(), flag(), flag());
         let (lane, work) = (world.lane.clone(), once_told(&told));
         let mut run = Hand::pending(async move { lane.run(async move |_| work.await).await });
         let lane = world.lane.clone();
-        let next = Hand::pending(async move { lane.run(async |_| 8).await });
+        let mut next = Hand::pending(async move { lane.run(async |_| 8).await });
         let lane = world.lane.clone();
-        let take = thread::spawn(move || lane.reset());
+        let (begins, ends) = (Arc::clone(&begun), Arc::clone(&over));
+        let take = thread::spawn(move || {
+            begins.store(true, Ordering::Release);
+            let taken = lane.reset();
+            ends.store(true, Ordering::Release);
+            taken
+        });
+        let too_late = over.load(Ordering::Acquire);
         told.store(true, Ordering::Release);
         run.poll();
-        take.join().expect("no panic");
-        let mut next = next;
+        let in_time = !begun.load(Ordering::Acquire);
+        let taken = take.join().expect("no panic");
         world.quiesce(&mut [&mut run, &mut next]);
-        match run.answer() {
-            Ok(value) => assert_eq!(value, 7),
-            Err(error) => assert!(matches!(error, TaskError::Cancelled { .. }), "{error}"),
+        let (run, next) = (run.answer(), next.answer());
+        // A grant that nobody came for is withdrawn, and no slot is taken. A
+        // slot may be taken whose runner has the value: that is delivered.
+        let is_lost = |told| matches!(told, &Err(TaskError::Cancelled { .. }));
+        let lost = [&run, &next].into_iter().filter(|told| is_lost(*told));
+        assert!(taken <= 1 && lost.count() <= taken, "S2: {run:?} {next:?}");
+        match run {
+            Ok(value) => {
+                assert_eq!(value, 7);
+                assert!(!too_late, "S2: its slot had been taken");
+                delivered.note();
+            }
+            Err(error) => {
+                assert!(matches!(error, TaskError::Cancelled { .. }), "{error}");
+                assert!(!in_time, "S3: its value was there before");
+                taken_first.note();
+            }
         }
-        served_or_reset(next.answer());
+        served_or_reset(next);
         world.wind_up();
     });
+    both_came_first(&seen.0, &seen.1);
 }
 
 /// S10: a slot that is taken before its new holder has looked once leaves no

@@ -5,6 +5,7 @@ pub(super) use loom::thread;
 #[cfg(laneway_shuttle)]
 pub(super) use shuttle::thread;
 
+use super::world::Tally;
 use crate::sync::{Arc, Serials};
 
 /// Explores a model, and says how much of it there was: one without a choice
@@ -98,6 +99,14 @@ pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'stat
     );
 }
 
+/// A race that always ends the same way is none; at random, or as a replay, it
+/// may.
+#[track_caller]
+pub(super) fn both_came_first(one: &Tally, other: &Tally) {
+    let both = one.count() > 0 && other.count() > 0;
+    assert!(both || cfg!(laneway_shuttle), "one of them always won");
+}
+
 /// Says how to see a failure again. Tests run on threads that bear their names.
 struct Replay;
 
@@ -110,12 +119,12 @@ impl Drop for Replay {
         #[cfg(laneway_loom)]
         eprintln!(
             "replay: RUSTFLAGS=\"--cfg laneway_loom\" LOOM_LOCATION=1 \
-             cargo test --profile models --lib -- --nocapture --exact {test}"
+             cargo test --profile models --features testing --lib -- --nocapture --exact {test}"
         );
         #[cfg(laneway_shuttle)]
         eprintln!(
             "replay: RUSTFLAGS=\"--cfg laneway_shuttle\" LANEWAY_SCHEDULE=<the schedule above> \
-             cargo test --profile models --lib -- --nocapture --exact {test}"
+             cargo test --profile models --features testing --lib -- --nocapture --exact {test}"
         );
     }
 }

@@ -4,8 +4,8 @@
 use std::future::pending;
 use std::time::Duration;
 
-use super::explore::{explore, thread};
-use super::world::{CEILING, CLAIM, Hand, World};
+use super::explore::{both_came_first, explore, thread};
+use super::world::{CEILING, CLAIM, Hand, Tally, World};
 use crate::engine::TICK;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::{LaneConfig, TaskContext, TaskError};
@@ -52,10 +52,13 @@ fn s8_an_earlier_moment_wakes_the_driver() {
     });
 }
 
-/// S9: progress that was reported before the last moment is never overlooked.
+/// S9: progress that was reported before the last moment is never overlooked,
+/// and counts in full; S8: it counts for no longer.
 #[test]
 fn s9_progress_against_the_last_moment() {
-    explore("progress_against_last_moment", || {
+    let (kept, lost) = (Tally::new(), Tally::new());
+    let seen = (kept.clone(), lost.clone());
+    explore("progress_against_last_moment", move || {
         let world = World::ceilinged(1);
         let slot = Arc::new(world.lane.try_acquire().expect("free"));
         let reported = Arc::new(AtomicBool::new(false));
@@ -70,13 +73,26 @@ fn s9_progress_against_the_last_moment() {
         for _ in 0..4 {
             world.pass(TICK);
         }
-        if in_time {
-            assert!(slot.is_current(), "S9: it was reclaimed all the same");
-        }
         progress.join().expect("no panic");
+        if slot.is_current() {
+            // It was reported within the last five ticks.
+            world.pass(CEILING - TICK * 6);
+            assert!(slot.is_current(), "S9: it did not count in full");
+            for _ in 0..10 {
+                world.pass(TICK);
+            }
+            assert!(!slot.is_current(), "S8: it counts for ever");
+            kept.note();
+        } else {
+            assert!(!in_time, "S9: it was reclaimed all the same");
+            lost.note();
+        }
+        let next = world.lane.try_acquire();
+        drop(next.expect("S8: its slot is free"));
         drop(slot);
         world.wind_up();
     });
+    both_came_first(&seen.0, &seen.1);
 }
 
 /// S2, S3: a task that returns as it is reclaimed has its value, or is told
