@@ -34,6 +34,8 @@ mod facts;
 mod handle;
 mod idle;
 mod keys;
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod leaks;
 mod log;
 mod orphans;
 mod output;

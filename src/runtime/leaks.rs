@@ -1,0 +1,231 @@
+//! Every `Arc` that is handed out, counted: freed with its last holder, however
+//! its task has ended (S15). A leak checker sees what nobody can reach; these
+//! see what somebody still holds on to.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::{Domain, Shared, TaskCell};
+use crate::sync::{Arc, Mutex, Weak};
+use crate::{Lane, LaneConfig, Lanes, Reason, TaskContext};
+
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What must be gone in the end.
+struct Watch {
+    domain: Weak<Domain>,
+    shared: Weak<Shared>,
+    tasks: Arc<Mutex<Vec<Weak<TaskCell>>>>,
+}
+
+impl Watch {
+    fn on(lane: &Lane) -> Self {
+        Self {
+            domain: Arc::downgrade(&lane.domain),
+            shared: Arc::downgrade(&lane.domain.shared),
+            tasks: Arc::default(),
+        }
+    }
+
+    /// For a task to note itself by.
+    fn pen(&self) -> impl Fn(&TaskContext) + Send + use<> {
+        let tasks = Arc::clone(&self.tasks);
+        move |cx| tasks.lock().push(Arc::downgrade(cx.cell()))
+    }
+
+    #[track_caller]
+    fn tasks_are_gone(&self) {
+        let counts: Vec<usize> = self.tasks.lock().iter().map(Weak::strong_count).collect();
+        assert!(!counts.is_empty(), "nobody noted anything");
+        assert!(counts.iter().all(|count| *count == 0), "S15: {counts:?}");
+    }
+}
+
+/// Runs `what` with a lane of one slot, and counts what is left of everything.
+#[track_caller]
+fn leaves_nothing<Fut: Future<Output = ()>>(what: impl FnOnce(Lane, Arc<Watch>) -> Fut) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let watch = runtime.block_on(async {
+        let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build();
+        let lanes = lanes.expect("a sound configuration");
+        let lane = lanes.lane("main").expect("it was declared");
+        let watch = Arc::new(Watch::on(&lane));
+        what(lane, Arc::clone(&watch)).await;
+        settle().await;
+        watch.tasks_are_gone();
+        watch
+    });
+    drop(runtime);
+    assert_eq!(watch.domain.strong_count(), 0, "S15: a lane leaks");
+    assert_eq!(watch.shared.strong_count(), 0, "S15: a scheduler leaks");
+}
+
+/// Until every runner and the driver have come.
+async fn settle() {
+    tokio::time::sleep(GRACE * 4).await;
+}
+
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) {
+    poll_fn(|cx| {
+        let _ = future.as_mut().poll(cx);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[test]
+fn of_a_task_that_ends_by_itself() {
+    leaves_nothing(async |lane, watch| {
+        let note = watch.pen();
+        lane.run(async |cx| note(&cx)).await.expect("it runs");
+        let note = watch.pen();
+        let spawned = lane.spawn(async move |cx| note(&cx));
+        spawned.await.expect("it runs");
+        let note = watch.pen();
+        let blocking = lane.spawn_blocking(move |cx| note(&cx));
+        blocking.await.expect("it runs");
+    });
+}
+
+#[test]
+fn of_a_task_that_panics() {
+    leaves_nothing(async |lane, watch| {
+        let note = watch.pen();
+        let panics = async move |cx: TaskContext| {
+            note(&cx);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        };
+        lane.run(panics).await.expect_err("it panics");
+        let note = watch.pen();
+        let spawned = lane.spawn(async move |cx| {
+            note(&cx);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        spawned.await.expect_err("it panics");
+    });
+}
+
+#[test]
+fn of_a_future_that_is_dropped() {
+    leaves_nothing(async |lane, watch| {
+        let note = watch.pen();
+        let mut active = Box::pin(lane.run(async |cx| {
+            note(&cx);
+            pending::<()>().await;
+        }));
+        poll_once(active.as_mut()).await;
+        let mut queued = Box::pin(lane.run(async |_| ()));
+        poll_once(queued.as_mut()).await;
+        let mut acquiring = Box::pin(lane.acquire());
+        poll_once(acquiring.as_mut()).await;
+        // Granted, and never polled again.
+        drop(active);
+        drop(queued);
+        drop(acquiring);
+    });
+}
+
+#[test]
+fn of_a_handle_that_nobody_awaits() {
+    leaves_nothing(async |lane, watch| {
+        for aborts in [true, false] {
+            let note = watch.pen();
+            let handle = lane.spawn(async move |cx| {
+                note(&cx);
+                if aborts {
+                    pending::<()>().await;
+                }
+            });
+            tokio::task::yield_now().await;
+            drop(if aborts {
+                handle.abort_on_drop()
+            } else {
+                handle
+            });
+            settle().await;
+        }
+    });
+}
+
+#[test]
+fn of_a_slot_and_its_context() {
+    leaves_nothing(async |lane, watch| {
+        let slot = lane.acquire().await.expect("free");
+        watch.pen()(slot.context());
+        let (context, lost) = (slot.context().clone(), slot.lost());
+        drop(slot);
+        assert_eq!(watch.tasks.lock()[0].strong_count(), 2, "its two holders");
+        drop(lost);
+        assert_eq!(watch.tasks.lock()[0].strong_count(), 1, "its last holder");
+        drop(context);
+        watch.tasks_are_gone();
+        let tried = lane.try_acquire().expect("free");
+        watch.pen()(tried.context());
+    });
+}
+
+#[test]
+fn of_what_is_asked_and_taken() {
+    leaves_nothing(async |lane, watch| {
+        for force in [false, true] {
+            let note = watch.pen();
+            let handle = lane.spawn(async move |cx: TaskContext| {
+                note(&cx);
+                cx.defer(async |_| ());
+                let _child = cx.spawn(pending::<()>());
+                cx.cancelled().await;
+                pending::<()>().await;
+            });
+            tokio::task::yield_now().await;
+            if force {
+                lane.reset();
+            } else {
+                handle.cancel(Reason::User);
+            }
+            handle.await.expect_err("it was ended");
+        }
+        let slot = lane.acquire().await.expect("free");
+        watch.pen()(slot.context());
+        lane.reset();
+        assert!(!slot.is_current());
+    });
+}
+
+#[test]
+fn of_tasks_that_wait_for_each_other() {
+    leaves_nothing(async |lane, watch| {
+        let (note, inner, pen) = (watch.pen(), lane.clone(), watch.pen());
+        let outer = lane.spawn(async move |cx| {
+            note(&cx);
+            let nested = inner.task().key("inner").spawn(async move |cx| pen(&cx));
+            // Behind its own parent, for as long as that one waits.
+            tokio::time::timeout(GRACE, nested).await.expect_err("full");
+        });
+        outer.await.expect("it runs");
+    });
+}
+
+#[test]
+fn of_tasks_that_outlive_their_scheduler() {
+    leaves_nothing(async |lane, watch| {
+        let note = watch.pen();
+        let active = lane.spawn(async move |cx: TaskContext| {
+            note(&cx);
+            cx.cancelled().await;
+        });
+        let queued = lane.spawn(async |_| ());
+        tokio::task::yield_now().await;
+        let (shutdown, context) = (lane.shutdown(), watch.tasks.lock()[0].upgrade());
+        drop(lane);
+        shutdown.await;
+        active.await.expect("it ends in its grace");
+        queued.await.expect_err("never begun");
+        drop(context);
+    });
+}
