@@ -105,7 +105,8 @@ impl<P: Clone> Lane<P> {
             return None;
         };
         if now.since(self.watch.since) < warn_after {
-            // It moved since it was asked, and so did the moment.
+            // It moved since it was asked, or since the last waiter gave up.
+            self.watch.check = Some(self.watch.since + warn_after);
             return None;
         }
         // A pause that ends by itself is nothing to wake anybody for.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::sim::{Sim, millis, plain, secs};
-use crate::engine::{Blocked, BlockedBy, Reason, Spec};
+use super::sim::{DETACHED, Sim, millis, plain, secs, settings};
+use crate::engine::{Blocked, BlockedBy, Reason, Settings, Spec, TICK};
 
 const WARN_AFTER: Duration = secs(30);
 const MINUTE: Duration = secs(60);
@@ -279,4 +279,26 @@ fn s16_a_warn_after_of_nothing_does_not_spin() {
     sim.run_for(secs(1));
     sim.progress(holder);
     sim.run_for(secs(1));
+}
+
+#[test]
+fn s16_a_lane_whose_last_waiter_gave_up_as_it_dispatched_warns_all_the_same() {
+    let mut sim = Sim::with(Settings {
+        warn_after: secs(1),
+        ..settings(1)
+    });
+    sim.enter(plain(), DETACHED).expect("open");
+    sim.submit(plain());
+    sim.submit(Spec {
+        wait: Some(secs(5) + millis(1)),
+        ..plain()
+    });
+    // The grant is withdrawn, the next is dispatched, the last gives up, and
+    // the holders are looked at, in this order and in one tick.
+    sim.oversleep(secs(5) + TICK);
+    assert_eq!((sim.lane.active(), sim.lane.queued()), (1, 0));
+    sim.submit(plain());
+    sim.looks.clear();
+    sim.run_for(secs(1));
+    assert_eq!(sim.looks.len(), 1);
 }
