@@ -22,6 +22,33 @@ fn s7_join_against_done() {
     });
 }
 
+/// S7: whoever awaits a handle as its task ends and its slot is taken has its
+/// value, or is told, and never finds that its value is not there yet.
+#[test]
+fn s7_take_against_a_value_on_its_way() {
+    explore("take_against_value", || {
+        let world = World::new(1);
+        let mut handle = Hand::new(world.lane.spawn(async |_| 7));
+        let host = world.host.clone();
+        let work = thread::spawn(move || host.poll_all());
+        world.lane.reset();
+        handle.poll();
+        work.join().expect("no panic");
+        world.quiesce(&mut [&mut handle]);
+        match handle.answer() {
+            Ok(value) => assert_eq!(value, 7),
+            Err(error) => assert!(
+                matches!(
+                    error,
+                    TaskError::Cancelled { .. } | TaskError::CancelledQueued { .. }
+                ),
+                "{error}"
+            ),
+        }
+        world.wind_up();
+    });
+}
+
 /// S2: a handle that is dropped as its task ends detaches it; the value is
 /// dropped once.
 #[test]
