@@ -53,15 +53,16 @@ def changes(contents, name):
     """What a copy has of its own.
 
     It bears another version, so that cargo takes no build of the one for the
-    other's, and they can share what they depend on. And its public tests are
-    one program, since each program takes as long to build as a hundred tests.
+    other's, and they can share what they depend on. Its public tests are one
+    program, since each program takes as long to build as a hundred tests, and
+    it has no examples.
     """
     version = rb'(name = "laneway"\nversion = "[0-9.]+)"'
     other = rb'\1-' + name.encode() + b'"'
     manifest = re.sub(version, other, contents["Cargo.toml"], count=1)
     lock = re.sub(version, other, contents["Cargo.lock"], count=1)
     program = public_tests(contents)
-    entry = b'\nautotests = false\n\n[[test]]\nname = "public"\npath = "tests/public.rs"\n'
+    entry = b'\nautotests = false\nautoexamples = false\n\n[[test]]\nname = "public"\npath = "tests/public.rs"\n'
     # Before the first table that follows the package's own keys.
     manifest = manifest.replace(b"\n[features]", entry + b"\n[features]", 1)
     return {"Cargo.toml": manifest, "Cargo.lock": lock, "tests/public.rs": program}
