@@ -284,7 +284,9 @@ impl<P: Clone> Lane<P> {
         if !record.state.holds_slot() {
             return false;
         }
-        record.end = record.end.or(Some(end));
+        if record.end().is_none() {
+            record.set_end(end);
+        }
         self.take_slot(now, key, facts, effects).is_some()
     }
 

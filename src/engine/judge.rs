@@ -54,7 +54,7 @@ impl<P: Clone> Lane<P> {
             State::Queued | State::Asleep => self.judge_queued(now, key, spec, effects),
             // The hooks of an orphan have their bound, too; it may be looked at
             // for another reason, and that one is gone.
-            State::Orphan => match record.said.hooks_until {
+            State::Orphan => match record.said().hooks_until {
                 Some(until) if until <= now => {
                     let task = record.payload.clone();
                     effects.push(Effect::EndTeardown { task });
@@ -70,7 +70,7 @@ impl<P: Clone> Lane<P> {
                 return self.judge_running(now, key, spec, facts, effects);
             }
             State::Asked { until } if until <= now => {
-                let reason = record.end.map_or(Reason::User, |end| end.reason());
+                let reason = record.end().map_or(Reason::User, |end| end.reason());
                 self.tell_to_drop(now, key, reason, spec, facts, effects);
             }
             State::Asked { until } => self.look_at(key, Some(until)),
@@ -127,6 +127,7 @@ impl<P: Clone> Lane<P> {
         };
         let waited = now.since(record.enqueued);
         let (queued_ahead, active_ahead) = (record.queued_ahead, record.active_ahead);
+        let mut said = *record.said();
         let mut next: Option<Duration> = None;
         let mut pending = |after: Option<Duration>, said: &mut bool| match after {
             Some(after) if !*said && waited < after => {
@@ -140,7 +141,7 @@ impl<P: Clone> Lane<P> {
             _ => false,
         };
         let mut timed_out = false;
-        if pending(spec.warn_wait, &mut record.said.wait_exceeded) {
+        if pending(spec.warn_wait, &mut said.wait_exceeded) {
             effects.report(Notice::WaitExceeded {
                 task: record.payload.clone(),
                 waited,
@@ -148,7 +149,7 @@ impl<P: Clone> Lane<P> {
                 active_ahead,
             });
         }
-        if pending(spec.on_wait, &mut record.said.on_wait) {
+        if pending(spec.on_wait, &mut said.on_wait) {
             effects.report(Notice::OnWait {
                 task: record.payload.clone(),
                 waited,
@@ -156,7 +157,11 @@ impl<P: Clone> Lane<P> {
                 active_ahead,
             });
         }
-        if pending(spec.wait, &mut timed_out) {
+        let timed_out = pending(spec.wait, &mut timed_out);
+        if said != *record.said() {
+            *record.say() = said;
+        }
+        if timed_out {
             let end = End::TimedOut {
                 limit: Limit::Wait,
                 allowed: spec.wait.unwrap_or_default(),
@@ -258,8 +263,8 @@ impl<P: Clone> Lane<P> {
         {
             // S19 holds for it, too: one tick, once a stall, whichever of its
             // two limits was the first to come late.
-            if now > due + TICK && record.said.grace_tick != idle_due {
-                record.said.grace_tick = idle_due;
+            if now > due + TICK && record.said().grace_tick != idle_due {
+                record.say().grace_tick = idle_due;
                 let soon = now + TICK;
                 let hard = hard_look.map_or(soon, |at| at.min(soon));
                 self.look_at(key, Some(hard));
@@ -276,19 +281,19 @@ impl<P: Clone> Lane<P> {
         }
         let idle_look = match (idle_due, silence) {
             (Some(_), Some((limit, _))) if facts.waiting => {
-                record.said.grace_tick = None;
+                record.take_back(|said| said.grace_tick = None);
                 Some((now + limit.max(TICK)).min(first_report))
             }
             // A report of progress is a store that nobody learns of, so it is
             // looked at in time for a stall that begins right after this look.
             (Some(due), Some((limit, Silence::Stall)))
-                if only_report && due <= record.said.stalled =>
+                if only_report && due <= record.said().stalled =>
             {
-                let repeat = repeat_at(due, record.said.stalled, limit);
+                let repeat = repeat_at(due, record.said().stalled, limit);
                 if repeat <= now {
                     report_stall(now, record, spec, facts, effects);
                 }
-                let repeat = repeat_at(due, record.said.stalled, limit);
+                let repeat = repeat_at(due, record.said().stalled, limit);
                 Some(repeat.min(now + limit).min(first_report))
             }
             (Some(due), Some((limit, kind))) => match wait_or_grace(now, due, record) {
@@ -341,7 +346,7 @@ impl<P: Clone> Lane<P> {
         let applies = spec.ceiling == Ceiling::Default
             && !facts.reported
             && !facts.waiting
-            && !record.said.never_reports;
+            && !record.said().never_reports;
         if !applies {
             return None;
         }
@@ -349,7 +354,7 @@ impl<P: Clone> Lane<P> {
         if now < at {
             return Some(at);
         }
-        record.said.never_reports = true;
+        record.say().never_reports = true;
         effects.report(Notice::NeverReports {
             task: record.payload.clone(),
             elapsed: now.since(record.started),
@@ -368,17 +373,17 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return Verdict::Nothing;
         };
-        if facts.done && !record.said.done {
+        if facts.done && !record.said().done {
             // Its runner holds the value and is between the future's
             // destructor and our lock: one tick more saves an orphan.
-            record.said.done = true;
+            record.say().done = true;
             self.look_at(key, Some(now + TICK));
             return Verdict::Nothing;
         }
         // A starved executor ran neither us nor its runner; a take that was
         // refused before is past that.
-        if !record.said.refused
-            && record.said.grace_tick.is_none()
+        if !record.said().refused
+            && record.said().grace_tick.is_none()
             && let Some(at) = wait_or_grace(now, take_at, record)
         {
             self.look_at(key, Some(at));
@@ -448,7 +453,7 @@ fn report_stall<P: Clone>(
     let end = stalled(now, record, spec, facts);
     let task = record.payload.clone();
     effects.report(Notice::Stalled { task, end });
-    record.said.stalled = now;
+    record.say().stalled = now;
 }
 
 /// When a stall that was reported is reported again: each time after twice as
@@ -466,12 +471,14 @@ fn repeat_at(due: Time, last: Time, limit: Duration) -> Time {
 /// a stall.
 fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time> {
     if now < due {
-        record.said.grace_tick = None;
-        record.said.refused = false;
+        record.take_back(|said| {
+            said.grace_tick = None;
+            said.refused = false;
+        });
         return Some(due);
     }
-    if now > due + TICK && record.said.grace_tick != Some(due) {
-        record.said.grace_tick = Some(due);
+    if now > due + TICK && record.said().grace_tick != Some(due) {
+        record.say().grace_tick = Some(due);
         return Some(now + TICK);
     }
     None

@@ -6,7 +6,7 @@ use super::blocked::Watch;
 use super::effects::{Effect, Effects, Grant, Notice, Reclaim, Recovery};
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
-use super::task::{CLAIM, End, Record, Said, Spec, State};
+use super::task::{CLAIM, End, Record, Spec, State};
 use super::time::Time;
 use super::timers::Timers;
 
@@ -188,38 +188,35 @@ impl<P: Clone> Lane<P> {
             return Err(Refused::NoSlot);
         }
         let now = self.advance(now);
-        let key = self.tasks.insert(Record {
-            payload: task,
-            state: State::Queued,
-            priority: spec.priority,
-            place: Place {
-                since: now.before(entry.waited),
-                // Its own from the start, since it may lose an unclaimed slot
-                // and come to the queue later (S20).
-                seq: self.tasks.next_seq(),
-            },
-            enqueued: now,
-            started: now,
-            first_look: spec.first_look(),
-            queued_ahead: self.queue.ahead(spec.priority),
-            active_ahead: self.holders.len(),
-            end: None,
-            said: Said::default(),
-            holder: 0,
-        });
+        let place = Place {
+            since: now.before(entry.waited),
+            // Its own from the start, since it may lose an unclaimed slot and
+            // come to the queue later (S20).
+            seq: self.tasks.next_seq(),
+        };
+        let mut record = Record::new(task, spec.priority, place, now);
+        record.first_look = spec.first_look();
+        record.active_ahead = self.holders.len();
         self.tally.submitted += 1;
         if free {
             self.watch.moved();
-            let fence = self.occupy(now, key);
-            if entry.present {
-                self.set_state(key, State::Running);
-                self.look_after(now, key, spec.first_look());
-            }
+            let look = if entry.present {
+                record.state = State::Running;
+                record.first_look
+            } else {
+                record.state = State::Granted;
+                Some(claim_by(&record))
+            };
+            record.holder = self.next_holder();
+            let key = self.tasks.insert(record);
+            self.holders.push(key);
+            self.look_after(now, key, look);
+            let fence = self.next_grant();
             return Ok(Accepted::Started { key, fence });
         }
-        if let Some(record) = self.tasks.get(key) {
-            self.queue.push(key.index, record.priority, record.place);
-        }
+        record.queued_ahead = self.queue.ahead(spec.priority);
+        let key = self.tasks.insert(record);
+        self.queue.push(key.index, spec.priority, place);
         self.look_after(now, key, spec.first_look_queued());
         self.watch.queued(now, self.warn_after());
         Ok(Accepted::Queued { key })
@@ -249,15 +246,17 @@ impl<P: Clone> Lane<P> {
         match (state, completed) {
             // Its caller has the value: it was in hand when the slot was taken
             // (S3), or the task was allowed to run on for it.
-            (State::Orphan, true) if record.said.delivers || record.end == Some(End::Completed) => {
+            (State::Orphan, true)
+                if record.said().delivers || record.end() == Some(End::Completed) =>
+            {
                 self.tally.completed += 1;
-                record.end = Some(End::Completed);
+                record.set_end(End::Completed);
             }
             (State::Orphan, true) => self.tally.late += 1,
             (State::Orphan, _) => {}
             (_, true) => {
                 self.tally.completed += 1;
-                record.said.finished = true;
+                record.take_back(|said| said.finished = true);
             }
             (_, false) => {
                 self.tally.ended += 1;
@@ -336,12 +335,12 @@ impl<P: Clone> Lane<P> {
         effects: &mut Effects<P>,
     ) {
         match released {
-            Released::Held(record) => match record.end {
+            Released::Held(record) => match record.end() {
                 // Only a holder is asked for these, and nobody is asked twice.
                 Some(end @ (End::Stalled { .. } | End::TimedOut { .. })) => {
                     self.tally.reclaimed += 1;
                     let task = record.payload.clone();
-                    let how = if record.said.finished {
+                    let how = if record.said().finished {
                         Reclaim::Finished
                     } else {
                         Reclaim::Dropped
@@ -372,7 +371,7 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn has_sequel(&self, released: &Released<P>) -> bool {
         self.queue.len() > 0
             || self.idle_wanted
-            || matches!(released, Released::Held(record) if record.end.is_some())
+            || matches!(released, Released::Held(record) if record.end().is_some())
     }
 
     /// Somebody who lost an unclaimed grant was polled again: back to its old
@@ -408,7 +407,7 @@ impl<P: Clone> Lane<P> {
     /// nothing due, and is told the next one. So a lane that is used without
     /// pause arms its driver once a ceiling, not once a task.
     pub(crate) fn rearm(&mut self) -> Option<Time> {
-        let next = self.next_moment()?;
+        let next = self.next_moment();
         (next < self.armed).then(|| {
             self.armed = next;
             next
@@ -502,38 +501,54 @@ impl<P: Clone> Lane<P> {
         }
     }
 
-    /// Gives a task a slot, to be claimed by its runner (S20).
+    /// Gives a waiter a slot, to be claimed by its runner (S20).
     fn occupy(&mut self, now: Time, key: Key) -> u64 {
+        let holder = self.next_holder();
+        self.holders.push(key);
+        if let Some(record) = self.tasks.get_mut(key) {
+            record.state = State::Granted;
+            record.started = now;
+            record.take_back(|said| said.grace_tick = None);
+            record.holder = holder;
+            let look = claim_by(record);
+            self.timers.set(key.index, now + look);
+        }
+        self.next_grant()
+    }
+
+    fn next_holder(&self) -> u32 {
+        u32::try_from(self.holders.len()).unwrap_or(u32::MAX)
+    }
+
+    const fn next_grant(&mut self) -> u64 {
         let fence = self.fence;
         self.fence += 1;
         self.tally.started += 1;
-        let holder = u32::try_from(self.holders.len()).unwrap_or(u32::MAX);
-        self.holders.push(key);
-        let Some(record) = self.tasks.get_mut(key) else {
-            return fence;
-        };
-        record.state = State::Granted;
-        record.started = now;
-        record.said.grace_tick = None;
-        record.holder = holder;
-        let look = record.first_look.map_or(CLAIM, |look| look.min(CLAIM));
-        self.timers.set(key.index, now + look);
         fence
     }
 
     fn look_after(&mut self, now: Time, key: Key, after: Option<Duration>) {
-        self.look_at(key, after.map(|after| now + after));
+        if let Some(after) = after {
+            self.timers.set(key.index, now + after);
+        }
     }
 
-    fn next_moment(&self) -> Option<Time> {
+    fn next_moment(&self) -> Time {
         let drain = match self.mode {
             Mode::Draining { deadline, .. } => deadline,
             _ => None,
         };
         let watch = self.watch.next_check(self.queue.len());
-        [self.timers.first(), self.resume_at, drain, watch]
-            .into_iter()
-            .flatten()
-            .min()
+        let or_never = |at: Option<Time>| at.unwrap_or(Time::FAR);
+        or_never(self.timers.first())
+            .min(or_never(self.resume_at))
+            .min(or_never(drain))
+            .min(or_never(watch))
     }
+}
+
+/// When a task that was granted a slot is looked at first, counted from the
+/// grant.
+fn claim_by<P>(record: &Record<P>) -> Duration {
+    record.first_look.map_or(CLAIM, |look| look.min(CLAIM))
 }

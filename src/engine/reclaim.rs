@@ -32,7 +32,7 @@ impl<P: Clone> Lane<P> {
         if !matches!(record.state, State::Granted | State::Running) {
             return;
         }
-        record.end = Some(end);
+        record.set_end(end);
         if facts.listens && !spec.grace.is_zero() {
             let until = now + spec.grace;
             record.state = State::Asked { until };
@@ -57,7 +57,7 @@ impl<P: Clone> Lane<P> {
         let mut until = now + spec.teardown;
         // A runner that came late has used up some of its hooks' time (S8).
         if let State::Dropping { take_at } = record.state
-            && record.said.teardown
+            && record.said().teardown
         {
             until = until.min(take_at.before(TICK)).max(now);
         }
@@ -65,10 +65,10 @@ impl<P: Clone> Lane<P> {
         if holds_slot {
             record.state = State::Teardown { until };
         } else {
-            record.said.hooks_until = Some(until);
+            record.say().hooks_until = Some(until);
             if record.state == State::Detached {
                 record.state = State::Orphan;
-                record.said.delivers = true;
+                record.say().delivers = true;
             }
         }
         self.look_at(key, Some(until));
@@ -104,19 +104,19 @@ impl<P: Clone> Lane<P> {
         } else {
             // Nobody asked for it and it has no value: its runner dropped it,
             // and its hooks did not end in their time.
-            record.end.unwrap_or_else(|| End::Cancelled {
+            record.end().unwrap_or_else(|| End::Cancelled {
                 reason: Reason::Dropped,
                 elapsed: now.since(record.started),
             })
         };
-        record.end = Some(end);
+        record.set_end(end);
         // Hooks that are under way keep their bound.
         let hooks_until = match record.state {
             State::Teardown { until } => Some(until),
             _ => None,
         };
         record.state = State::Orphan;
-        record.said.hooks_until = hooks_until;
+        record.say().hooks_until = hooks_until;
         let task = record.payload.clone();
         self.vacate(key);
         self.look_at(key, hooks_until);
@@ -153,7 +153,7 @@ impl<P: Clone> Lane<P> {
             return;
         }
         let end = stalled(now, record, spec, facts);
-        record.end = Some(end);
+        record.set_end(end);
         record.state = State::Detached;
         let (task, started) = (record.payload.clone(), record.started);
         self.vacate(key);
@@ -178,8 +178,8 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if !record.said.refused {
-            record.said.refused = true;
+        if !record.said().refused {
+            record.say().refused = true;
             effects.report(Notice::TakeRefused {
                 task: record.payload.clone(),
                 orphans,
@@ -224,9 +224,9 @@ impl<P: Clone> Lane<P> {
         let told = if facts.done {
             End::Completed
         } else {
-            record.end.unwrap_or(end)
+            record.end().unwrap_or(end)
         };
-        record.end = Some(told);
+        record.set_end(told);
         record.state = State::Orphan;
         let task = record.payload.clone();
         self.timers.clear(key.index);
@@ -257,9 +257,10 @@ impl<P: Clone> Lane<P> {
             return;
         };
         record.state = State::Dropping { take_at };
-        record.said.teardown = facts.hooks;
+        let said = record.say();
+        said.teardown = facts.hooks;
         // What was refused before was to detach it.
-        record.said.refused = false;
+        said.refused = false;
         effects.push(Effect::Ask {
             task: record.payload.clone(),
             reason,

@@ -62,18 +62,12 @@ impl Spec {
             Ceiling::Default => Some(CEILING),
             other => other.after(false),
         };
-        [ceiling, self.idle, self.budget]
-            .into_iter()
-            .flatten()
-            .min()
+        sooner(sooner(ceiling, self.idle), self.budget)
     }
 
     /// The first moment after it was queued at which this task could be due.
     pub(crate) fn first_look_queued(&self) -> Option<Duration> {
-        [self.wait, self.warn_wait, self.on_wait]
-            .into_iter()
-            .flatten()
-            .min()
+        sooner(sooner(self.wait, self.warn_wait), self.on_wait)
     }
 
     /// The tighter of stall ceiling and idle timeout, and which it is.
@@ -84,6 +78,13 @@ impl Spec {
             (Some(stall), Some(idle)) if stall.0 < idle.0 => Some(stall),
             (stall, idle) => idle.or(stall),
         }
+    }
+}
+
+fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 
@@ -242,21 +243,70 @@ pub(crate) struct Record<P> {
     /// Waiters and holders ahead of it when it joined the queue.
     pub(crate) queued_ahead: usize,
     pub(crate) active_ahead: usize,
-    /// How it ends, once it was asked to.
-    pub(crate) end: Option<End>,
-    pub(crate) said: Said,
     /// Where it stands in the list of holders.
     pub(crate) holder: u32,
+    /// What most tasks never have, and so nobody should have to move: a
+    /// record passes through the critical section by value.
+    late: Option<Box<Late>>,
+}
+
+/// See [`Record::end`] and [`Record::said`].
+#[derive(Debug, Default)]
+struct Late {
+    end: Option<End>,
+    said: Said,
 }
 
 impl<P> Record<P> {
+    /// Of a task that comes now.
+    pub(crate) const fn new(payload: P, priority: Priority, place: Place, now: Time) -> Self {
+        Self {
+            payload,
+            state: State::Queued,
+            priority,
+            place,
+            enqueued: now,
+            started: now,
+            first_look: None,
+            queued_ahead: 0,
+            active_ahead: 0,
+            holder: 0,
+            late: None,
+        }
+    }
+
+    /// How it ends, once it was asked to.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.late.as_deref()?.end
+    }
+
+    pub(crate) fn set_end(&mut self, end: End) {
+        self.late.get_or_insert_default().end = Some(end);
+    }
+
+    pub(crate) fn said(&self) -> &Said {
+        const NOTHING: &Said = &Said::NOTHING;
+        self.late.as_deref().map_or(NOTHING, |late| &late.said)
+    }
+
+    pub(crate) fn say(&mut self) -> &mut Said {
+        &mut self.late.get_or_insert_default().said
+    }
+
+    /// It moved, or was given a slot: what was said of its silence is over.
+    pub(crate) fn take_back(&mut self, what: impl FnOnce(&mut Said)) {
+        if let Some(late) = &mut self.late {
+            what(&mut late.said);
+        }
+    }
+
     /// How it ended, once its runner let go of it: as it was asked to, unless
     /// it was through by itself before it had to be.
     pub(crate) fn ended(&self) -> Option<End> {
-        if self.said.finished {
+        if self.said().finished {
             Some(End::Completed)
         } else {
-            self.end
+            self.end()
         }
     }
 }
@@ -281,4 +331,20 @@ pub(crate) struct Said {
     pub(crate) finished: bool,
     /// Detached, and through by itself: its caller gets what it came to.
     pub(crate) delivers: bool,
+}
+
+impl Said {
+    const NOTHING: Self = Self {
+        grace_tick: None,
+        never_reports: false,
+        stalled: Time::from_nanos(0),
+        wait_exceeded: false,
+        on_wait: false,
+        done: false,
+        refused: false,
+        hooks_until: None,
+        teardown: false,
+        finished: false,
+        delivers: false,
+    };
 }

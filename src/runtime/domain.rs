@@ -200,7 +200,9 @@ impl Domain {
             Released::Held(record) => record,
             Released::Orphan(record) => {
                 self.shared.orphans.release();
-                if completed && record.state == State::Orphan && record.end != Some(End::Completed)
+                if completed
+                    && record.state == State::Orphan
+                    && record.end() != Some(End::Completed)
                 {
                     super::log::late_completion(task);
                 }
@@ -287,7 +289,7 @@ fn publish(effect: &Effect<Arc<TaskCell>>) {
 fn expire(task: &TaskCell, engine: &Engine, key: Key) {
     let reason = engine
         .record(key)
-        .and_then(|record| record.end)
+        .and_then(|record| record.end())
         .map_or(Reason::User, |end| end.reason());
     task.word.shift(Word::Running, ended_word(reason));
 }

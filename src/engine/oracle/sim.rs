@@ -392,10 +392,12 @@ impl Sim {
             released
         });
         match released {
-            Released::Held(record) if completed || record.end.is_some() => {
+            Released::Held(record) if completed || record.end().is_some() => {
                 self.settle(token, record.ended().unwrap_or(End::Completed));
             }
-            Released::Orphan(record) if record.state == State::Detached || record.said.delivers => {
+            Released::Orphan(record)
+                if record.state == State::Detached || record.said().delivers =>
+            {
                 self.settle(token, record.ended().unwrap_or(End::Completed));
             }
             Released::Held(_) => self.dropped.push(token),

@@ -220,7 +220,7 @@ impl Trial {
             enqueued: record.enqueued,
             started: record.started,
             state: record.state,
-            end: record.end,
+            end: record.end(),
             moment: lane.timers.moment(key.index),
         };
         lane.records().map(print).collect()

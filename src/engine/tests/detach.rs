@@ -182,7 +182,7 @@ fn s10_detached_tasks_count_as_orphans_and_respect_the_bound() {
     // Its harder limit holds to the moment, between two tries.
     sim.run_for(millis(200));
     assert!(matches!(
-        sim.lane.record(sim.key(second)).and_then(|r| r.end),
+        sim.lane.record(sim.key(second)).and_then(|r| r.end()),
         Some(End::TimedOut {
             limit: Limit::Budget,
             elapsed,
