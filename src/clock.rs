@@ -12,44 +12,45 @@ use crate::engine::Time;
 use crate::host::{self, Instant};
 
 /// Maps tokio's clock, which tests can pause, to the engine's.
+///
+/// One start for the whole process: tasks of one scheduler may await tasks of
+/// another, and their times are compared. So nobody has to carry it along.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    start: Instant,
+pub(crate) struct Clock;
+
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(host::now)
 }
 
 impl Clock {
-    /// One start for the whole process: tasks of one scheduler may await tasks
-    /// of another, and their times are compared.
-    pub(crate) fn new() -> Self {
-        static START: OnceLock<Instant> = OnceLock::new();
-        Self {
-            start: *START.get_or_init(host::now),
-        }
-    }
-
+    #[inline]
     pub(crate) fn now(self) -> Time {
-        self.time(host::now())
+        let now = host::now();
+        self.time(now)
     }
 
     pub(crate) fn time(self, instant: Instant) -> Time {
-        match instant.checked_duration_since(self.start) {
+        let start = start();
+        match instant.checked_duration_since(start) {
             Some(after) => Time::START + after,
-            None => Time::START.before(self.start.duration_since(instant)),
+            None => Time::START.before(start.duration_since(instant)),
         }
     }
 
     /// The instant of a time, no further away than tokio's timers reach.
     pub(crate) fn instant(self, time: Time) -> Instant {
         const REACH: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        let start = start();
         if time < Time::START {
             // A paused clock may stand before the start of the process's.
             let before = Time::START.since(time);
-            return self.start.checked_sub(before).unwrap_or(self.start);
+            return start.checked_sub(before).unwrap_or(start);
         }
-        self.start
+        start
             + time
                 .since(Time::START)
-                .min(host::now().duration_since(self.start) + REACH)
+                .min(host::now().duration_since(start) + REACH)
     }
 }
 

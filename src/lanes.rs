@@ -99,7 +99,7 @@ impl Lanes {
         let tasks = self.shared().keys.tasks(key);
         tasks
             .iter()
-            .filter(|task| task.domain.cancel(task.slot_key(), reason))
+            .filter(|task| task.domain().cancel(task.slot_key(), reason))
             .count()
     }
 

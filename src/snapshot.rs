@@ -217,7 +217,7 @@ impl LaneSnapshot {
                 .collect();
             (snapshot, seen)
         });
-        seen.sort_by_key(|seen| (seen.task.spec.priority, seen.place, seen.key.seq));
+        seen.sort_by_key(|seen| (seen.task.spec().priority, seen.place, seen.key.seq));
         for seen in &seen {
             let into = match seen.state {
                 State::Queued | State::Asleep => &mut snapshot.queued,
@@ -238,21 +238,21 @@ impl TaskSnapshot {
         let task = &seen.task;
         let started = !matches!(seen.state, State::Queued | State::Asleep);
         let facts = read_facts(task, now);
-        let owned = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+        let owned = |text: Option<&Arc<str>>| text.map(|text| str::to_owned(text));
         Self {
             id: task.id(),
-            name: owned(&task.name),
-            key: owned(&task.key),
-            priority: task.spec.priority,
-            limits: Limits::of(&task.spec, facts.reported),
+            name: owned(task.name()),
+            key: owned(task.key()),
+            priority: task.spec().priority,
+            limits: Limits::of(task.spec(), facts.reported),
             waited: if started { seen.started } else { now }.since(seen.place),
             age: started.then(|| now.since(seen.started)),
             idle: started.then(|| now.since(facts.active_at.max(seen.started))),
             reported: facts.reported,
             waiting: facts.waiting,
             fence: started.then(|| task.fence()),
-            note: owned(&task.note()),
-            phase: owned(&task.phase()),
+            note: owned(task.note().as_ref()),
+            phase: owned(task.phase().as_ref()),
             asked: task.asked().map(|asked| asked.reason),
         }
     }

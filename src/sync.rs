@@ -139,6 +139,13 @@ atomic!(AtomicU8, u8, {
     compare_exchange(current: u8, new: u8, success: Ordering, failure: Ordering) -> Result<u8, u8>;
 });
 
+atomic!(AtomicU32, u32, {
+    load(order: Ordering) -> u32;
+    store(value: u32, order: Ordering) -> ();
+    fetch_add(value: u32, order: Ordering) -> u32;
+    fetch_sub(value: u32, order: Ordering) -> u32;
+});
+
 atomic!(AtomicU64, u64, {
     load(order: Ordering) -> u64;
     store(value: u64, order: Ordering) -> ();
@@ -148,7 +155,6 @@ atomic!(AtomicU64, u64, {
 
 atomic!(AtomicUsize, usize, {
     load(order: Ordering) -> usize;
-    store(value: usize, order: Ordering) -> ();
     fetch_add(value: usize, order: Ordering) -> usize;
     fetch_sub(value: usize, order: Ordering) -> usize;
     compare_exchange(current: usize, new: usize, success: Ordering, failure: Ordering) -> Result<usize, usize>;

@@ -153,35 +153,50 @@ pub(crate) struct Blocked {
     pub(crate) suppressed: u64,
 }
 
-/// The effects of one input, in order. Most inputs have none, and that costs
-/// no allocation.
+/// The effects of one input, in order. Most inputs have none or one, and those
+/// cost no allocation.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an effect that is not carried out is a lost wake-up"]
-pub(crate) struct Effects<P>(Vec<Effect<P>>);
+pub(crate) struct Effects<P> {
+    first: Option<Effect<P>>,
+    rest: Vec<Effect<P>>,
+}
 
 impl<P> Effects<P> {
     pub(crate) const fn new() -> Self {
-        Self(Vec::new())
+        Self {
+            first: None,
+            rest: Vec::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, effect: Effect<P>) {
-        self.0.push(effect);
+        if self.first.is_none() {
+            self.first = Some(effect);
+        } else {
+            self.rest.push(effect);
+        }
     }
 
     pub(crate) fn report(&mut self, notice: Notice<P>) {
         self.push(Effect::Report(notice));
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Effect<P>> {
-        self.0.iter()
+        self.first.iter().chain(&self.rest)
     }
 }
 
 impl<P> IntoIterator for Effects<P> {
     type Item = Effect<P>;
-    type IntoIter = std::vec::IntoIter<Effect<P>>;
+    type IntoIter =
+        std::iter::Chain<std::option::IntoIter<Effect<P>>, std::vec::IntoIter<Effect<P>>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.first.into_iter().chain(self.rest)
     }
 }

@@ -6,7 +6,7 @@ use super::blocked::Watch;
 use super::effects::{Effect, Effects, Grant, Notice, Reclaim, Recovery};
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
-use super::task::{CLAIM, End, Record, Spec, State};
+use super::task::{CLAIM, End, Gone, Record, Spec, State};
 use super::time::Time;
 use super::timers::Timers;
 
@@ -132,9 +132,9 @@ pub(crate) enum Accepted {
 #[derive(Debug)]
 pub(crate) enum Released<P> {
     /// It held its slot, which is free now, or it was waiting for one.
-    Held(Record<P>),
+    Held(Gone<P>),
     /// Its slot had been taken from it before.
-    Orphan(Record<P>),
+    Orphan(Gone<P>),
     /// Nothing is known of it any more.
     Unknown,
 }
@@ -240,23 +240,22 @@ impl<P: Clone> Lane<P> {
             State::Detached | State::Orphan => self.orphans -= 1,
             _ => {}
         }
-        let Some(mut record) = self.forget(key) else {
+        let Some(record) = self.forget(key) else {
             return Released::Unknown;
         };
+        let mut gone = record.gone();
         match (state, completed) {
             // Its caller has the value: it was in hand when the slot was taken
             // (S3), or the task was allowed to run on for it.
-            (State::Orphan, true)
-                if record.said().delivers || record.end() == Some(End::Completed) =>
-            {
+            (State::Orphan, true) if gone.delivers() || gone.end() == Some(End::Completed) => {
                 self.tally.completed += 1;
-                record.set_end(End::Completed);
+                gone.set_end(End::Completed);
             }
             (State::Orphan, true) => self.tally.late += 1,
             (State::Orphan, _) => {}
             (_, true) => {
                 self.tally.completed += 1;
-                record.take_back(|said| said.finished = true);
+                gone.finish();
             }
             (_, false) => {
                 self.tally.ended += 1;
@@ -264,9 +263,9 @@ impl<P: Clone> Lane<P> {
             }
         }
         if state.is_orphan() {
-            Released::Orphan(record)
+            Released::Orphan(gone)
         } else {
-            Released::Held(record)
+            Released::Held(gone)
         }
     }
 
@@ -335,12 +334,12 @@ impl<P: Clone> Lane<P> {
         effects: &mut Effects<P>,
     ) {
         match released {
-            Released::Held(record) => match record.end() {
+            Released::Held(gone) => match gone.end() {
                 // Only a holder is asked for these, and nobody is asked twice.
                 Some(end @ (End::Stalled { .. } | End::TimedOut { .. })) => {
                     self.tally.reclaimed += 1;
-                    let task = record.payload.clone();
-                    let how = if record.said().finished {
+                    let task = gone.payload.clone();
+                    let how = if gone.finished() {
                         Reclaim::Finished
                     } else {
                         Reclaim::Dropped
@@ -371,7 +370,7 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn has_sequel(&self, released: &Released<P>) -> bool {
         self.queue.len() > 0
             || self.idle_wanted
-            || matches!(released, Released::Held(record) if record.end().is_some())
+            || matches!(released, Released::Held(gone) if gone.end().is_some())
     }
 
     /// Somebody who lost an unclaimed grant was polled again: back to its old
@@ -438,6 +437,7 @@ impl<P: Clone> Lane<P> {
         }
     }
 
+    #[inline]
     pub(super) const fn has_free_slot(&self) -> bool {
         !self.paused && !self.settling && self.holders.len() < self.settings.max_concurrent
     }
@@ -457,6 +457,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Takes the slot from its holder; the record stays.
+    #[inline]
     pub(super) fn vacate(&mut self, key: Key) {
         let Some(record) = self.tasks.get(key) else {
             return;
@@ -475,6 +476,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// The last of a task: nothing that is kept by its index outlives it.
+    #[inline]
     pub(super) fn forget(&mut self, key: Key) -> Option<Record<P>> {
         let record = self.tasks.remove(key)?;
         self.timers.clear(key.index);
@@ -484,6 +486,7 @@ impl<P: Clone> Lane<P> {
         Some(record)
     }
 
+    #[inline]
     pub(super) fn advance(&mut self, now: Time) -> Time {
         self.clock = self.clock.max(now);
         self.clock
@@ -527,12 +530,14 @@ impl<P: Clone> Lane<P> {
         fence
     }
 
+    #[inline]
     fn look_after(&mut self, now: Time, key: Key, after: Option<Duration>) {
         if let Some(after) = after {
             self.timers.set(key.index, now + after);
         }
     }
 
+    #[inline]
     fn next_moment(&self) -> Time {
         let drain = match self.mode {
             Mode::Draining { deadline, .. } => deadline,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::slab::trim;
+use super::slab::{KEEP, trim};
 use super::time::Time;
 
 /// How urgent a queued task is.
@@ -107,6 +107,7 @@ impl Queue {
     }
 
     /// How many waiters a newcomer of this priority finds ahead of it.
+    #[inline]
     pub(crate) fn ahead(&self, priority: Priority) -> usize {
         self.tiers[..=priority as usize]
             .iter()
@@ -175,9 +176,12 @@ impl Queue {
     /// No index from `reach` on is in use any more. Told from outside, and not
     /// found out here: a table that shrank with every waiter would be filled
     /// again for the next one, up to the highest index of a wide lane.
+    #[inline]
     pub(crate) fn give_back(&mut self, reach: usize) {
-        self.nodes.truncate(reach);
-        trim(&mut self.nodes);
+        if self.nodes.len() > KEEP.max(reach * 2) {
+            self.nodes.truncate(reach);
+            trim(&mut self.nodes);
+        }
     }
 
     /// The memory it holds on to, in entries.

@@ -13,7 +13,7 @@ pub(crate) struct Key {
 
 const NIL: u32 = u32::MAX;
 /// Below this the memory is not worth a reallocation.
-const KEEP: usize = 32;
+pub(crate) const KEEP: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Slab<V> {
@@ -68,6 +68,7 @@ impl<V> Slab<V> {
         self.entries.len()
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, value: V) -> Key {
         let seq = self.burn_seq();
         let entry = Entry::Occupied { seq, value };
@@ -85,6 +86,7 @@ impl<V> Slab<V> {
         Key { index, seq }
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&V> {
         match self.entries.get(key.index as usize)? {
             Entry::Occupied { seq, value } if *seq == key.seq => Some(value),
@@ -92,6 +94,7 @@ impl<V> Slab<V> {
         }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut V> {
         match self.entries.get_mut(key.index as usize)? {
             Entry::Occupied { seq, value } if *seq == key.seq => Some(value),
@@ -101,6 +104,7 @@ impl<V> Slab<V> {
 
     /// The key of whatever lives at an index, for the structures that keep
     /// indices only.
+    #[inline]
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
         match self.entries.get(index as usize)? {
             Entry::Occupied { seq, .. } => Some(Key { index, seq: *seq }),
@@ -108,18 +112,19 @@ impl<V> Slab<V> {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<V> {
-        self.get(key)?;
-        let vacant = Entry::Vacant {
-            prev: NIL,
-            next: self.free,
-        };
-        let old = std::mem::replace(&mut self.entries[key.index as usize], vacant);
-        if let Some(Entry::Vacant { prev, .. }) = self.entry_mut(self.free) {
-            *prev = key.index;
+        let index = key.index as usize;
+        match self.entries.get(index)? {
+            Entry::Occupied { seq, .. } if *seq == key.seq => {}
+            _ => return None,
         }
-        self.free = key.index;
         self.len -= 1;
+        let old = if index + 1 == self.entries.len() {
+            self.entries.pop()?
+        } else {
+            self.vacate(key.index)
+        };
         self.give_back_tail();
         match old {
             Entry::Occupied { value, .. } => Some(value),
@@ -135,6 +140,18 @@ impl<V> Slab<V> {
                 Entry::Occupied { seq, value } => Some((Key { index, seq: *seq }, value)),
                 Entry::Vacant { .. } => None,
             })
+    }
+
+    fn vacate(&mut self, index: u32) -> Entry<V> {
+        let vacant = Entry::Vacant {
+            prev: NIL,
+            next: self.free,
+        };
+        if let Some(Entry::Vacant { prev, .. }) = self.entry_mut(self.free) {
+            *prev = index;
+        }
+        self.free = index;
+        std::mem::replace(&mut self.entries[index as usize], vacant)
     }
 
     fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<V>> {
@@ -156,6 +173,7 @@ impl<V> Slab<V> {
     }
 
     /// Every entry is pushed once and popped once, so this is O(1) amortised.
+    #[inline]
     fn give_back_tail(&mut self) {
         while let Some(Entry::Vacant { .. }) = self.entries.last() {
             let last = u32::try_from(self.entries.len() - 1).unwrap_or(NIL);

@@ -300,10 +300,58 @@ impl<P> Record<P> {
         }
     }
 
-    /// How it ended, once its runner let go of it: as it was asked to, unless
-    /// it was through by itself before it had to be.
+    /// What is left of it once nobody looks after it any more.
+    pub(crate) fn gone(self) -> Gone<P> {
+        Gone {
+            payload: self.payload,
+            state: self.state,
+            since: self.place.since,
+            late: self.late,
+        }
+    }
+}
+
+/// A task that its runner, or whoever waited for it, has let go of.
+#[derive(Debug)]
+pub(crate) struct Gone<P> {
+    pub(crate) payload: P,
+    /// What it was in until then.
+    pub(crate) state: State,
+    /// When it joined the queue.
+    pub(crate) since: Time,
+    late: Option<Box<Late>>,
+}
+
+impl<P> Gone<P> {
+    /// How it was to end, if it was asked to.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.late.as_deref()?.end
+    }
+
+    pub(super) fn set_end(&mut self, end: End) {
+        self.late.get_or_insert_default().end = Some(end);
+    }
+
+    /// It was asked to end, and through by itself before it had to be.
+    pub(super) fn finish(&mut self) {
+        if let Some(late) = &mut self.late {
+            late.said.finished = true;
+        }
+    }
+
+    pub(crate) fn finished(&self) -> bool {
+        self.late.as_deref().is_some_and(|late| late.said.finished)
+    }
+
+    /// See [`Said::delivers`].
+    pub(crate) fn delivers(&self) -> bool {
+        self.late.as_deref().is_some_and(|late| late.said.delivers)
+    }
+
+    /// How it ended: as it was asked to, unless it was through by itself
+    /// before it had to be.
     pub(crate) fn ended(&self) -> Option<End> {
-        if self.said().finished {
+        if self.finished() {
             Some(End::Completed)
         } else {
             self.end()

@@ -47,8 +47,10 @@ impl std::ops::Add<Duration> for Time {
 }
 
 /// A duration as nanoseconds, saturating: anything longer is never reached.
-pub(crate) fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+pub(crate) const fn nanos(span: Duration) -> u64 {
+    span.as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(span.subsec_nanos() as u64)
 }
 
 #[cfg(test)]

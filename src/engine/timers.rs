@@ -1,90 +1,152 @@
 //! The moments at which a lane's tasks want a look: one per task at most.
 
-use super::slab::trim;
+use super::slab::{KEEP, trim};
 use super::time::Time;
 
 const NONE: u32 = u32::MAX;
 
-/// An indexed binary heap of task indices by time.
+/// Moments of tasks, by index.
 ///
-/// Starts come in time order, so the usual insert is O(1); the worst case of
-/// insert, move and removal is O(log n) in the tasks that have a moment set.
-#[derive(Debug, Default)]
+/// Whoever sets a moment later than every one before, as tasks do that start
+/// one after another under one ceiling, goes to the end of a list: O(1), and
+/// O(1) to leave it from anywhere. Only a moment that is set before that of
+/// somebody else is kept in a binary heap beside the list: O(log n) in those.
+#[derive(Debug)]
 pub(crate) struct Timers {
+    nodes: Vec<Node>,
+    head: u32,
+    tail: u32,
     heap: Vec<(Time, u32)>,
-    position: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Node {
+    Absent,
+    Listed {
+        at: Time,
+        prev: u32,
+        next: u32,
+    },
+    /// In the heap, at this place.
+    Heaped(u32),
 }
 
 impl Timers {
     pub(crate) const fn new() -> Self {
         Self {
+            nodes: Vec::new(),
+            head: NONE,
+            tail: NONE,
             heap: Vec::new(),
-            position: Vec::new(),
         }
     }
 
+    #[inline]
     pub(crate) fn first(&self) -> Option<Time> {
-        self.heap.first().map(|(at, _)| *at)
+        let listed = self.listed(self.head);
+        let heaped = self.heap.first().map(|(at, _)| *at);
+        match (listed, heaped) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
     }
 
     /// Sets or moves the moment of a task.
+    #[inline]
     pub(crate) fn set(&mut self, index: u32, at: Time) {
-        match self.at(index) {
-            Some(place) => {
-                self.heap[place].0 = at;
-                self.settle(place);
-            }
-            None => {
-                let slot = index as usize;
-                if slot >= self.position.len() {
-                    self.position.resize(slot + 1, NONE);
-                }
-                self.heap.push((at, index));
-                self.note(self.heap.len() - 1);
-                self.rise(self.heap.len() - 1);
-            }
+        self.clear(index);
+        let slot = index as usize;
+        if slot >= self.nodes.len() {
+            self.nodes.resize(slot + 1, Node::Absent);
+        }
+        if self.listed(self.tail).is_some_and(|last| at < last) {
+            self.heap.push((at, index));
+            let place = self.heap.len() - 1;
+            self.note(place);
+            self.rise(place);
+            return;
+        }
+        let prev = std::mem::replace(&mut self.tail, index);
+        self.nodes[slot] = Node::Listed {
+            at,
+            prev,
+            next: NONE,
+        };
+        match self.nodes.get_mut(prev as usize) {
+            Some(Node::Listed { next, .. }) => *next = index,
+            _ => self.head = index,
         }
     }
 
     /// Sets the moment of a task unless it has an earlier one.
     pub(crate) fn set_earlier(&mut self, index: u32, at: Time) {
-        let set = self.at(index).map(|place| self.heap[place].0);
-        self.set(index, set.map_or(at, |set| set.min(at)));
+        if self.moment(index).is_none_or(|set| at < set) {
+            self.set(index, at);
+        }
     }
 
+    #[inline]
     pub(crate) fn clear(&mut self, index: u32) {
-        let Some(place) = self.at(index) else { return };
-        self.position[index as usize] = NONE;
-        self.heap.swap_remove(place);
-        if place < self.heap.len() {
-            self.note(place);
-            self.settle(place);
+        let Some(node) = self.nodes.get_mut(index as usize) else {
+            return;
+        };
+        match std::mem::replace(node, Node::Absent) {
+            Node::Absent => {}
+            Node::Listed { prev, next, .. } => {
+                match self.nodes.get_mut(prev as usize) {
+                    Some(Node::Listed { next: link, .. }) => *link = next,
+                    _ => self.head = next,
+                }
+                match self.nodes.get_mut(next as usize) {
+                    Some(Node::Listed { prev: link, .. }) => *link = prev,
+                    _ => self.tail = prev,
+                }
+            }
+            Node::Heaped(place) => {
+                let place = place as usize;
+                self.heap.swap_remove(place);
+                if place < self.heap.len() {
+                    self.note(place);
+                    self.settle(place);
+                }
+                trim(&mut self.heap);
+            }
         }
-        trim(&mut self.heap);
     }
 
     /// No index from `reach` on is in use any more. Told from outside, and not
     /// found out here: a table that shrank with every task would be filled
     /// again for the next one, up to the highest index of a wide lane.
+    #[inline]
     pub(crate) fn give_back(&mut self, reach: usize) {
-        self.position.truncate(reach);
-        trim(&mut self.position);
+        if self.nodes.len() > KEEP.max(reach * 2) {
+            self.nodes.truncate(reach);
+            trim(&mut self.nodes);
+        }
     }
 
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn moment(&self, index: u32) -> Option<Time> {
-        self.at(index).map(|place| self.heap[place].0)
+        match self.nodes.get(index as usize)? {
+            Node::Absent => None,
+            Node::Listed { at, .. } => Some(*at),
+            Node::Heaped(place) => Some(self.heap[*place as usize].0),
+        }
     }
 
     /// The memory it holds on to, in entries.
     #[cfg(any(test, fuzzing))]
     pub(crate) const fn footprint(&self) -> usize {
-        self.heap.capacity() + self.position.capacity()
+        self.heap.capacity() + self.nodes.capacity()
     }
 
     /// Takes out the earliest task whose moment has come.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
-        let (at, index) = *self.heap.first()?;
+        let listed = self.listed(self.head).map(|at| (at, self.head));
+        let heaped = self.heap.first().copied();
+        let (at, index) = match (listed, heaped) {
+            (Some(a), Some(b)) => a.min(b),
+            (a, b) => a.or(b)?,
+        };
         if at > now {
             return None;
         }
@@ -92,16 +154,17 @@ impl Timers {
         Some(index)
     }
 
-    fn at(&self, index: u32) -> Option<usize> {
-        match self.position.get(index as usize) {
-            Some(&place) if place != NONE => Some(place as usize),
+    /// The moment of a task that is in the list.
+    fn listed(&self, index: u32) -> Option<Time> {
+        match self.nodes.get(index as usize) {
+            Some(Node::Listed { at, .. }) => Some(*at),
             _ => None,
         }
     }
 
     fn note(&mut self, place: usize) {
         let index = self.heap[place].1;
-        self.position[index as usize] = u32::try_from(place).unwrap_or(NONE);
+        self.nodes[index as usize] = Node::Heaped(u32::try_from(place).unwrap_or(NONE));
     }
 
     fn settle(&mut self, place: usize) {
@@ -173,16 +236,34 @@ mod tests {
                     }
                     _ => {
                         let expected = model.iter().map(|(i, t)| (*t, *i)).min().filter(|(t, _)| *t <= at);
-                        prop_assert_eq!(timers.pop_due(at), expected.map(|(_, i)| i));
-                        if let Some((_, i)) = expected {
+                        let popped = timers.pop_due(at);
+                        prop_assert_eq!(popped.map(|i| model[&i]), expected.map(|(t, _)| t));
+                        if let Some(i) = popped {
                             model.remove(&i);
                         }
                     }
                 }
                 prop_assert_eq!(timers.first(), model.values().min().copied());
-                prop_assert_eq!(timers.heap.len(), model.len());
+                for index in 0..24 {
+                    prop_assert_eq!(timers.moment(index), model.get(&index).copied());
+                }
             }
         }
+    }
+
+    #[test]
+    fn only_a_moment_before_somebody_elses_costs_more_than_o1() {
+        let mut timers = Timers::new();
+        for (index, at) in [(0, 10), (1, 10), (2, 12)] {
+            timers.set(index, Time::from_nanos(at));
+        }
+        timers.clear(1);
+        timers.set(0, Time::from_nanos(12));
+        assert_eq!(timers.heap.len(), 0);
+        timers.set(3, Time::from_nanos(11));
+        assert_eq!(timers.heap.len(), 1);
+        let order: Vec<_> = std::iter::from_fn(|| timers.pop_due(Time::FAR)).collect();
+        assert_eq!(order, [3, 2, 0]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::engine::{End, Key, Reason, Spec, Time};
 use crate::host;
 use crate::options::Options;
-use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering};
 
 pub(crate) type Meta = Arc<dyn Any + Send + Sync>;
 
@@ -25,19 +25,18 @@ pub(crate) trait Body: Send {
 }
 
 pub(crate) struct TaskCell {
-    pub(crate) domain: DomainRef,
-    pub(crate) spec: Arc<Spec>,
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) key: Option<Arc<str>>,
-    pub(crate) meta: Option<Meta>,
+    /// `None` only between two tasks; see [`spare`](super::spare).
+    domain: Option<DomainRef>,
+    /// Where it is granted anything but what its lane grants everybody.
+    spec: Option<Box<Spec>>,
+    labels: Option<Box<Labels>>,
     /// The runtime that a detached task is bound to.
     pub(crate) runtime: Option<host::Id>,
     /// It runs on a thread that cannot be stopped.
     pub(crate) blocking: bool,
-    clock: Clock,
 
     pub(crate) word: AtomicWord,
-    index: AtomicUsize,
+    index: AtomicU32,
     seq: AtomicU64,
     fence: AtomicU64,
     started: AtomicU64,
@@ -56,14 +55,21 @@ pub(crate) struct TaskCell {
     asked: AtomicU8,
     pub(crate) take_at: AtomicU64,
     /// How many futures listen for the cancel signal.
-    listeners: AtomicUsize,
+    listeners: AtomicU32,
     /// Somebody polls for the signal without a future.
     listens: AtomicBool,
     /// Hooks that are still to run, and children that are still there.
-    pub(crate) hooks: AtomicUsize,
-    pub(crate) children: AtomicUsize,
+    pub(crate) hooks: AtomicU32,
+    pub(crate) children: AtomicU32,
 
     pub(crate) shared: Mutex<Parts>,
+}
+
+/// What its submitter calls it.
+struct Labels {
+    name: Option<Arc<str>>,
+    key: Option<Arc<str>>,
+    meta: Option<Meta>,
 }
 
 /// How far the ask has gone.
@@ -81,31 +87,16 @@ const END_TEARDOWN: u8 = 1 << 6;
 const REASON: u8 = END_TEARDOWN - 1;
 
 impl TaskCell {
-    pub(crate) fn new(
-        domain: DomainRef,
-        spec: Arc<Spec>,
-        options: Option<&mut Options>,
-        parent: Option<Arc<Self>>,
-    ) -> Self {
-        let (mut name, mut key, mut meta, mut on_wait) = (None, None, None, None);
-        if let Some(options) = options {
-            name = options.name.take();
-            key = options.key.take();
-            meta = options.meta.take();
-            on_wait = options.on_wait.take().map(|(_, call)| call);
-        }
-        let clock = domain.shared.clock;
+    /// Of no task yet.
+    pub(super) fn blank() -> Self {
         Self {
-            domain,
-            spec,
-            name,
-            key,
-            meta,
+            domain: None,
+            spec: None,
+            labels: None,
             runtime: None,
             blocking: false,
-            clock,
             word: AtomicWord::new(Word::Queued),
-            index: AtomicUsize::new(0),
+            index: AtomicU32::new(0),
             seq: AtomicU64::new(0),
             fence: AtomicU64::new(0),
             started: AtomicU64::new(0),
@@ -116,28 +107,78 @@ impl TaskCell {
             deadline: AtomicU64::new(u64::MAX),
             asked: AtomicU8::new(0),
             take_at: AtomicU64::new(0),
-            listeners: AtomicUsize::new(0),
+            listeners: AtomicU32::new(0),
             listens: AtomicBool::new(false),
-            hooks: AtomicUsize::new(0),
-            children: AtomicUsize::new(0),
-            shared: Mutex::new(Parts::new(parent, on_wait)),
+            hooks: AtomicU32::new(0),
+            children: AtomicU32::new(0),
+            shared: Mutex::new(Parts::new()),
         }
     }
 
-    pub(crate) fn bind(mut self, runtime: host::Id, blocking: bool, body: Box<dyn Body>) -> Self {
+    /// From now on it is this task's; it was nobody's before.
+    pub(crate) fn begin(
+        &mut self,
+        domain: DomainRef,
+        spec: Option<Box<Spec>>,
+        options: Option<&mut Options>,
+        parent: Option<Arc<Self>>,
+    ) {
+        self.domain = Some(domain);
+        self.spec = spec;
+        let parts = self.shared.get_mut();
+        parts.parent = parent;
+        if let Some(options) = options {
+            self.labels = Labels::of(options).map(Box::new);
+            if let Some((_, call)) = options.on_wait.take() {
+                parts.rare().on_wait = Some(call);
+            }
+        }
+    }
+
+    pub(crate) fn bind(&mut self, runtime: host::Id, blocking: bool, body: Box<dyn Body>) {
         self.runtime = Some(runtime);
         self.blocking = blocking;
         self.shared.get_mut().body = Some(body);
-        self
+    }
+
+    /// Makes it nobody's again, if there was nothing out of the ordinary about
+    /// its task: nobody's key, watcher, hook, callback or child is left, so
+    /// that its settlement would do nothing either. Says whether it did.
+    pub(super) fn clear(&mut self) -> bool {
+        let parts = self.shared.get_mut();
+        if parts.peek().is_some() || parts.body.is_some() || self.labels.is_some() {
+            return false;
+        }
+        let (parent, wakers) = (parts.parent.take(), parts.clear());
+        if parent.is_some() || wakers.is_some() {
+            drop_guarded((parent, wakers));
+        }
+        self.spec = None;
+        self.runtime = None;
+        self.blocking = false;
+        self.word.set(Word::Queued);
+        self.started.store(0, Ordering::Relaxed);
+        self.held.store(false, Ordering::Relaxed);
+        self.progress.store(0, Ordering::Relaxed);
+        self.stirred.store(0, Ordering::Relaxed);
+        self.extended_until.store(0, Ordering::Relaxed);
+        self.deadline.store(u64::MAX, Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
+        self.listens.store(false, Ordering::Relaxed);
+        // Last: it may be the last that its lane was kept by.
+        self.domain = None;
+        true
     }
 
     // What the engine's critical section writes.
 
+    #[inline]
     pub(crate) fn enter_lane(&self, key: Key) {
-        self.index.store(key.index as usize, Ordering::Relaxed);
+        self.index.store(key.index, Ordering::Relaxed);
         self.seq.store(key.seq, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn granted(&self, fence: u64, at: Time, word: Word) {
         self.fence.store(fence, Ordering::Relaxed);
         self.started.store(at.as_nanos(), Ordering::Relaxed);
@@ -145,22 +186,47 @@ impl TaskCell {
         self.word.set(word);
     }
 
+    #[inline]
     pub(crate) fn lose(&self) {
         self.held.store(false, Ordering::Release);
     }
 
     // Identity.
 
+    #[inline]
+    pub(crate) fn domain(&self) -> &DomainRef {
+        self.domain.as_ref().expect("a task has a lane")
+    }
+
+    #[inline]
+    pub(crate) fn spec(&self) -> &Spec {
+        self.spec.as_deref().unwrap_or(&self.domain().base)
+    }
+
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
+        self.labels.as_deref()?.name.as_ref()
+    }
+
+    pub(crate) fn key(&self) -> Option<&Arc<str>> {
+        self.labels.as_deref()?.key.as_ref()
+    }
+
+    pub(crate) fn meta(&self) -> Option<&Meta> {
+        self.labels.as_deref()?.meta.as_ref()
+    }
+
+    #[inline]
     pub(crate) fn slot_key(&self) -> Key {
         Key {
-            index: u32::try_from(self.index.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            index: self.index.load(Ordering::Relaxed),
             seq: self.seq.load(Ordering::Relaxed),
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> TaskId {
         TaskId {
-            lane: self.domain.serial,
+            lane: self.domain().serial,
             key: self.slot_key(),
         }
     }
@@ -181,9 +247,10 @@ impl TaskCell {
 
     /// One clock read and one store; the rest of the scheduler learns of it
     /// when it has a reason to look.
+    #[inline]
     pub(crate) fn report_progress(&self) {
         self.progress
-            .store(self.clock.now().as_nanos(), Ordering::Relaxed);
+            .store(Clock.now().as_nanos(), Ordering::Relaxed);
     }
 
     pub(crate) fn last_report(&self) -> Option<Time> {
@@ -207,12 +274,14 @@ impl TaskCell {
         Time::from_nanos(self.stirred.load(Ordering::Relaxed)).max(self.started())
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Time {
-        self.clock.now()
+        Clock.now()
     }
 
     // The ask.
 
+    #[inline]
     pub(crate) fn asked(&self) -> Option<Asked> {
         let code = self.asked.load(Ordering::Acquire);
         let reason = Reason::from_code((code & REASON).checked_sub(1)?)?;
@@ -260,6 +329,7 @@ impl TaskCell {
 
     /// Whether there is anything to do between its future's end and its
     /// slot's.
+    #[inline]
     pub(crate) fn has_teardown(&self) -> bool {
         self.hooks.load(Ordering::Acquire) > 0 || self.children.load(Ordering::Acquire) > 0
     }
@@ -333,20 +403,19 @@ impl TaskCell {
         }
         let (ended, runner) = {
             let mut parts = self.shared.lock();
-            if parts.settled.is_some() {
+            if !parts.settle(end) {
                 return false;
             }
-            parts.settled = Some(end);
             (parts.end(), parts.runner.take())
         };
-        self.domain.shared.keys.forget(self);
+        self.domain().shared.keys.forget(self);
         wake_all(runner);
         ended.carry_out();
         true
     }
 
     pub(crate) fn settled(&self) -> Option<End> {
-        self.shared.lock().settled
+        self.shared.lock().settled()
     }
 
     /// Its slot is free, or not its own any more.
@@ -374,12 +443,25 @@ impl TaskCell {
     }
 }
 
+impl Labels {
+    /// `None` where there are none.
+    fn of(options: &mut Options) -> Option<Self> {
+        let labels = Self {
+            name: options.name.take(),
+            key: options.key.take(),
+            meta: options.meta.take(),
+        };
+        let any = labels.name.is_some() || labels.key.is_some() || labels.meta.is_some();
+        any.then_some(labels)
+    }
+}
+
 impl std::fmt::Debug for TaskCell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Task")
             .field("id", &self.id())
-            .field("lane", &self.domain.name)
-            .field("name", &self.name)
+            .field("lane", &self.domain().name)
+            .field("name", &self.name())
             .field("word", &self.word.get())
             .finish_non_exhaustive()
     }

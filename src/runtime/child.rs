@@ -36,7 +36,7 @@ where
     });
     // It may be over by now, and then it is not on the list any more.
     let mut parts = task.shared.lock();
-    let settled = parts.settled.is_some();
+    let settled = parts.is_settled();
     let rare = parts.rare();
     let ending = rare.ending || settled;
     if let Some(handle) = rare.children.get_mut(&id) {

@@ -44,25 +44,25 @@ impl TaskContext {
     /// The name of the task's lane.
     #[must_use]
     pub fn lane(&self) -> &str {
-        &self.0.domain.name
+        &self.0.domain().name
     }
 
     /// What the submitter named the task.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
+        self.0.name().map(|name| &**name)
     }
 
     /// The key that the submitter gave the task.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.0.key.as_deref()
+        self.0.key().map(|key| &**key)
     }
 
     /// The value that the submitter gave the task, if it is of this type.
     #[must_use]
     pub fn meta<M: Send + Sync + 'static>(&self) -> Option<Arc<M>> {
-        let meta: Meta = self.0.meta.clone()?;
+        let meta: Meta = self.0.meta().cloned()?;
         meta.downcast().ok()
     }
 
@@ -202,7 +202,7 @@ impl TaskContext {
         self.0.hooks.fetch_add(1, Ordering::AcqRel);
         let late: Option<Hook> = {
             let mut parts = self.0.shared.lock();
-            if parts.settled.is_some() {
+            if parts.is_settled() {
                 // Nobody will run it, and it may well hold this very task.
                 Some(hook)
             } else {
@@ -236,10 +236,10 @@ impl TaskContext {
     /// # Ok(()) }
     /// ```
     pub fn set_deadline(&self, deadline: Instant) {
-        let at = self.0.domain.shared.clock.time(deadline);
+        let at = self.0.domain().shared.clock.time(deadline);
         self.0.deadline.store(at.as_nanos(), Ordering::Relaxed);
         let key = self.0.slot_key();
-        self.0.domain.act(|engine, _| engine.look_by(key, at));
+        self.0.domain().act(|engine, _| engine.look_by(key, at));
     }
 
     /// Counts every item of a stream as progress of this task; with

@@ -1,12 +1,12 @@
 //! Which task the code that runs on this thread belongs to.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use super::cell::TaskCell;
 use crate::sync::Arc;
 
 crate::sync::per_thread! {
-    static CURRENT: RefCell<Option<Arc<TaskCell>>> = RefCell::new(None);
+    static CURRENT: Cell<Option<Arc<TaskCell>>> = Cell::new(None);
 }
 
 /// Runs code as part of a task. The cell is moved in and out again, not
@@ -17,11 +17,7 @@ pub(crate) fn enter<R>(task: &mut Option<Arc<TaskCell>>, code: impl FnOnce() -> 
     impl Restore<'_> {
         fn exchange(&mut self) {
             // A thread that is being torn down has no current task.
-            let _ = CURRENT.try_with(|current| {
-                if let Ok(mut current) = current.try_borrow_mut() {
-                    std::mem::swap(&mut *current, self.0);
-                }
-            });
+            let _ = CURRENT.try_with(|current| *self.0 = current.replace(self.0.take()));
         }
     }
 
@@ -38,10 +34,12 @@ pub(crate) fn enter<R>(task: &mut Option<Arc<TaskCell>>, code: impl FnOnce() -> 
 
 /// The current task, if there is one.
 pub(crate) fn task() -> Option<Arc<TaskCell>> {
-    CURRENT
-        .try_with(|current| current.try_borrow().ok()?.clone())
-        .ok()
-        .flatten()
+    let look = |current: &Cell<Option<Arc<TaskCell>>>| {
+        let task = current.take();
+        current.set(task.clone());
+        task
+    };
+    CURRENT.try_with(look).ok().flatten()
 }
 
 /// Reports progress of the current task, from any depth, and says whether
@@ -92,11 +90,13 @@ pub fn progress_note(text: impl Into<Arc<str>>) -> bool {
     }
 }
 
+/// For code that is ours: the task is out of its place meanwhile.
 fn with(code: impl FnOnce(&TaskCell)) -> bool {
-    CURRENT
-        .try_with(|current| match current.try_borrow() {
-            Ok(current) => current.as_deref().map(code).is_some(),
-            Err(_) => false,
-        })
-        .unwrap_or(false)
+    let look = |current: &Cell<Option<Arc<TaskCell>>>| {
+        let task = current.take();
+        let is_some = task.as_deref().map(code).is_some();
+        current.set(task);
+        is_some
+    };
+    CURRENT.try_with(look).unwrap_or(false)
 }

@@ -24,7 +24,7 @@ pub(crate) struct Domain {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: LaneConfig,
     /// What a task is granted that says nothing itself.
-    pub(crate) base: Arc<Spec>,
+    pub(crate) base: Spec,
     /// Made on first use, and gone when nobody uses it.
     pub(super) auto: bool,
     /// Handles, tasks and slots that refer to it; only counted where `auto`.
@@ -51,7 +51,7 @@ impl Domain {
         Self {
             serial,
             name,
-            base: Arc::new(config.spec()),
+            base: config.spec(),
             shared,
             config,
             auto,
@@ -74,8 +74,11 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> R {
-        let (output, staged) = self.stage(input);
-        staged.carry_out();
+        let mut effects = Effects::new();
+        let output = self.feed(input, &mut effects);
+        if !effects.is_empty() {
+            perform::carry_out_all(self, effects);
+        }
         output
     }
 
@@ -87,20 +90,28 @@ impl Domain {
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> (R, Staged) {
         let mut effects = Effects::new();
-        let (output, arm) = {
-            let mut engine = self.engine.lock();
-            let output = input(&mut engine, &mut effects);
-            for effect in effects.iter() {
-                publish(effect);
-            }
-            self.hint(&engine);
-            (output, engine.rearm())
-        };
+        let output = self.feed(input, &mut effects);
+        let domain = Arc::clone(self);
+        (output, Staged { domain, effects })
+    }
+
+    fn feed<R>(
+        self: &Arc<Self>,
+        input: impl FnOnce(&mut Engine, &mut Actions) -> R,
+        effects: &mut Actions,
+    ) -> R {
+        let mut engine = self.engine.lock();
+        let output = input(&mut engine, effects);
+        if !effects.is_empty() {
+            effects.iter().for_each(publish);
+        }
+        self.hint(&engine);
+        let arm = engine.rearm();
+        drop(engine);
         if let Some(at) = arm {
             self.arm(at);
         }
-        let domain = Arc::clone(self);
-        (output, Staged { domain, effects })
+        output
     }
 
     /// Reads the engine; changes nothing.
@@ -141,7 +152,7 @@ impl Domain {
             // Its own signs once more, since they may have changed on the way
             // to the lock.
             let facts = facts.refreshed(&facts::at_hand(task));
-            match engine.judge(now, key, &task.spec, &facts, effects) {
+            match engine.judge(now, key, task.spec(), &facts, effects) {
                 Verdict::Nothing => {}
                 Verdict::Unclaim if task.word.shift(Word::Granted, Word::Asleep) => {
                     task.lose();
@@ -155,7 +166,7 @@ impl Domain {
                         let bound = self.shared.orphans.bound();
                         engine.refuse_take(now, key, bound, bound, effects);
                     } else if detach {
-                        engine.detach(now, key, &task.spec, &facts, effects);
+                        engine.detach(now, key, task.spec(), &facts, effects);
                     } else {
                         // The word decides what the caller is told: if its
                         // runner holds a value by now, that is delivered.
@@ -165,7 +176,7 @@ impl Domain {
                     }
                 }
             }
-            if let Some(take_at) = engine.take_at(key, &task.spec) {
+            if let Some(take_at) = engine.take_at(key, task.spec()) {
                 task.take_at.store(take_at.as_nanos(), Ordering::Relaxed);
             }
             unclaimed
@@ -194,25 +205,22 @@ impl Domain {
             }
             released
         });
-        let record = match released {
+        let gone = match released {
             // Whoever waits for the slot to be free is told by the settlement
             // that follows.
-            Released::Held(record) => record,
-            Released::Orphan(record) => {
+            Released::Held(gone) => gone,
+            Released::Orphan(gone) => {
                 self.shared.orphans.release();
-                if completed
-                    && record.state == State::Orphan
-                    && record.end() != Some(End::Completed)
-                {
+                if completed && gone.state == State::Orphan && gone.end() != Some(End::Completed) {
                     super::log::late_completion(task);
                 }
-                record
+                gone
             }
             Released::Unknown => return Release::default(),
         };
         Release {
-            end: record.ended(),
-            since: Some(record.place.since),
+            end: gone.ended(),
+            since: Some(gone.since),
         }
     }
 
@@ -316,8 +324,8 @@ pub(crate) fn cancel_locked(
     // taken back as if it had never been made.
     let withdrawn = withdraw(&task);
     let facts = facts::at_hand(&task);
-    let found = engine.cancel(now, key, reason, withdrawn, &task.spec, &facts, effects);
-    if let Some(take_at) = engine.take_at(key, &task.spec) {
+    let found = engine.cancel(now, key, reason, withdrawn, task.spec(), &facts, effects);
+    if let Some(take_at) = engine.take_at(key, task.spec()) {
         task.take_at.store(take_at.as_nanos(), Ordering::Relaxed);
     }
     found

@@ -296,7 +296,7 @@ impl Draining {
                 let holders = engine.holders().iter();
                 let ends = holders.filter_map(|key| {
                     let record = engine.record(*key)?;
-                    engine.take_at(*key, &record.payload.spec)
+                    engine.take_at(*key, record.payload.spec())
                 });
                 ends.max()
             })
@@ -382,10 +382,10 @@ pub(super) fn hand_back(domain: &Domain, task: &TaskCell, waited: Duration) {
     let task = ReturnedTask {
         id: task.id(),
         lane: Arc::clone(&domain.name),
-        name: task.name.clone(),
-        key: task.key.clone(),
-        meta: task.meta.clone(),
-        priority: task.spec.priority,
+        name: task.name().cloned(),
+        key: task.key().cloned(),
+        meta: task.meta().cloned(),
+        priority: task.spec().priority,
         waited,
     };
     let mut returned = domain.returned.lock();

@@ -126,7 +126,7 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
             // A grant that is not claimed yet is still a wait.
             Word::Queued | Word::Granted => {
                 life.waiting = true;
-                life.root.get_or_insert_with(|| Arc::clone(&child.domain));
+                life.root.get_or_insert_with(|| Arc::clone(&child.domain()));
             }
             // It sleeps because nobody polls it, this task least of all; or
             // it is over, and this task has not looked yet. What it was good
@@ -168,9 +168,9 @@ impl Life {
         }
         let waits_beside = || {
             child
-                .domain
+                .domain()
                 .has_waiters()
-                .then(|| Arc::clone(&child.domain))
+                .then(|| Arc::clone(&child.domain()))
         };
         self.root = self.root.take().or(below.root).or_else(waits_beside);
     }
@@ -184,8 +184,8 @@ fn child_decides(child: &TaskCell, below: &Life, now: Time) -> Option<Time> {
         let take_at = Time::from_nanos(child.take_at.load(Ordering::Relaxed)) + TICK * 2;
         return Some(take_at.max(later.unwrap_or(take_at))).filter(|at| now < *at);
     }
-    let spec = &child.spec;
-    let reclaims = spec.on_stall == OnStall::Reclaim && !child.domain.shared.observe_only;
+    let spec = child.spec();
+    let reclaims = spec.on_stall == OnStall::Reclaim && !child.domain().shared.observe_only;
     let phase = child.phase_silence();
     let limit = phase.or_else(|| spec.silence(below.reported).map(|(limit, _)| limit));
     let extended = time(child.extended_until.load(Ordering::Relaxed)).filter(|until| now < *until);

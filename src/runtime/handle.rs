@@ -122,7 +122,7 @@ impl<T> TaskHandle<T> {
         }
         let key: Key = task.slot_key();
         let state = task
-            .domain
+            .domain()
             .read(|engine| engine.record(key).map(|record| record.state));
         match state {
             Some(State::Queued | State::Asleep) => TaskStatus::Queued,
@@ -136,7 +136,7 @@ impl<T> TaskHandle<T> {
     /// nothing to a task that is settled, or was asked before. O(1).
     pub fn cancel(&self, reason: Reason) {
         if let Inner::Task { task, .. } = &self.inner {
-            task.domain.cancel(task.slot_key(), reason);
+            task.domain().cancel(task.slot_key(), reason);
         }
     }
 
@@ -164,18 +164,18 @@ impl<T> Future for TaskHandle<T> {
         }
         let Some(end) = task.settled() else {
             edge::renew(&mut this.edge, task, false);
-            task.domain.shared.drive_here();
+            task.domain().shared.drive_here();
             return Poll::Pending;
         };
         this.edge = None;
-        let (id, lane) = (task.id(), Arc::clone(&task.domain.name));
+        let id = task.id();
         let outcome = if end == End::Completed {
             Some(output.take().expect(AGAIN))
         } else {
             None
         };
         let end = Some(end).filter(|end| *end != End::Completed);
-        Poll::Ready(value(&lane, id, end, outcome))
+        Poll::Ready(value(&task.domain().name, id, end, outcome))
     }
 }
 
@@ -187,7 +187,7 @@ impl<T> Drop for TaskHandle<T> {
             return;
         };
         if self.abort_on_drop {
-            task.domain.cancel(task.slot_key(), Reason::Dropped);
+            task.domain().cancel(task.slot_key(), Reason::Dropped);
         }
         // Nobody will ask for it, and its destructor is the user's.
         drop_guarded(output.take());

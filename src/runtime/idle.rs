@@ -133,7 +133,7 @@ async fn left(task: &TaskCell) {
         if !task.is_current() {
             return Poll::Ready(());
         }
-        task.domain.shared.drive_here();
+        task.domain().shared.drive_here();
         Poll::Pending
     })
     .await;

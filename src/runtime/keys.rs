@@ -16,15 +16,16 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    #[inline]
     pub(crate) fn note(&self, task: &Arc<TaskCell>) {
-        let Some(key) = &task.key else { return };
+        let Some(key) = task.key() else { return };
         let mut table = self.table.lock();
         let tasks = table.entry(Arc::clone(key)).or_default();
         tasks.insert(Arc::as_ptr(task).addr(), Arc::downgrade(task));
     }
 
     pub(crate) fn forget(&self, task: &TaskCell) {
-        let Some(key) = &task.key else { return };
+        let Some(key) = task.key() else { return };
         let mut table = self.table.lock();
         if let Some(tasks) = table.get_mut(key) {
             tasks.remove(&std::ptr::from_ref(task).addr());

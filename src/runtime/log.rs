@@ -29,7 +29,7 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
         Notice::Stalled { task, end } => {
             let (elapsed, idle) = times(end);
             tracing::warn!(
-                target: "laneway", lane, task = %task.id(), name = task.name.as_deref(),
+                target: "laneway", lane, task = %task.id(), name = task.name().map(|name| &**name),
                 elapsed_ms = millis(elapsed), idle_ms = millis(idle), note = task.note().as_deref(),
                 "stalled task not reclaimed: only observed"
             );
@@ -39,12 +39,12 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
             orphans,
             max_orphans,
         } => tracing::error!(
-            target: "laneway", lane, task = %task.id(), name = task.name.as_deref(),
+            target: "laneway", lane, task = %task.id(), name = task.name().map(|name| &**name),
             orphans, max_orphans, note = task.note().as_deref(),
             "lane slot not taken: orphan bound reached"
         ),
         Notice::NeverReports { task, elapsed } => tracing::warn!(
-            target: "laneway", lane, task = %task.id(), name = task.name.as_deref(),
+            target: "laneway", lane, task = %task.id(), name = task.name().map(|name| &**name),
             elapsed_ms = millis(*elapsed),
             "task never reports progress"
         ),
@@ -54,7 +54,7 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
             queued_ahead,
             active_ahead,
         } => tracing::warn!(
-            target: "laneway", lane, task = %task.id(), name = task.name.as_deref(),
+            target: "laneway", lane, task = %task.id(), name = task.name().map(|name| &**name),
             waited_ms = millis(*waited), queued_ahead, active_ahead,
             "lane wait exceeded"
         ),
@@ -67,8 +67,8 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
 pub(crate) fn span(task: &TaskCell) -> Span {
     let span = || {
         tracing::info_span!(
-            target: "laneway", "task", lane = &*task.domain.name, task = %task.id(),
-            name = task.name.as_deref(), key = task.key.as_deref(),
+            target: "laneway", "task", lane = &*task.domain().name, task = %task.id(),
+            name = task.name().map(|name| &**name), key = task.key().map(|key| &**key),
         )
     };
     quietly(span).unwrap_or_else(Span::none)
@@ -81,6 +81,9 @@ pub(crate) fn span_under(submitter: &Span, task: &TaskCell) -> Span {
 
 /// Runs code that does not panic, in a span.
 pub(crate) fn within<R>(span: &Span, code: impl FnOnce() -> R) -> R {
+    if span.is_none() {
+        return code();
+    }
     let entered = quietly(|| span.enter());
     let output = code();
     quietly(|| drop(entered));
@@ -88,8 +91,11 @@ pub(crate) fn within<R>(span: &Span, code: impl FnOnce() -> R) -> R {
 }
 
 /// A span that is not needed any more: closing it is a subscriber's, too.
+#[inline]
 pub(crate) fn close(span: &mut Span) {
-    quietly(|| *span = Span::none());
+    if !span.is_none() {
+        quietly(|| *span = Span::none());
+    }
 }
 
 /// A wait that nobody set a limit for, once it is over: of interest when
@@ -98,8 +104,8 @@ pub(crate) fn waited_long(grant: &Grant<Arc<TaskCell>>) {
     quietly(|| {
         let task = &grant.task;
         tracing::debug!(
-            target: "laneway", lane = &*task.domain.name, task = %task.id(),
-            name = task.name.as_deref(), waited_ms = millis(grant.waited),
+            target: "laneway", lane = &*task.domain().name, task = %task.id(),
+            name = task.name().map(|name| &**name), waited_ms = millis(grant.waited),
             queued_ahead = grant.queued_ahead, active_ahead = grant.active_ahead,
             "dispatched after a long wait"
         );
@@ -109,8 +115,8 @@ pub(crate) fn waited_long(grant: &Grant<Arc<TaskCell>>) {
 pub(crate) fn late_completion(task: &TaskCell) {
     quietly(|| {
         tracing::warn!(
-            target: "laneway", lane = &*task.domain.name, task = %task.id(),
-            name = task.name.as_deref(), fence = task.fence(),
+            target: "laneway", lane = &*task.domain().name, task = %task.id(),
+            name = task.name().map(|name| &**name), fence = task.fence(),
             "late completion of a reclaimed task"
         );
     });
@@ -119,8 +125,8 @@ pub(crate) fn late_completion(task: &TaskCell) {
 pub(crate) fn teardown_cut_short(task: &TaskCell) {
     quietly(|| {
         tracing::warn!(
-            target: "laneway", lane = &*task.domain.name, task = %task.id(),
-            name = task.name.as_deref(), teardown_ms = millis(task.spec.teardown),
+            target: "laneway", lane = &*task.domain().name, task = %task.id(),
+            name = task.name().map(|name| &**name), teardown_ms = millis(task.spec().teardown),
             "teardown did not end in time and was dropped"
         );
     });
@@ -129,8 +135,8 @@ pub(crate) fn teardown_cut_short(task: &TaskCell) {
 pub(crate) fn teardown_lost(task: &TaskCell) {
     quietly(|| {
         tracing::error!(
-            target: "laneway", lane = &*task.domain.name, task = %task.id(),
-            name = task.name.as_deref(),
+            target: "laneway", lane = &*task.domain().name, task = %task.id(),
+            name = task.name().map(|name| &**name),
             "teardown not run: its runtime was shut down"
         );
     });
@@ -162,7 +168,7 @@ pub(crate) fn blocked(
                 oldest_active_age_ms = millis(oldest_active_age),
                 oldest_idle_ms = millis(oldest_idle),
                 holder = holder.map(|holder| tracing::field::display(holder.id())),
-                holder_name = holder.and_then(|holder| holder.name.as_deref()),
+                holder_name = holder.and_then(|holder| holder.name().map(|name| &**name)),
                 note = holder.and_then(|holder| holder.note()).as_deref(),
                 root,
                 suppressed = blocked.suppressed,
@@ -197,7 +203,7 @@ fn reclaimed(
         Recovery::Dispatched(_) | Recovery::NobodyWaiting => None,
     };
     tracing::warn!(
-        target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name.as_deref(),
+        target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name().map(|name| &**name),
         reason = %end.reason(),
         how = match how {
             Reclaim::Finished => "finished",

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `domain` | the engine behind its lock: `act` is the one way to it |
 //! | `perform` | what follows from a decision, outside every lock |
-//! | `cell`, `word`, `parts` | what the parties to one task share |
+//! | `cell`, `word`, `parts`, `spare` | what the parties to one task share |
 //! | `submit` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `slot`, `teardown` | from the slot to the release |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
@@ -46,6 +46,7 @@ mod run;
 mod runner;
 mod shared;
 mod slot;
+mod spare;
 mod spawn;
 mod submit;
 mod teardown;

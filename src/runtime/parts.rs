@@ -19,12 +19,19 @@ pub(crate) struct Parts {
     pub(crate) runner: Option<Waker>,
     /// Whoever awaits its handle.
     pub(crate) joiner: Option<Waker>,
-    pub(crate) settled: Option<End>,
+    settled: Settled,
     /// What is launched when it has its slot.
     pub(crate) body: Option<Box<dyn Body>>,
     /// The task that submitted it.
     pub(crate) parent: Option<Arc<TaskCell>>,
     rare: Option<Box<Rare>>,
+}
+
+/// How it ended; most by themselves, and those need no memory for it.
+enum Settled {
+    No,
+    Completed,
+    Otherwise(Box<End>),
 }
 
 /// What most tasks never have.
@@ -63,21 +70,48 @@ pub(crate) struct OpenPhase {
 }
 
 impl Parts {
-    pub(crate) fn new(parent: Option<Arc<TaskCell>>, on_wait: Option<OnWait>) -> Self {
-        let rare = on_wait.map(|on_wait| {
-            Box::new(Rare {
-                on_wait: Some(on_wait),
-                ..Rare::default()
-            })
-        });
+    pub(crate) const fn new() -> Self {
         Self {
             runner: None,
             joiner: None,
-            settled: None,
+            settled: Settled::No,
             body: None,
-            parent,
-            rare,
+            parent: None,
+            rare: None,
         }
+    }
+
+    /// For the next task; whoever would have been woken for this one is
+    /// returned.
+    #[must_use = "drop them outside the lock"]
+    pub(crate) fn clear(&mut self) -> Option<(Option<Waker>, Option<Waker>)> {
+        self.settled = Settled::No;
+        let wakers = (self.runner.take(), self.joiner.take());
+        (wakers.0.is_some() || wakers.1.is_some()).then_some(wakers)
+    }
+
+    /// Only the first call counts (S2), and says so.
+    pub(crate) fn settle(&mut self, end: End) -> bool {
+        let first = !self.is_settled();
+        if first {
+            self.settled = match end {
+                End::Completed => Settled::Completed,
+                end => Settled::Otherwise(Box::new(end)),
+            };
+        }
+        first
+    }
+
+    pub(crate) fn settled(&self) -> Option<End> {
+        match &self.settled {
+            Settled::No => None,
+            Settled::Completed => Some(End::Completed),
+            Settled::Otherwise(end) => Some(**end),
+        }
+    }
+
+    pub(crate) const fn is_settled(&self) -> bool {
+        !matches!(self.settled, Settled::No)
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {

@@ -86,7 +86,7 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
                 // What is part of its future is asked with it, and has its own
                 // grace, as long as that lasts.
                 for child in facts::owned_children(&task) {
-                    child.domain.cancel(child.slot_key(), reason);
+                    child.domain().cancel(child.slot_key(), reason);
                 }
             }
         }

@@ -80,7 +80,7 @@ impl Phase {
         if opened.is_some() {
             // It may be tighter than what the timer was set for.
             let (key, at) = (self.task.slot_key(), self.task.now() + ceiling);
-            self.task.domain.act(|engine, _| engine.look_by(key, at));
+            self.task.domain().act(|engine, _| engine.look_by(key, at));
         }
         Ok(self)
     }
@@ -103,10 +103,10 @@ impl Drop for Phase {
         }
         self.task.report_progress();
         // What applies from now on may be tighter than the phase was.
-        let ceiling = self.task.spec.silence(true).map(|(ceiling, _)| ceiling);
+        let ceiling = self.task.spec().silence(true).map(|(ceiling, _)| ceiling);
         if let Some(limit) = self.task.phase_silence().or(ceiling) {
             let (key, at) = (self.task.slot_key(), self.task.now() + limit);
-            self.task.domain.act(|engine, _| engine.look_by(key, at));
+            self.task.domain().act(|engine, _| engine.look_by(key, at));
         }
     }
 }

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::edge::{self, Edge};
 use super::log;
 use super::runner::{Outcome, Runner};
 use super::submit::{Admission, NoSlot};
@@ -36,14 +35,11 @@ pin_project! {
     pub struct Run<'a, F, Fut: Future> {
         lane: &'a Lane,
         options: Option<Box<Options>>,
-        start: Option<F>,
-        admission: Admission,
         #[pin]
-        runner: Option<Runner<F, Fut, Option<Outcome<Fut::Output>>>>,
-        // After the runner, and so dropped after it: a parent's idle clock
-        // stands still until its child is gone.
-        edge: Option<Edge>,
-        task: Option<Arc<super::cell::TaskCell>>,
+        runner: Runner<F, Fut, Option<Outcome<Fut::Output>>>,
+        // After the runner, and so dropped after it: it has the edge, and a
+        // parent's idle clock stands still until its child is gone.
+        admission: Admission,
     }
 }
 
@@ -56,11 +52,8 @@ where
         Self {
             lane,
             options,
-            start: Some(start),
+            runner: Runner::new(start, None, false),
             admission: Admission::default(),
-            runner: None,
-            edge: None,
-            task: None,
         }
     }
 }
@@ -75,41 +68,34 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let lane = &this.lane.domain.name;
-        if let Some(start) = this.start.take() {
-            match this.admission.poll(this.lane, this.options, cx) {
-                Poll::Pending => {
-                    *this.start = Some(start);
-                    return Poll::Pending;
-                }
-                Poll::Ready(Err(NoSlot::Refused(refusal))) => {
-                    return Poll::Ready(Err(refusal.task_error(lane)));
-                }
-                Poll::Ready(Err(NoSlot::Ended(id, end))) => {
-                    return Poll::Ready(Err(TaskError::new(Arc::clone(lane), id, end)));
-                }
-                Poll::Ready(Ok((task, edge))) => {
-                    *this.edge = edge;
-                    *this.task = Some(Arc::clone(&task));
+        if this.runner.task().is_none() {
+            assert!(!this.runner.is_over(), "{AGAIN}");
+            let admitted = ready!(this.admission.poll(this.lane, this.options, cx));
+            match admitted {
+                Ok(task) => {
                     let span = log::span(&task);
-                    let runner = Runner::new(task, start, None, span, false);
-                    this.runner.set(Some(runner));
+                    this.runner.as_mut().admit(task, span);
+                }
+                Err(no_slot) => {
+                    drop(this.runner.as_mut().refuse());
+                    return Poll::Ready(Err(match no_slot {
+                        NoSlot::Refused(refusal) => refusal.task_error(lane),
+                        NoSlot::Ended(id, end) => TaskError::new(Arc::clone(lane), id, end),
+                    }));
                 }
             }
         }
-        let mut runner = this.runner.as_mut().as_pin_mut().expect(AGAIN);
-        let polled = runner.as_mut().poll(cx);
-        if polled.is_pending()
-            && let Some(task) = this.task
-        {
-            edge::renew(this.edge, task, true);
-            // It may have come here from another runtime (S8).
-            task.domain.shared.drive_here();
-        }
-        let end = ready!(polled);
-        let outcome = runner.sink().take();
-        *this.edge = None;
-        this.runner.set(None);
-        let id = this.task.take().expect(AGAIN).id();
+        let polled = this.runner.as_mut().poll(cx);
+        let Poll::Ready((id, end)) = polled else {
+            if let Some(task) = this.runner.task() {
+                this.admission.renew_edge(task);
+                // It may have come here from another runtime (S8).
+                task.domain().shared.drive_here();
+            }
+            return Poll::Pending;
+        };
+        let outcome = this.runner.sink().take();
+        this.admission.cut_edge();
         Poll::Ready(value(lane, id, end, outcome))
     }
 }
@@ -123,16 +109,16 @@ pub(super) fn value<T>(
     end: Option<crate::engine::End>,
     outcome: Option<Outcome<T>>,
 ) -> Result<T, TaskError> {
-    let lane = Arc::clone(lane);
+    let name = || Arc::clone(lane);
     match (end, outcome) {
         (_, Some(Ok(value))) => Ok(value),
         (_, Some(Err(payload))) => Err(TaskError::Panicked {
-            lane,
+            lane: name(),
             id,
             payload: PanicPayload::new(payload),
         }),
-        (Some(end), None) => Err(TaskError::new(lane, id, end)),
-        (None, None) => Err(TaskError::RuntimeShutdown { lane, id }),
+        (Some(end), None) => Err(TaskError::new(name(), id, end)),
+        (None, None) => Err(TaskError::RuntimeShutdown { lane: name(), id }),
     }
 }
 
@@ -142,7 +128,7 @@ impl<F, Fut: Future> std::fmt::Debug for Run<'_, F, Fut> {
             .field("lane", &self.lane.name())
             .field(
                 "task",
-                &self.task.as_ref().or_else(|| self.admission.task()),
+                &self.runner.task().or_else(|| self.admission.task()),
             )
             .finish_non_exhaustive()
     }

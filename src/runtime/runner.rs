@@ -13,10 +13,10 @@ use super::domain::ended_word;
 use super::teardown::{self, Teardown};
 use super::wakers::drop_guarded;
 use super::word::Word;
-use super::{current, log};
-use crate::TaskContext;
+use super::{current, log, spare};
 use crate::engine::{End, Reason};
 use crate::sync::Arc;
+use crate::{TaskContext, TaskId};
 
 /// What a future came to: its value, or what it panicked with.
 pub(crate) type Outcome<T> = std::thread::Result<T>;
@@ -64,16 +64,39 @@ struct Ending {
 }
 
 impl<F, Fut, S> Runner<F, Fut, S> {
-    pub(crate) fn new(task: Arc<TaskCell>, start: F, sink: S, span: Span, detached: bool) -> Self {
+    /// Of a task that is yet to have its slot; see [`admit`](Self::admit).
+    pub(crate) const fn new(start: F, sink: S, detached: bool) -> Self {
         Self {
-            task: Some(task),
+            task: None,
             start: Some(start),
             future: None,
             sink,
             ending: None,
-            span,
+            span: Span::none(),
             detached,
         }
+    }
+
+    /// The task has its slot, and this is who runs it.
+    pub(crate) fn admit(self: Pin<&mut Self>, task: Arc<TaskCell>, span: Span) {
+        let this = self.project();
+        *this.task = Some(task);
+        *this.span = span;
+    }
+
+    /// The task never gets a slot: what would have started it is the caller's
+    /// to drop.
+    pub(crate) fn refuse(self: Pin<&mut Self>) -> Option<F> {
+        self.project().start.take()
+    }
+
+    pub(crate) const fn task(&self) -> Option<&Arc<TaskCell>> {
+        self.task.as_ref()
+    }
+
+    /// Whether it neither runs a task nor ever will.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.task.is_none() && self.start.is_none()
     }
 
     pub(crate) fn sink(self: Pin<&mut Self>) -> &mut S {
@@ -90,7 +113,7 @@ impl<F, Fut, S> Runner<F, Fut, S> {
             *this.task = None;
             match ending.teardown {
                 Some(t) => teardown::continue_detached(&task, t, ending.reason, ending.completed),
-                None => drop(let_go(&task, ending.reason, ending.completed)),
+                None => drop(let_go(task, ending.reason, ending.completed)),
             }
             return;
         }
@@ -120,9 +143,12 @@ where
     Fut: Future,
     S: Sink<Fut::Output>,
 {
-    /// Ready when the slot is released: `None` when the sink has the outcome,
-    /// else how the task ended.
-    pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<End>> {
+    /// Ready when the slot is released: which task it was, and how it ended if
+    /// the sink does not have the outcome.
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<(TaskId, Option<End>)> {
         if self.ending.is_none() {
             let ending = std::task::ready!(self.as_mut().work(cx));
             self.as_mut().drop_future();
@@ -139,29 +165,31 @@ where
             ending.teardown = None;
         }
         let (Some(task), Some(ending)) = (this.task.take(), this.ending.take()) else {
-            return Poll::Ready(None);
+            return Poll::Pending;
         };
-        Poll::Ready(let_go(&task, ending.reason, ending.completed))
+        log::close(this.span);
+        let id = task.id();
+        Poll::Ready((id, let_go(task, ending.reason, ending.completed)))
     }
 
     fn work(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
             let mut this = self.as_mut().project();
-            let Some(task) = this.task.clone() else {
+            let Some(task) = this.task.as_ref() else {
                 return Poll::Pending;
             };
             if task.word.get() != Word::Running {
                 // Its slot was taken: an orphan is never polled again.
-                return Poll::Ready(taken(&task));
+                return Poll::Ready(taken(task));
             }
             let last_poll = task.asked().is_some_and(|asked| asked.drop_now);
             let start = this.start.take();
+            let start = start.map(|start| (start, TaskContext::new(Arc::clone(task))));
             let span = &*this.span;
             let poll = || {
                 catch_unwind(AssertUnwindSafe(|| {
-                    if let Some(start) = start {
-                        this.future
-                            .set(Some(start(TaskContext::new(Arc::clone(&task)))));
+                    if let Some((start, context)) = start {
+                        this.future.set(Some(start(context)));
                     }
                     match this.future.as_mut().as_pin_mut() {
                         // What is ready counts, whatever else this tokio task
@@ -175,18 +203,21 @@ where
                 }))
             };
             let polled = current::enter(this.task, || log::within(span, poll));
+            let Some(task) = this.task.as_deref() else {
+                return Poll::Pending;
+            };
             let outcome = match polled {
                 Ok(Poll::Ready(value)) => Ok(value),
                 Err(panic) => Err(panic),
                 Ok(Poll::Pending) => {
                     task.set_runner(cx.waker());
                     if task.word.get() != Word::Running {
-                        return Poll::Ready(taken(&task));
+                        return Poll::Ready(taken(task));
                     }
                     match task.asked() {
                         Some(asked) if asked.drop_now && last_poll => {
                             if !task.word.shift(Word::Running, ended_word(asked.reason)) {
-                                return Poll::Ready(taken(&task));
+                                return Poll::Ready(taken(task));
                             }
                             return Poll::Ready(Ending {
                                 reason: asked.reason,
@@ -209,11 +240,12 @@ where
             // take it away (S3).
             this.sink.put(outcome);
             if !task.word.shift(Word::Running, Word::Done) {
-                drop_guarded(this.sink.take_back());
-                return Poll::Ready(Ending {
+                let ending = Ending {
                     completed: true,
-                    ..taken(&task)
-                });
+                    ..taken(task)
+                };
+                drop_guarded(this.sink.take_back());
+                return Poll::Ready(ending);
             }
             return Poll::Ready(Ending {
                 reason,
@@ -247,9 +279,13 @@ fn taken(task: &TaskCell) -> Ending {
 
 /// The last thing a runner does: releases the slot, if it still was its own,
 /// and settles the task, if nobody did. `None` when it ended by itself.
-pub(crate) fn let_go(task: &TaskCell, reason: Reason, completed: bool) -> Option<End> {
-    let release = task.domain.release(task, completed);
+pub(crate) fn let_go(mut task: Arc<TaskCell>, reason: Reason, completed: bool) -> Option<End> {
+    let release = task.domain().release(&task, completed);
     let done = task.word.get() == Word::Done;
+    if done {
+        // Where nobody else knows of the task any more, there is nobody to tell.
+        task = spare::recycle(task)?;
+    }
     let end = if done {
         End::Completed
     } else {
@@ -267,7 +303,7 @@ pub(crate) fn let_go(task: &TaskCell, reason: Reason, completed: bool) -> Option
         task.left();
     }
     if task.has_teardown() {
-        teardown::discard_hooks(task);
+        teardown::discard_hooks(&task);
     }
     (!done).then_some(end)
 }

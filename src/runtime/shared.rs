@@ -67,7 +67,7 @@ impl Shared {
         fence_floor: u64,
     ) -> Self {
         Self {
-            clock: Clock::new(),
+            clock: Clock,
             observe_only,
             orphans: Orphans::new(max_orphans),
             timers: DomainTimers::default(),

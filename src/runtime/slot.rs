@@ -55,10 +55,7 @@ impl Slot {
         let mut admission = Admission::default();
         let name = &lane.domain.name;
         match poll_fn(|cx| admission.poll(lane, &mut options, cx)).await {
-            Ok((task, edge)) => {
-                drop(edge);
-                Ok(Self::of(task))
-            }
+            Ok(task) => Ok(Self::of(task)),
             Err(NoSlot::Refused(refusal)) => Err(refusal.acquire_error(name)),
             Err(NoSlot::Ended(id, end)) => Err(AcquireError::new(Arc::clone(name), id, end)),
         }

@@ -173,8 +173,10 @@ where
                 (Claim::Mine, Some(start)) => {
                     let span = log::span_under(&body.submitter, &task);
                     let output = Arc::clone(&body.output);
-                    let runner = Runner::new(task, start, output, span, true);
-                    this.runner.set(Some(runner));
+                    this.runner.set(Some(Runner::new(start, output, true)));
+                    if let Some(runner) = this.runner.as_mut().as_pin_mut() {
+                        runner.admit(task, span);
+                    }
                 }
                 (Claim::PassedOn, start) => {
                     body.start = start;

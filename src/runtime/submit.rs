@@ -3,9 +3,9 @@
 use std::task::{Context, Poll};
 
 use super::cell::{Body, TaskCell};
-use super::current;
 use super::edge::{self, Edge};
 use super::word::Word;
+use super::{current, spare};
 use crate::engine::{Accepted, End, Entry, Reason, Refused};
 use crate::host::Handle;
 use crate::options::{Options, Refusal, resolve};
@@ -35,16 +35,17 @@ pub(crate) fn submit(
     if let Some(options) = &options {
         options.check().map_err(Refusal::Invalid)?;
     }
-    lane.timeout
-        .check()
-        .map_err(|invalid| Refusal::Invalid(invalid.into()))?;
+    let granted_alike = options.is_none() && lane.timeout == LaneTimeout::NONE;
+    if !granted_alike {
+        lane.timeout
+            .check()
+            .map_err(|invalid| Refusal::Invalid(invalid.into()))?;
+    }
     let Some(runtime) = domain.shared.enter_runtime() else {
         return Err(Refusal::NoRuntime);
     };
-    let spec = match &options {
-        None if lane.timeout == LaneTimeout::NONE => Arc::clone(&domain.base),
-        options => Arc::new(resolve(&domain.config, lane.timeout, options.as_deref())),
-    };
+    let spec = (!granted_alike)
+        .then(|| Box::new(resolve(&domain.config, lane.timeout, options.as_deref())));
     let mut entry = Entry {
         present: true,
         at_once: false,
@@ -52,15 +53,16 @@ pub(crate) fn submit(
         waited: options.as_ref().map_or_else(Default::default, |o| o.waited),
     };
     let parent = current::task();
-    let mut task = TaskCell::new(domain.clone(), spec, options.as_deref_mut(), parent);
+    let mut task = spare::take();
+    let cell = Arc::get_mut(&mut task).expect("a spare cell is nobody's");
+    cell.begin(domain.clone(), spec, options.as_deref_mut(), parent);
     match comer {
         Comer::Present { at_once } => entry.at_once = at_once,
         Comer::Detached { body, blocking } => {
             entry.present = false;
-            task = task.bind(runtime.id(), blocking, body(runtime.clone()));
+            cell.bind(runtime.id(), blocking, body(runtime.clone()));
         }
     }
-    let task = Arc::new(task);
     domain.shared.keys.note(&task);
     let mut outcome = enter(&task, entry);
     if let Err(Refused::Draining {
@@ -87,8 +89,8 @@ pub(crate) fn submit(
 /// One submission, and the launch of a body whose slot was free.
 fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
     let now = task.now();
-    let accepted = task.domain.act(|engine, _| {
-        let accepted = engine.submit(now, Arc::clone(task), &task.spec, entry);
+    let accepted = task.domain().act(|engine, _| {
+        let accepted = engine.submit(now, Arc::clone(task), task.spec(), entry);
         match accepted {
             Ok(Accepted::Queued { key }) => task.enter_lane(key),
             Ok(Accepted::Started { key, fence }) => {
@@ -122,7 +124,7 @@ fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
 pub(crate) fn descends_from_drain(task: &TaskCell) -> bool {
     let mut ancestor = task.shared.lock().parent.clone();
     while let Some(current) = ancestor {
-        if current.is_current() && current.domain.admits_descendants() {
+        if current.is_current() && current.domain().admits_descendants() {
             return true;
         }
         ancestor = current.shared.lock().parent.clone();
@@ -136,13 +138,13 @@ fn watch(
     runtime: &Handle,
     signal: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 ) {
-    let (domain, key) = (task.domain.clone(), task.slot_key());
+    let (domain, key) = (task.domain().clone(), task.slot_key());
     let watcher = runtime.spawn(async move {
         signal.await;
         domain.cancel(key, Reason::Signal);
     });
     let mut parts = task.shared.lock();
-    if parts.settled.is_some() {
+    if parts.is_settled() {
         drop(parts);
         watcher.abort();
     } else {
@@ -157,11 +159,9 @@ fn watch(
 #[derive(Default)]
 pub(crate) struct Admission {
     task: Option<Arc<TaskCell>>,
+    /// To the task, from the one that awaits it.
     edge: Option<Edge>,
 }
-
-/// A task that holds its slot, and the edge to it if somebody's task waited.
-pub(crate) type Admitted = (Arc<TaskCell>, Option<Edge>);
 
 /// Why a task in line has no slot in the end.
 pub(crate) enum NoSlot {
@@ -176,7 +176,7 @@ impl Admission {
         lane: &Lane,
         options: &mut Option<Box<Options>>,
         cx: &Context<'_>,
-    ) -> Poll<Result<Admitted, NoSlot>> {
+    ) -> Poll<Result<Arc<TaskCell>, NoSlot>> {
         let task = match &self.task {
             Some(task) => task,
             None => {
@@ -215,7 +215,7 @@ impl Admission {
                     // Its slot may have been taken before this first look at
                     // it, and then it is an orphan that nobody else lets go
                     // of (S10).
-                    task.domain.release(task, false);
+                    task.domain().release(task, false);
                     let id = task.id();
                     self.task = None;
                     self.edge = None;
@@ -223,9 +223,18 @@ impl Admission {
                 }
             }
         }
-        let task = Arc::clone(task);
-        self.task = None;
-        Poll::Ready(Ok((task, self.edge.take())))
+        let task = self.task.take().expect("it is in line until now");
+        Poll::Ready(Ok(task))
+    }
+
+    /// The caller still waits for the task, which runs now.
+    pub(crate) fn renew_edge(&mut self, task: &Arc<TaskCell>) {
+        edge::renew(&mut self.edge, task, true);
+    }
+
+    /// The wait is over.
+    pub(crate) fn cut_edge(&mut self) {
+        self.edge = None;
     }
 
     pub(crate) fn task(&self) -> Option<&Arc<TaskCell>> {
@@ -245,11 +254,11 @@ impl Drop for Admission {
 pub(crate) fn rejoin(task: &Arc<TaskCell>) {
     let now = task.now();
     let key = task.slot_key();
-    task.domain.act(|engine, effects| {
+    task.domain().act(|engine, effects| {
         // Only while it is known: it may have been settled this very moment,
         // and then the word is the settlement's to move.
         if engine.record(key).is_some() && task.word.shift(Word::Asleep, Word::Queued) {
-            engine.rejoin(now, key, &task.spec, effects);
+            engine.rejoin(now, key, task.spec(), effects);
         }
     });
 }
@@ -257,7 +266,7 @@ pub(crate) fn rejoin(task: &Arc<TaskCell>) {
 /// Nobody will come for this task's slot any more.
 pub(crate) fn give_up(task: &Arc<TaskCell>, reason: Reason) {
     super::domain::withdraw(task);
-    let since = task.domain.release(task, false).since;
+    let since = task.domain().release(task, false).since;
     task.settle(if reason == Reason::RuntimeShutdown {
         End::RuntimeShutdown
     } else {

@@ -32,8 +32,8 @@ impl Teardown {
         }
         let now = task.now();
         let key = task.slot_key();
-        task.domain
-            .act(|engine, _| engine.begin_teardown(now, key, &task.spec));
+        task.domain()
+            .act(|engine, _| engine.begin_teardown(now, key, task.spec()));
         abort_children(task);
         Some(Self {
             task: Some(Arc::clone(task)),
@@ -95,7 +95,7 @@ impl Teardown {
 /// until they are through.
 pub(crate) fn finish_detached(task: &Arc<TaskCell>, reason: Reason, completed: bool) {
     let Some(teardown) = Teardown::begin(task, reason) else {
-        super::runner::let_go(task, reason, completed);
+        super::runner::let_go(Arc::clone(task), reason, completed);
         return;
     };
     continue_detached(task, teardown, reason, completed);
@@ -136,7 +136,7 @@ impl Future for Finish {
         if let Some(teardown) = &mut self.teardown {
             std::task::ready!(teardown.poll(cx));
             self.teardown = None;
-            super::runner::let_go(&self.task, self.reason, self.completed);
+            super::runner::let_go(Arc::clone(&self.task), self.reason, self.completed);
         }
         Poll::Ready(())
     }
@@ -147,7 +147,7 @@ impl Drop for Finish {
         if let Some(mut teardown) = self.teardown.take() {
             log::teardown_lost(&self.task);
             teardown.abandon();
-            super::runner::let_go(&self.task, self.reason, self.completed);
+            super::runner::let_go(Arc::clone(&self.task), self.reason, self.completed);
         }
     }
 }

@@ -40,12 +40,14 @@ impl AtomicWord {
         Self(AtomicU8::new(word as u8))
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> Word {
         // Acquire: whoever sees a grant sees its fence and its start.
         Word::ALL[usize::from(self.0.load(Ordering::Acquire))]
     }
 
     /// Moves it, unless somebody else was first; says whether it moved.
+    #[inline]
     pub(crate) fn shift(&self, from: Word, to: Word) -> bool {
         self.0
             .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
@@ -54,6 +56,7 @@ impl AtomicWord {
 
     /// For a grant, in the engine's critical section. Whoever gives up at the
     /// same moment finds the grant in the engine and passes it on.
+    #[inline]
     pub(crate) fn set(&self, to: Word) {
         self.0.store(to as u8, Ordering::Release);
     }

@@ -160,7 +160,7 @@ impl Seen {
         let seen = |limit: Time| moved.map_or(limit, |moved| limit.max(moved));
         let (what, limit, after) = match self.state {
             State::Queued | State::Asleep => {
-                let limit = self.enqueued + self.task.spec.wait?;
+                let limit = self.enqueued + self.task.spec().wait?;
                 ("is still queued (S7)", limit, Duration::ZERO)
             }
             State::Granted if !read_facts(&self.task, now).claimed => {
@@ -170,7 +170,7 @@ impl Seen {
             state if state.holds_slot() && !at_bound => {
                 let facts = read_facts(&self.task, now);
                 let limit = self.limit(&facts, observe_only)?;
-                let spec = &self.task.spec;
+                let spec = self.task.spec();
                 let after = spec.grace.saturating_add(spec.teardown);
                 ("still has its slot (S8)", limit, after)
             }
@@ -181,7 +181,7 @@ impl Seen {
         }
         let mut task = String::new();
         let _ = write!(task, "task {}", self.task.id());
-        if let Some(name) = &self.task.name {
+        if let Some(name) = self.task.name() {
             let _ = write!(task, " {name:?}");
         }
         let late = now.since(limit + after);
@@ -191,7 +191,7 @@ impl Seen {
     /// When it should have been asked to end, as a reader of the promises
     /// would reckon, and not as the engine does.
     fn limit(&self, facts: &Facts, observe_only: bool) -> Option<Time> {
-        let spec = &self.task.spec;
+        let spec = self.task.spec();
         let hard = [
             spec.budget.map(|budget| self.started + budget),
             facts.deadline,
@@ -225,7 +225,7 @@ pub(super) fn longest_teardown(shared: &Shared) -> Duration {
                 .records()
                 .filter(|(_, record)| !record.state.holds_slot());
             orphans
-                .map(|(_, record)| record.payload.spec.teardown)
+                .map(|(_, record)| record.payload.spec().teardown)
                 .max()
         })
     };

@@ -395,9 +395,7 @@ impl Sim {
             Released::Held(record) if completed || record.end().is_some() => {
                 self.settle(token, record.ended().unwrap_or(End::Completed));
             }
-            Released::Orphan(record)
-                if record.state == State::Detached || record.said().delivers =>
-            {
+            Released::Orphan(record) if record.state == State::Detached || record.delivers() => {
                 self.settle(token, record.ended().unwrap_or(End::Completed));
             }
             Released::Held(_) => self.dropped.push(token),
