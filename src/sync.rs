@@ -34,14 +34,17 @@ pub(crate) type MutexGuard<'a, T> = backend::MutexGuard<'a, T>;
 pub(crate) struct Mutex<T>(backend::Mutex<T>);
 
 impl<T> Mutex<T> {
+    #[inline]
     pub(crate) fn new(value: T) -> Self {
         Self(backend::Mutex::new(value))
     }
 
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         whole(self.0.lock())
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self) -> &mut T {
         whole(self.0.get_mut())
     }
@@ -52,6 +55,7 @@ impl<T> Mutex<T> {
 }
 
 #[cfg(not(any(laneway_loom, laneway_shuttle)))]
+#[inline]
 fn whole<T>(locked: T) -> T {
     locked
 }
@@ -116,11 +120,13 @@ macro_rules! atomic {
         pub(crate) struct $name(atomic::$name);
 
         impl $name {
+            #[inline]
             pub(crate) fn new(value: $value) -> Self {
                 Self(atomic::$name::new(value))
             }
 
-            $(pub(crate) fn $method(&self, $($arg: $ty),*) -> $out {
+            $(#[inline]
+            pub(crate) fn $method(&self, $($arg: $ty),*) -> $out {
                 self.0.$method($($arg),*)
             })*
         }

@@ -173,6 +173,7 @@ impl<P: Clone> Lane<P> {
 
     /// A task comes: it starts, it queues, or it is refused with nothing
     /// changed. O(1); O(log n) where it restores an older place in line.
+    #[inline]
     pub(crate) fn submit(
         &mut self,
         now: Time,
@@ -229,6 +230,7 @@ impl<P: Clone> Lane<P> {
     /// to free (S2). Waiters are served by [`Self::dispatch`], which the
     /// caller runs when this says that there are any: only then is the clock
     /// worth reading.
+    #[inline]
     pub(crate) fn release(&mut self, key: Key, completed: bool) -> Released<P> {
         let Some(record) = self.tasks.get(key) else {
             return Released::Unknown;
@@ -240,10 +242,9 @@ impl<P: Clone> Lane<P> {
             State::Detached | State::Orphan => self.orphans -= 1,
             _ => {}
         }
-        let Some(record) = self.forget(key) else {
+        let Some(mut gone) = self.forget(key) else {
             return Released::Unknown;
         };
-        let mut gone = record.gone();
         match (state, completed) {
             // Its caller has the value: it was in hand when the slot was taken
             // (S3), or the task was allowed to run on for it.
@@ -367,6 +368,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Whether a release is followed by anything that reads the clock.
+    #[inline]
     pub(crate) fn has_sequel(&self, released: &Released<P>) -> bool {
         self.queue.len() > 0
             || self.idle_wanted
@@ -405,6 +407,7 @@ impl<P: Clone> Lane<P> {
     /// A moment that moves away is not taken back: the driver comes, finds
     /// nothing due, and is told the next one. So a lane that is used without
     /// pause arms its driver once a ceiling, not once a task.
+    #[inline]
     pub(crate) fn rearm(&mut self) -> Option<Time> {
         let next = self.next_moment();
         (next < self.armed).then(|| {
@@ -477,13 +480,13 @@ impl<P: Clone> Lane<P> {
 
     /// The last of a task: nothing that is kept by its index outlives it.
     #[inline]
-    pub(super) fn forget(&mut self, key: Key) -> Option<Record<P>> {
-        let record = self.tasks.remove(key)?;
+    pub(super) fn forget(&mut self, key: Key) -> Option<Gone<P>> {
+        let gone = self.tasks.remove(key)?.gone();
         self.timers.clear(key.index);
         let reach = self.tasks.reach();
         self.queue.give_back(reach);
         self.timers.give_back(reach);
-        Some(record)
+        Some(gone)
     }
 
     #[inline]

@@ -116,6 +116,7 @@ impl TaskCell {
     }
 
     /// From now on it is this task's; it was nobody's before.
+    #[inline]
     pub(crate) fn begin(
         &mut self,
         domain: DomainRef,
@@ -144,6 +145,7 @@ impl TaskCell {
     /// Makes it nobody's again, if there was nothing out of the ordinary about
     /// its task: nobody's key, watcher, hook, callback or child is left, so
     /// that its settlement would do nothing either. Says whether it did.
+    #[inline]
     pub(super) fn clear(&mut self) -> bool {
         let parts = self.shared.get_mut();
         if parts.peek().is_some() || parts.body.is_some() || self.labels.is_some() {

@@ -70,6 +70,7 @@ impl Domain {
     /// Nothing else locks the engine to change it. What must be seen before
     /// the next holder starts (fence, `is_current`) is written under the lock;
     /// everything else, user code above all, happens after it (S13).
+    #[inline]
     pub(crate) fn act<R>(
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
@@ -95,6 +96,7 @@ impl Domain {
         (output, Staged { domain, effects })
     }
 
+    #[inline]
     fn feed<R>(
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
@@ -193,6 +195,7 @@ impl Domain {
     }
 
     /// The runner is through with its task, or its waiter is gone.
+    #[inline]
     pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
         let key = task.slot_key();
         let released = self.act(|engine, effects| {
@@ -243,6 +246,7 @@ impl Domain {
         })
     }
 
+    #[inline]
     fn hint(&self, engine: &Engine) {
         let waiters = engine.queued() > 0;
         if waiters != self.has_waiters.load(Ordering::Relaxed) {

@@ -279,6 +279,7 @@ fn taken(task: &TaskCell) -> Ending {
 
 /// The last thing a runner does: releases the slot, if it still was its own,
 /// and settles the task, if nobody did. `None` when it ended by itself.
+#[inline]
 pub(crate) fn let_go(mut task: Arc<TaskCell>, reason: Reason, completed: bool) -> Option<End> {
     let release = task.domain().release(&task, completed);
     let done = task.word.get() == Word::Done;

@@ -26,6 +26,7 @@ pub(crate) enum Comer<'a> {
 }
 
 /// Checks, resolves and submits. An error means that nothing was queued.
+#[inline]
 pub(crate) fn submit(
     lane: &Lane,
     mut options: Option<Box<Options>>,
@@ -87,6 +88,7 @@ pub(crate) fn submit(
 }
 
 /// One submission, and the launch of a body whose slot was free.
+#[inline]
 fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
     let now = task.now();
     let accepted = task.domain().act(|engine, _| {
