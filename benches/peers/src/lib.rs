@@ -1,0 +1,7 @@
+//! What the rows have in common: taking turns, and saying what came of it.
+
+pub mod report;
+pub mod scale;
+pub mod schedulers;
+pub mod spread;
+pub mod turns;
