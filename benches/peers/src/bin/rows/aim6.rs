@@ -18,14 +18,12 @@ pub fn rows(scale: Scale) {
         Scale::Quick => (100_000, 5),
         Scale::Smoke => (1_000, 1),
     };
-    for flavour in [Flavour::MultiThread] {
-        quiet(flavour, tasks, Duration::from_secs(seconds));
-    }
+    quiet(tasks, Duration::from_secs(seconds));
 }
 
 /// This thread sleeps; those of the runtime are watched.
-fn quiet(flavour: Flavour, tasks: usize, time: Duration) {
-    let runtime = flavour.runtime();
+fn quiet(tasks: usize, time: Duration) {
+    let runtime = Flavour::MultiThread.runtime();
     // No deadline is near: the ceiling is longer than we look.
     let config = LaneConfig::new(tasks).stall_ceiling(Duration::from_secs(600));
     let lanes = Lanes::builder()
