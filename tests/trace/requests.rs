@@ -72,7 +72,7 @@ fn request(line: &str, row: u64) -> Option<Request> {
         at: Duration::from_secs(hours * 3600 + minutes * 60) + Duration::from_secs_f64(seconds),
         service: Duration::from_micros(250) * context + Duration::from_millis(30) * generated,
         session: (hash(row) % SESSIONS as u64) as usize,
-        hangs: hash(row ^ (1 << 63)) % 100 == 0,
+        hangs: hash(row ^ (1 << 63)).is_multiple_of(100),
     })
 }
 

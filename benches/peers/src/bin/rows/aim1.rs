@@ -36,19 +36,19 @@ fn flavoured(scale: Scale, flavour: Flavour) {
     let turns = Turns::take(
         scale.rounds(301),
         vec![
-            side!("by handle", by_handle(main.clone(), tasks)),
+            side!("`run` by handle", by_handle(main.clone(), tasks)),
             side!("map", by_map(Arc::clone(&map), tasks)),
-            side!("by name", by_name(lanes.clone(), tasks)),
-            side!("map, timeout", by_map_in_time(Arc::clone(&map), tasks)),
+            side!("`run` by name", by_name(lanes.clone(), tasks)),
+            side!("map with timeout", by_map_in_time(Arc::clone(&map), tasks)),
         ],
     );
     for (ours, theirs, limit) in [
-        ("by handle", "map, timeout", 1.0),
-        ("by handle", "map", 1.5),
-        ("by name", "map, timeout", 1.2),
-        ("by name", "map", 1.8),
+        ("`run` by handle", "map with timeout", 1.0),
+        ("`run` by handle", "map", 1.5),
+        ("`run` by name", "map with timeout", 1.2),
+        ("`run` by name", "map", 1.8),
     ] {
-        let row = format!("`run` {ours}, {}", flavour.name());
+        let row = format!("ready, a slot is free, {}", flavour.name());
         Row::ratio(1, &row, &turns, ours, theirs)
             .at_most(limit)
             .print();

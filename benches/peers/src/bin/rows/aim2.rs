@@ -49,7 +49,7 @@ fn row<const YIELD: bool>(
         ],
     );
     let kind = if YIELD { "yielding" } else { "ready" };
-    let name = format!("{kind}, {slots} slots, {}", flavour.name());
+    let name = format!("{kind}, slots: {slots}, {}", flavour.name());
     Row::ratio(2, &name, &turns, "`spawn`", "`tokio::spawn` + `Semaphore`")
         .at_most(limit)
         .print();

@@ -9,7 +9,7 @@ use async_priority_limiter::Limiter;
 use async_trait::async_trait;
 use deadpool::unmanaged::Pool;
 use laneway::{Lane, Timeout};
-use laneway_peers::report::Row;
+use laneway_peers::report::{Point, Row};
 use laneway_peers::scale::Scale;
 use laneway_peers::schedulers::{Flavour, MINUTE, any_lane, config, one_lane, one_lane_of};
 use laneway_peers::turns::{Round, Side, Turns};
@@ -23,9 +23,10 @@ const SLOTS: usize = 8;
 
 pub fn rows(scale: Scale) {
     for flavour in Flavour::BOTH {
-        a3s_lane(scale, flavour, 1, 20_000, Some(4.0));
-        a3s_lane(scale, flavour, 100, 5_000, Some(1.0));
-        a3s_lane(scale, flavour, 1_000, 2_000, Some(200.0));
+        a3s_lane(scale, flavour, 1, 20_000, 4.0);
+        a3s_lane(scale, flavour, 10, 10_000, 1.0);
+        a3s_lane(scale, flavour, 100, 5_000, 1.0);
+        a3s_lane(scale, flavour, 1_000, 2_000, 200.0);
     }
     in_rust(scale);
     slots(scale);
@@ -47,7 +48,7 @@ impl Command for Ready {
     }
 }
 
-fn a3s_lane(scale: Scale, flavour: Flavour, lanes: usize, full: u64, limit: Option<f64>) {
+fn a3s_lane(scale: Scale, flavour: Flavour, lanes: usize, full: u64, limit: f64) {
     let (runtime, tasks) = (flavour.runtime(), scale.tasks(full));
     let scheduler = any_lane(SLOTS);
     let names: Vec<String> = (0..lanes).map(|n| format!("lane-{n}")).collect();
@@ -65,15 +66,25 @@ fn a3s_lane(scale: Scale, flavour: Flavour, lanes: usize, full: u64, limit: Opti
             }),
         ],
     );
-    let row = format!("{lanes} lanes of {SLOTS}, {}", flavour.name());
-    let row = Row::lead(3, &row, &turns, "`spawn`", "a3s-lane").note(
-        "its optional features are off; no reclaim, no orphans, no fences: a timeout per lane, \
-         and whoever hangs without one keeps its slot",
-    );
-    match limit {
-        Some(limit) => row.at_least(limit).print(),
-        None => row.print(),
+    if flavour == Flavour::CurrentThread {
+        for side in ["`spawn`", "a3s-lane"] {
+            Point {
+                plot: "lanes",
+                series: format!("{side}, all at once"),
+                x: lanes as u64,
+                ns: turns.ns(side),
+            }
+            .print();
+        }
     }
+    let row = format!("lanes: {lanes}, {SLOTS} slots each, {}", flavour.name());
+    Row::lead(3, &row, &turns, "`spawn`", "a3s-lane")
+        .at_least(limit)
+        .note(
+            "its optional features are off; no reclaim, no orphans, no fences: a timeout per \
+             lane, and whoever hangs without one keeps its slot",
+        )
+        .print();
 }
 
 async fn spread(lanes: &[Lane], tasks: u64) -> Round {

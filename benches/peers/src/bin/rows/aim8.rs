@@ -60,7 +60,7 @@ pub fn rows(scale: Scale) {
         ("map: two threads, two names", "map: one thread", None),
         ("map: two threads, one name", "map: one thread", None),
     ] {
-        let row = Row::lead(8, "tasks per second", &turns, ours, alone);
+        let row = Row::lead(8, "`run` of ready tasks per second", &turns, ours, alone);
         match limit {
             Some(limit) => row.at_least(limit).print(),
             None => row
