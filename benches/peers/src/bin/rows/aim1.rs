@@ -21,7 +21,7 @@ pub fn rows(scale: Scale) {
 
 fn flavoured(scale: Scale, flavour: Flavour) {
     let runtime = flavour.runtime();
-    let tasks = scale.tasks(2_000);
+    let tasks = scale.tasks(500);
     let (lanes, main) = one_lane(SLOTS);
     let map = Arc::new(Map::new(["main"], SLOTS));
     // In a task, where users are: not on the thread that blocks.
@@ -34,7 +34,7 @@ fn flavoured(scale: Scale, flavour: Flavour) {
         };
     }
     let turns = Turns::take(
-        scale.rounds(301),
+        scale.rounds(1_001),
         vec![
             side!("`run` by handle", by_handle(main.clone(), tasks)),
             side!("map", by_map(Arc::clone(&map), tasks)),
