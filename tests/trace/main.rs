@@ -4,7 +4,7 @@
 
 mod requests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use std::time::Duration;
 use laneway::{Lane, LaneConfig, Lanes, TaskError};
 use requests::{Request, SESSIONS};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const REQUESTS: usize = 2_000;
 const SLOTS: usize = 32;
 const CEILING: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many are inside, and how many ever were at once.
 #[derive(Default)]
@@ -56,7 +57,7 @@ async fn s1_s7_s8_a_recorded_hour() {
     let main = lanes.lane("main").unwrap();
     let inside_main = Rc::new(Gauge::default());
     let inside_sessions: Vec<_> = (0..SESSIONS).map(|_| Rc::new(Gauge::default())).collect();
-    let answers = RefCell::new(Vec::new());
+    let mut answers = Vec::new();
     let local = LocalSet::new();
     for (row, request) in trace.iter().copied().enumerate() {
         let session = lanes.lane(&format!("session:{}", request.session)).unwrap();
@@ -69,16 +70,15 @@ async fn s1_s7_s8_a_recorded_hour() {
             sleep(request.at).await;
             serve(request, &session, &main, gauges).await
         });
-        answers.borrow_mut().push((row, task));
+        answers.push((row, task));
     }
-    local
-        .run_until(async {
-            for (row, task) in answers.take() {
-                let (started, answer) = task.await.unwrap();
-                judge(row, trace[row], started, answer);
-            }
-        })
-        .await;
+    let all = local.run_until(async {
+        for (row, task) in answers {
+            let (started, answer) = task.await.unwrap();
+            judge(row, trace[row], started, answer);
+        }
+    });
+    timeout(DAY, all).await.expect("everybody is answered");
     assert_eq!(
         inside_main.most.get(),
         SLOTS,
