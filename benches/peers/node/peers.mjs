@@ -30,7 +30,6 @@ const submits = {
 
 async function round({ peer, tasks }) {
   const submit = submits[peer]();
-  globalThis.gc?.();
   const began = process.hrtime.bigint();
   const results = [];
   for (let n = 0; n < tasks; n++) results.push(submit(async () => n));

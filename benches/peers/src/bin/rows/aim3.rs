@@ -306,9 +306,10 @@ fn in_node(scale: Scale) {
         ("p-limit", 50_000, 1.0, "a limit, and nothing else"),
         (
             "bottleneck",
-            10_000,
+            100,
             1.0,
-            "limits and rates; its expiration answers the caller and goes on with the work",
+            "limits and rates, with a turn of Node's timer for every task; its expiration answers \
+             the caller and goes on with the work",
         ),
     ] {
         let tasks = scale.tasks(full);
