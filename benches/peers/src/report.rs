@@ -137,3 +137,16 @@ pub fn print_version(of: &str, version: &str) {
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("it is plain data")
 }
+
+/// 1,000,000
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

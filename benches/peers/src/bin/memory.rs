@@ -226,17 +226,22 @@ fn retired(one_by_one: u64, at_once: u64) {
             drop(lanes.lane(&format!("session-{n}")).expect("it is a name"));
         }
     });
-    row("a retired lane", "one after another", bytes, one_by_one)
-        .at_most(0.0)
-        .print();
+    left("one after another", bytes, one_by_one);
     let (bytes, ()) = held(|| {
         let handles: Vec<_> = (0..at_once)
             .map(|n| lanes.lane(&format!("session-{n}")).expect("it is a name"))
             .collect();
         drop(handles);
     });
-    row("a retired lane", "all at once", bytes, at_once)
+    left("all at once", bytes, at_once);
+}
+
+/// To the byte: what a table keeps for itself is not a lane's.
+fn left(how: &str, bytes: f64, of: u64) {
+    let each = Spread::exact((bytes / of as f64).round());
+    Row::amount(7, "a retired lane", how, each, "bytes")
         .at_most(0.0)
-        .note("what is left is room in tables for as many again")
+        .rounds(1, of)
+        .note(format!("{bytes} bytes left of all"))
         .print();
 }

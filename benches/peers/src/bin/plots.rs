@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use laneway_peers::report::grouped;
 use plotters::coord::ranged1d::{KeyPointHint, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use serde::Deserialize;
@@ -127,8 +128,8 @@ where
         .bold_line_style(RGBColor(220, 220, 220))
         .x_desc(axis)
         .y_desc("nanoseconds per task, median; bars from the 10th to the 90th percentile")
-        .y_label_formatter(&|ns| grouped(*ns))
-        .x_label_formatter(&|count| grouped(*count))
+        .y_label_formatter(&|ns| whole(*ns))
+        .x_label_formatter(&|count| whole(*count))
         .label_style(("sans-serif", 14))
         .axis_desc_style(("sans-serif", 14))
         .draw()?;
@@ -163,7 +164,7 @@ struct Decades(f64, f64);
 
 impl ValueFormatter<f64> for Decades {
     fn format(value: &f64) -> String {
-        grouped(*value)
+        whole(*value)
     }
 }
 
@@ -188,15 +189,6 @@ impl Ranged for Decades {
     }
 }
 
-/// 1,000,000
-fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+fn whole(value: f64) -> String {
+    grouped(value.round() as u64)
 }

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use laneway::{LaneConfig, Lanes};
-use laneway_peers::report::Row;
+use laneway_peers::report::{Row, grouped};
 use laneway_peers::scale::Scale;
 use laneway_peers::schedulers::Flavour;
 use laneway_peers::spread::Spread;
@@ -32,15 +34,21 @@ fn quiet(tasks: usize, time: Duration) {
         .expect("it is sound");
     let main = lanes.lane("main").expect("it is configured");
     let inside = runtime.enter();
+    let begun = Arc::new(AtomicUsize::new(0));
     for _ in 0..tasks {
-        drop(main.spawn(async |_| pending::<()>().await));
+        let begun = Arc::clone(&begun);
+        drop(main.spawn(async move |_| {
+            begun.fetch_add(1, Relaxed);
+            pending::<()>().await;
+        }));
     }
     drop(inside);
-    while main.snapshot().active.len() < tasks {
+    while begun.load(Relaxed) < tasks {
         thread::sleep(Duration::from_millis(100));
     }
-    // Whatever starting them set going has come to its end.
-    thread::sleep(Duration::from_millis(500));
+    // What a start brings with it is over: a grant is looked at once more when
+    // its claim ceiling of 5 s runs out.
+    thread::sleep(Duration::from_secs(7));
     let (cpu, switches) = (cpu_time(), runtime_switches());
     thread::sleep(time);
     let cpu = cpu_time() - cpu;
@@ -49,13 +57,14 @@ fn quiet(tasks: usize, time: Duration) {
         .map(|(after, before)| after - before);
     assert_eq!(main.snapshot().active.len(), tasks, "nothing was to happen");
     let row = format!(
-        "{tasks} active under ceilings, nothing happens for {} s",
+        "{} active under ceilings, nothing happens for {} s",
+        grouped(tasks as u64),
         time.as_secs()
     );
     let share = cpu.as_secs_f64() / time.as_secs_f64() * 100.0;
     Row::amount(6, &row, "process", Spread::exact(share), "% of a core")
         .at_most(0.1)
-        .note("time on a processor, this thread's own sleep included")
+        .note("from 7 s after the start on, when the claim ceiling of the last grant is over")
         .print();
     if let Some(switches) = switches {
         Row::amount(

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use laneway::{Lane, Lanes, Reason, TaskHandle};
-use laneway_peers::report::Row;
+use laneway_peers::report::{Row, grouped};
 use laneway_peers::scale::Scale;
 use laneway_peers::schedulers::{Flavour, Walk, one_lane};
 use laneway_peers::spread::Spread;
@@ -25,7 +25,7 @@ pub fn rows(scale: Scale) {
         let times = (0..rounds)
             .map(|_| queue.round(order, per_round))
             .map(|round| round.took.as_nanos() as f64 / per_round as f64);
-        let row = format!("cancel one of {many} queued, {row}");
+        let row = format!("cancel one of {} queued, {row}", grouped(many));
         let row = Row::amount(9, &row, "cancel", Spread::of(times.collect()), "ns")
             .at_most(300.0)
             .rounds(rounds, per_round);
@@ -130,13 +130,23 @@ fn all(scale: Scale, runtime: &Runtime, few: u64, many: u64) {
             ratios.push(b / a);
         }
     }
-    let row = format!("cancel all of {many} over all of {few}, each per task");
-    let mut row = Row::amount(9, &row, &format!("all of {many}"), Spread::of(ratios), "×")
-        .at_most(2.0)
-        .rounds(rounds, many)
-        .note("1 is linear; a sort costs a logarithm, a cache that is too small some more");
+    let row = format!(
+        "cancel all of {} over all of {}, each per task",
+        grouped(many),
+        grouped(few)
+    );
+    let mut row = Row::amount(
+        9,
+        &row,
+        &format!("all of {}", grouped(many)),
+        Spread::of(ratios),
+        "×",
+    )
+    .at_most(2.0)
+    .rounds(rounds, many)
+    .note("1 is linear; a sort costs a logarithm, a cache that is too small some more");
     row.ours_ns = Some(Spread::of(many_ns));
     row.theirs_ns = Some(Spread::of(few_ns));
-    row.theirs = format!("all of {few}");
+    row.theirs = format!("all of {}", grouped(few));
     row.print();
 }
