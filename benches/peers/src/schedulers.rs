@@ -84,6 +84,7 @@ impl Flavour {
 
 /// A walk over `0..len` that is the same every time and that no prefetcher
 /// foresees; `len` need be no power of two.
+#[derive(Clone, Debug)]
 pub struct Walk {
     state: u64,
     len: u64,

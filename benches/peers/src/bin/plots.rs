@@ -85,27 +85,26 @@ fn draw(
 ) -> Result<(), Box<dyn Error>> {
     let all = || series.values().flatten();
     let widest = all().map(|point| point.x).fold(1.0, f64::max);
-    let lowest = all().map(|point| point.ns.p10).fold(f64::MAX, f64::min);
-    let highest = all().map(|point| point.ns.p90).fold(1.0, f64::max);
+    let lowest = all().map(|point| point.ns.median).fold(f64::MAX, f64::min);
+    let highest = all().map(|point| point.ns.median).fold(1.0, f64::max);
     let area = SVGBackend::new(path, (900, 560)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area);
     chart
         .caption(title, ("sans-serif", 22))
         .margin(16)
+        .margin_right(40)
         .x_label_area_size(48)
         .y_label_area_size(84);
     let x = Decades(0.8, widest * 1.25);
     // Where one side is far off, only a logarithm shows both.
     if highest / lowest > 30.0 {
-        let y = Decades(
-            10_f64.powf(lowest.log10().floor()),
-            10_f64.powf(highest.log10().ceil()),
-        );
+        let (bottom, top) = (lowest.log10().floor(), (highest * 1.5).log10().ceil());
+        let y = Decades(10_f64.powf(bottom), 10_f64.powf(top));
         lines(chart.build_cartesian_2d(x, y)?, axis, series)?;
     } else {
         lines(
-            chart.build_cartesian_2d(x, 0.0..highest * 1.3)?,
+            chart.build_cartesian_2d(x, 0.0..highest * 1.6)?,
             axis,
             series,
         )?;
@@ -133,6 +132,7 @@ where
         .label_style(("sans-serif", 14))
         .axis_desc_style(("sans-serif", 14))
         .draw()?;
+    let seen = chart.y_range();
     for ((name, points), colour) in series.iter().zip(COLOURS.iter().cycle()) {
         let middle = points.iter().map(|point| (point.x, point.ns.median));
         let name = name.replace('`', "");
@@ -142,10 +142,9 @@ where
             .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 16, y + 4)], colour.filled()));
         chart.draw_series(middle.map(|at| Circle::new(at, 4, colour.filled())))?;
         chart.draw_series(points.iter().map(|point| {
-            PathElement::new(
-                [(point.x, point.ns.p10), (point.x, point.ns.p90)],
-                colour.stroke_width(1),
-            )
+            let ends =
+                [point.ns.p10, point.ns.p90].map(|ns| (point.x, ns.clamp(seen.start, seen.end)));
+            PathElement::new(ends, colour.stroke_width(1))
         }))?;
     }
     chart

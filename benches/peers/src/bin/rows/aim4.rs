@@ -56,7 +56,7 @@ fn flat(plot: &'static str, row: &str, turns: &Turns, sizes: &[u64], series: &st
 const PLOT_LANES: &str = "lanes";
 
 fn among_lanes(scale: Scale) {
-    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(2_000));
+    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(500));
     let sizes = scale.decades(1_000_000);
     let forests: Vec<Forest> = sizes.iter().map(|size| Forest::new(*size)).collect();
     for (series, ours, work) in [
@@ -75,7 +75,7 @@ fn among_lanes(scale: Scale) {
                 })
             })
             .collect();
-        let turns = Turns::take(scale.rounds(51), sides);
+        let turns = Turns::take(scale.rounds(201), sides);
         flat(
             PLOT_LANES,
             "among 1 to 1,000,000 lanes",
@@ -100,6 +100,8 @@ struct Forest {
     names: Vec<String>,
     handles: Vec<Lane>,
     map: Map,
+    /// Goes on from round to round, so that no cache knows where it comes by.
+    walk: RefCell<Walk>,
 }
 
 impl Forest {
@@ -112,11 +114,12 @@ impl Forest {
             map: Map::new(names.iter().map(String::as_str), 8),
             names,
             lanes,
+            walk: RefCell::new(Walk::new(size)),
         }
     }
 
     async fn round(&self, work: Work, tasks: u64) -> Round {
-        let mut walk = Walk::new(self.handles.len() as u64);
+        let mut walk = self.walk.borrow().clone();
         let (began, mut sum) = (Instant::now(), 0);
         for n in 0..tasks {
             // Every side walks, also the one that stays where it is.
@@ -137,10 +140,9 @@ impl Forest {
                 }
             };
         }
-        Round {
-            took: began.elapsed(),
-            sum,
-        }
+        let took = began.elapsed();
+        *self.walk.borrow_mut() = walk;
+        Round { took, sum }
     }
 }
 
@@ -152,7 +154,7 @@ async fn run(lane: &Lane, n: u64) -> u64 {
 
 /// A queue that stays as long as it is: whoever runs submits its successor.
 fn behind_queued(scale: Scale) {
-    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(5_000));
+    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(1_000));
     let sizes = scale.decades(1_000_000);
     let queues: Vec<_> = {
         let _inside = runtime.enter();
@@ -172,7 +174,7 @@ fn behind_queued(scale: Scale) {
             })
         })
         .collect();
-    let turns = Turns::take(scale.rounds(51), sides);
+    let turns = Turns::take(scale.rounds(201), sides);
     flat(
         "queued",
         "with 1 to 1,000,000 queued",
@@ -192,7 +194,7 @@ fn behind_queued(scale: Scale) {
             })
         })
         .collect();
-    let turns = Turns::take(scale.rounds(51), sides);
+    let turns = Turns::take(scale.rounds(201), sides);
     flat(
         "queued",
         "with 1 to 1,000,000 queued",
@@ -330,7 +332,7 @@ fn next_in_line(semaphore: Arc<Semaphore>, countdown: Arc<Countdown>, back: Back
 // Active ----------------------------------------------------------------------
 
 fn beside_active(scale: Scale) {
-    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(2_000));
+    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(500));
     let sizes = scale.decades(100_000);
     for (series, row) in [
         (
@@ -377,7 +379,7 @@ fn beside_active(scale: Scale) {
                 })
             })
             .collect();
-        let turns = Turns::take(scale.rounds(51), sides);
+        let turns = Turns::take(scale.rounds(201), sides);
         flat("active", row, &turns, &sizes, series, true);
     }
     let theirs = "semaphore and timeout";
@@ -400,7 +402,7 @@ fn beside_active(scale: Scale) {
             })
         })
         .collect();
-    let turns = Turns::take(scale.rounds(51), sides);
+    let turns = Turns::take(scale.rounds(201), sides);
     flat(
         "active",
         "beside 1 to 100,000 active",
