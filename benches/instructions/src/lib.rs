@@ -128,7 +128,9 @@ pub fn submit_and_cancel(world: World) -> World {
 pub fn acquire(world: World) -> World {
     world.runtime.block_on(async {
         for _ in 0..TIMES {
-            drop(black_box(world.main.acquire().await.expect("a slot is free")));
+            drop(black_box(
+                world.main.acquire().await.expect("a slot is free"),
+            ));
         }
     });
     world
