@@ -30,10 +30,8 @@ pub(crate) struct TaskCell {
     /// Where it is granted anything but what its lane grants everybody.
     spec: Option<Box<Spec>>,
     labels: Option<Box<Labels>>,
-    /// The runtime that a detached task is bound to.
-    pub(crate) runtime: Option<host::Id>,
-    /// It runs on a thread that cannot be stopped.
-    pub(crate) blocking: bool,
+    /// Only of a detached task.
+    bound: Option<Bound>,
 
     pub(crate) word: AtomicWord,
     index: AtomicU32,
@@ -65,6 +63,14 @@ pub(crate) struct TaskCell {
     pub(crate) shared: Mutex<Parts>,
 }
 
+/// Where a detached task runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound {
+    pub(crate) runtime: host::Id,
+    /// On a thread that cannot be stopped.
+    pub(crate) blocking: bool,
+}
+
 /// What its submitter calls it.
 struct Labels {
     name: Option<Arc<str>>,
@@ -93,8 +99,7 @@ impl TaskCell {
             domain: None,
             spec: None,
             labels: None,
-            runtime: None,
-            blocking: false,
+            bound: None,
             word: AtomicWord::new(Word::Queued),
             index: AtomicU32::new(0),
             seq: AtomicU64::new(0),
@@ -136,9 +141,8 @@ impl TaskCell {
         }
     }
 
-    pub(crate) fn bind(&mut self, runtime: host::Id, blocking: bool, body: Box<dyn Body>) {
-        self.runtime = Some(runtime);
-        self.blocking = blocking;
+    pub(crate) fn bind(&mut self, bound: Bound, body: Box<dyn Body>) {
+        self.bound = Some(bound);
         self.shared.get_mut().body = Some(body);
     }
 
@@ -155,12 +159,9 @@ impl TaskCell {
         if parent.is_some() || wakers.is_some() {
             drop_guarded((parent, wakers));
         }
-        self.spec = None;
-        self.runtime = None;
-        self.blocking = false;
+        self.bound = None;
         self.word.set(Word::Queued);
         self.started.store(0, Ordering::Relaxed);
-        self.held.store(false, Ordering::Relaxed);
         self.progress.store(0, Ordering::Relaxed);
         self.stirred.store(0, Ordering::Relaxed);
         self.extended_until.store(0, Ordering::Relaxed);
@@ -203,6 +204,14 @@ impl TaskCell {
     #[inline]
     pub(crate) fn spec(&self) -> &Spec {
         self.spec.as_deref().unwrap_or(&self.domain().base)
+    }
+
+    pub(crate) fn is_bound_to(&self, runtime: host::Id) -> bool {
+        self.bound.is_some_and(|bound| bound.runtime == runtime)
+    }
+
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.bound.is_some_and(|bound| bound.blocking)
     }
 
     pub(crate) fn name(&self) -> Option<&Arc<str>> {

@@ -126,7 +126,7 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
             // A grant that is not claimed yet is still a wait.
             Word::Queued | Word::Granted => {
                 life.waiting = true;
-                life.root.get_or_insert_with(|| Arc::clone(&child.domain()));
+                life.root.get_or_insert_with(|| Arc::clone(child.domain()));
             }
             // It sleeps because nobody polls it, this task least of all; or
             // it is over, and this task has not looked yet. What it was good
@@ -170,7 +170,7 @@ impl Life {
             child
                 .domain()
                 .has_waiters()
-                .then(|| Arc::clone(&child.domain()))
+                .then(|| Arc::clone(child.domain()))
         };
         self.root = self.root.take().or(below.root).or_else(waits_beside);
     }

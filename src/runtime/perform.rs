@@ -172,7 +172,7 @@ pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
         domain.act(|engine, effects| {
             let bound: Vec<(Key, Arc<TaskCell>)> = engine
                 .records()
-                .filter(|(_, record)| record.payload.runtime == Some(id))
+                .filter(|(_, record)| record.payload.is_bound_to(id))
                 .map(|(key, record)| (key, Arc::clone(&record.payload)))
                 .collect();
             // Nobody is dispatched before all of them are seen to: a slot that
@@ -189,7 +189,7 @@ pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
                 let state = engine.record(*key).map(|record| record.state);
                 if unclaimed {
                     engine.withdraw(*key, End::RuntimeShutdown, effects);
-                } else if task.blocking && state.is_some_and(holds) {
+                } else if task.is_blocking() && state.is_some_and(holds) {
                     // Its slot stays held as long as the thread is busy, or
                     // until it stalls; its caller need not wait for that.
                     effects.push(Effect::Settle {

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::cell::{Body, TaskCell};
+use super::cell::{Body, Bound, TaskCell};
 use super::edge::{self, Edge};
 use super::word::Word;
 use super::{current, spare};
@@ -61,7 +61,11 @@ pub(crate) fn submit(
         Comer::Present { at_once } => entry.at_once = at_once,
         Comer::Detached { body, blocking } => {
             entry.present = false;
-            cell.bind(runtime.id(), blocking, body(runtime.clone()));
+            let bound = Bound {
+                runtime: runtime.id(),
+                blocking,
+            };
+            cell.bind(bound, body(runtime.clone()));
         }
     }
     domain.shared.keys.note(&task);
