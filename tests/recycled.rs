@@ -131,6 +131,25 @@ async fn s2_an_ask_is_not_the_next_tasks() {
     assert_eq!(next.unwrap(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn s9_who_waits_is_seen_to_wait_whoever_it_was_before() {
+    let (_lanes, outer) = ceilinged(3);
+    let (_lanes, inner) = one_lane(patient());
+    // Three at once, for the holder, the parent and the child below.
+    let three = [(); 3].map(|()| outer.run(async |_| tokio::task::yield_now().await));
+    for ended in futures::future::join_all(three).await {
+        ended.unwrap();
+    }
+    let slot = inner.acquire().await.unwrap();
+    let parent = outer.run(async |_| inner.run(async |_| 7).await);
+    let release = async {
+        sleep(CEILING * 2).await;
+        drop(slot);
+    };
+    let (answer, ()) = futures::join!(parent, release);
+    assert!(matches!(answer, Ok(Ok(7))), "{answer:?}");
+}
+
 #[tokio::test]
 async fn s15_a_parent_is_not_kept_by_its_childs_memory() {
     let lanes = Lanes::builder().default_lane(patient()).build().unwrap();
@@ -157,7 +176,8 @@ fn s8_the_clock_of_another_runtime_is_no_sign_of_life() {
         waiter.await.unwrap();
     });
     // This clock begins where that one did, long before it ended.
-    let silent = paused().block_on(async { main.run(async |_| pending::<()>().await).await });
+    let (_lanes, other) = ceilinged(1);
+    let silent = paused().block_on(async { other.run(async |_| pending::<()>().await).await });
     let Err(TaskError::Stalled { elapsed, .. }) = silent else {
         panic!("{silent:?}");
     };
