@@ -1,11 +1,12 @@
 //! What the shell relies on beside the promises: what it reads, and when it is
 //! told to come.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::sim::{Sim, ceiling, millis, plain, secs};
 use crate::engine::task::Facts;
-use crate::engine::{BlockedBy, Effect, Effects, Reason, Released, Spec, State, TICK};
+use crate::engine::{BlockedBy, Effect, Effects, Limit, Reason, Released, Spec, State, TICK};
 
 const MINUTE: Duration = secs(60);
 
@@ -185,4 +186,15 @@ fn s15_the_memory_of_a_lane_is_that_of_all_its_tables() {
 fn what_blocks_a_lane_has_a_name() {
     assert_eq!(BlockedBy::MaxConcurrent.to_string(), "max_concurrent");
     assert_eq!(BlockedBy::Paused.to_string(), "paused");
+}
+
+#[test]
+fn every_reason_and_every_limit_has_a_name_of_its_own() {
+    let reasons = (0..).map_while(Reason::from_code);
+    let limits = [Limit::Idle, Limit::Budget, Limit::Wait, Limit::Deadline];
+    let names = reasons.map(|reason| reason.to_string());
+    let names: Vec<String> = names.chain(limits.map(|limit| limit.to_string())).collect();
+    let distinct: HashSet<&String> = names.iter().filter(|name| !name.is_empty()).collect();
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
+    assert!(names.len() > 12, "{names:?}");
 }
