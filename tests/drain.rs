@@ -255,6 +255,24 @@ async fn s10_a_report_does_not_wait_for_who_cannot_be_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_report_waits_for_the_grace_of_a_strict_lane_too() {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1).strict())
+        .build()
+        .unwrap();
+    let main = lanes.lane("main").unwrap();
+    let listens = main.spawn(async |cx| {
+        let reason = cx.cancelled().await;
+        tokio::time::sleep(SECOND).await;
+        reason
+    });
+    quiet().await;
+    let report = main.drain(Drain::within(MINUTE)).await;
+    assert_eq!((report.finished, report.still_active), (1, 0));
+    assert_eq!(listens.await.unwrap(), Reason::Draining);
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropping_the_report_does_not_stop_the_drain() {
     let (_lanes, main) = lane_of(1);
     let active = forever(&main);

@@ -285,13 +285,12 @@ impl Draining {
 
     /// By when those that are active now have ended at the latest; `None` when
     /// there is nobody left who ends. At the orphan bound a take is tried
-    /// again and again: no reason to wait for ever.
+    /// again and again after that moment: no reason to wait for ever.
     fn next_end(&self, now: Time) -> Option<Time> {
         if now < self.deadline {
             return Some(self.deadline + TICK * 2);
         }
-        let ends = self.lanes.iter().filter(|(domain, _)| !at_bound(domain));
-        let ends = ends.filter_map(|(domain, _)| {
+        let ends = self.lanes.iter().filter_map(|(domain, _)| {
             domain.read(|engine| {
                 let holders = engine.holders().iter();
                 let ends = holders.filter_map(|key| {
@@ -355,12 +354,6 @@ fn leaving(domain: &DomainRef, drain: Drain) -> Vec<Key> {
         .filter(|(_, task)| leaves(task))
         .map(|(key, _)| key)
         .collect()
-}
-
-fn at_bound(domain: &DomainRef) -> bool {
-    let orphans = &domain.shared.orphans;
-    orphans.count() >= orphans.bound()
-        || domain.read(|engine| engine.orphans() >= engine.max_orphans())
 }
 
 impl DrainReport {
