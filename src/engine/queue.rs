@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::slab::{KEEP, trim};
+use super::slab::cut;
 use super::time::Time;
 
 /// How urgent a queued task is.
@@ -173,15 +173,10 @@ impl Queue {
         self.nodes[index as usize] = ABSENT;
     }
 
-    /// No index from `reach` on is in use any more. Told from outside, and not
-    /// found out here: a table that shrank with every waiter would be filled
-    /// again for the next one, up to the highest index of a wide lane.
+    /// No index from `reach` on is in use any more.
     #[inline]
     pub(crate) fn give_back(&mut self, reach: usize) {
-        if self.nodes.len() > KEEP.max(reach * 2) {
-            self.nodes.truncate(reach);
-            trim(&mut self.nodes);
-        }
+        cut(&mut self.nodes, reach);
     }
 
     /// The memory it holds on to, in entries.

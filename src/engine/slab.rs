@@ -13,7 +13,7 @@ pub(crate) struct Key {
 
 const NIL: u32 = u32::MAX;
 /// Below this the memory is not worth a reallocation.
-pub(crate) const KEEP: usize = 32;
+const KEEP: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Slab<V> {
@@ -193,6 +193,18 @@ pub(crate) fn trim<T>(vec: &mut Vec<T>) {
     }
 }
 
+/// Gives back the end of a table by index, of which nothing from `reach` on is in
+/// use. Told from outside, and not found out there: a table that shrank with every
+/// task would be filled again for the next one, up to the highest index of a wide
+/// lane. For the same reason one that is small, or half in use, stays as it is.
+#[inline]
+pub(crate) fn cut<T>(table: &mut Vec<T>, reach: usize) {
+    if table.len() > KEEP.max(reach * 2) {
+        table.truncate(reach);
+        trim(table);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +257,21 @@ mod tests {
         let mut slab = Slab::new();
         slab.insert(table);
         assert_eq!(slab.footprint(), slab.entries.capacity());
+    }
+
+    #[test]
+    fn s15_a_table_by_index_is_cut_once_half_of_it_is_out_of_use_and_not_before() {
+        let cut_to = |len: usize, reach| {
+            let mut table = vec![0; len];
+            cut(&mut table, reach);
+            table.len()
+        };
+        assert_eq!((cut_to(KEEP, 0), cut_to(KEEP + 1, 0)), (KEEP, 0));
+        assert_eq!(cut_to(4 * KEEP, 2 * KEEP), 4 * KEEP);
+        assert_eq!(cut_to(4 * KEEP + 1, 2 * KEEP), 2 * KEEP);
+        let mut table = vec![0; 100 * KEEP];
+        cut(&mut table, KEEP);
+        assert_eq!(table.capacity(), 2 * KEEP);
     }
 
     #[test]

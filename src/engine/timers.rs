@@ -1,6 +1,6 @@
 //! The moments at which a lane's tasks want a look: one per task at most.
 
-use super::slab::{KEEP, trim};
+use super::slab::{cut, trim};
 use super::time::Time;
 
 const NONE: u32 = u32::MAX;
@@ -114,15 +114,10 @@ impl Timers {
         }
     }
 
-    /// No index from `reach` on is in use any more. Told from outside, and not
-    /// found out here: a table that shrank with every task would be filled
-    /// again for the next one, up to the highest index of a wide lane.
+    /// No index from `reach` on is in use any more.
     #[inline]
     pub(crate) fn give_back(&mut self, reach: usize) {
-        if self.nodes.len() > KEEP.max(reach * 2) {
-            self.nodes.truncate(reach);
-            trim(&mut self.nodes);
-        }
+        cut(&mut self.nodes, reach);
     }
 
     pub(crate) fn moment(&self, index: u32) -> Option<Time> {
