@@ -252,6 +252,8 @@ mod tests {
         for (index, at) in [(0, 10), (1, 10), (2, 12)] {
             timers.set(index, Time::from_nanos(at));
         }
+        // Nor is a moment set anew that stands already.
+        timers.set_earlier(0, Time::from_nanos(10));
         timers.clear(1);
         timers.set(0, Time::from_nanos(12));
         assert_eq!(timers.heap.len(), 0);
