@@ -238,7 +238,7 @@ impl TaskSnapshot {
         let task = &seen.task;
         let started = !matches!(seen.state, State::Queued | State::Asleep);
         let facts = read_facts(task, now);
-        let owned = |text: Option<&Arc<str>>| text.map(|text| str::to_owned(text));
+        let owned = |text: Option<&str>| text.map(str::to_owned);
         Self {
             id: task.id(),
             name: owned(task.name()),
@@ -251,8 +251,8 @@ impl TaskSnapshot {
             reported: facts.reported,
             waiting: facts.waiting,
             fence: started.then(|| task.fence()),
-            note: owned(task.note().as_ref()),
-            phase: owned(task.phase().as_ref()),
+            note: owned(task.note().as_deref()),
+            phase: owned(task.phase().as_deref()),
             asked: task.asked().map(|asked| asked.reason),
         }
     }

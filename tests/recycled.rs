@@ -9,7 +9,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use common::{CEILING, HOUR, MINUTE, SECOND, ceilinged, now, one_lane, poll_once};
-use laneway::{LaneConfig, Lanes, Reason, TaskError, Timeout};
+use laneway::{Lane, LaneConfig, Lanes, Reason, TaskError, TaskStatus, Timeout};
 use tokio::time::sleep;
 
 /// A lane that ends nobody by itself.
@@ -129,6 +129,30 @@ async fn s2_an_ask_is_not_the_next_tasks() {
         })
         .await;
     assert_eq!(next.unwrap(), None);
+}
+
+/// Takes the slot of its own task, between the end of its future and that of its
+/// slot.
+struct Resets(Lane);
+
+impl Drop for Resets {
+    fn drop(&mut self) {
+        assert_eq!(self.0.reset(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s2_how_a_task_was_settled_is_not_how_the_next_one_is() {
+    let (_lanes, main) = one_lane(patient());
+    let resets = Resets(main.clone());
+    let ready = std::future::poll_fn(move |_| {
+        let _held = &resets;
+        std::task::Poll::Ready(7)
+    });
+    assert!(matches!(main.run(|_| ready).await, Ok(7)));
+    let next = main.spawn(async |_| 8);
+    assert_ne!(next.status(), TaskStatus::Settled);
+    assert!(matches!(next.await, Ok(8)));
 }
 
 #[tokio::test(start_paused = true)]

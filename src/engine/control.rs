@@ -193,10 +193,10 @@ impl<P: Clone> Lane<P> {
             return;
         }
         self.queue.remove(key.index);
-        if let Some(record) = self.forget(key) {
+        if let Some(gone) = self.forget(key) {
             self.tally.ended += 1;
             effects.push(Effect::Settle {
-                task: record.payload,
+                task: gone.payload,
                 end,
             });
         }
@@ -297,7 +297,7 @@ impl<P: Clone> Lane<P> {
             return None;
         }
         self.orphans -= 1;
-        self.forget(key).map(|record| record.payload)
+        self.forget(key).map(|gone| gone.payload)
     }
 
     /// Makes sure that the task is looked at no later than `at`.

@@ -7,10 +7,10 @@ const NONE: u32 = u32::MAX;
 
 /// Moments of tasks, by index.
 ///
-/// Whoever sets a moment later than every one before, as tasks do that start
-/// one after another under one ceiling, goes to the end of a list: O(1), and
-/// O(1) to leave it from anywhere. Only a moment that is set before that of
-/// somebody else is kept in a binary heap beside the list: O(log n) in those.
+/// Whoever sets a moment no earlier than the last in a list, as tasks do that
+/// start one after another under one ceiling, goes to the end of it: O(1), and
+/// O(1) to leave it from anywhere. Only an earlier moment is kept in a binary
+/// heap beside the list: O(log n) in those.
 #[derive(Debug)]
 pub(crate) struct Timers {
     nodes: Vec<Node>,

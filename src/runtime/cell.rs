@@ -72,10 +72,11 @@ pub(crate) struct Bound {
 }
 
 /// What its submitter calls it.
-struct Labels {
-    name: Option<Arc<str>>,
-    key: Option<Arc<str>>,
-    meta: Option<Meta>,
+#[derive(Clone, Default)]
+pub(crate) struct Labels {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) meta: Option<Meta>,
 }
 
 /// How far the ask has gone.
@@ -147,29 +148,61 @@ impl TaskCell {
     }
 
     /// Makes it nobody's again, if there was nothing out of the ordinary about
-    /// its task: nobody's key, watcher, hook, callback or child is left, so
-    /// that its settlement would do nothing either. Says whether it did.
-    #[inline]
+    /// its task: no key, watcher, hook, callback or child is left, so that a
+    /// settlement would only drop what is dropped here. Says whether it did.
     pub(super) fn clear(&mut self) -> bool {
-        let parts = self.shared.get_mut();
-        if parts.peek().is_some() || parts.body.is_some() || self.labels.is_some() {
+        // By name, so that nothing is forgotten that comes to be added.
+        let Self {
+            domain,
+            // Both are set for the next task.
+            spec: _,
+            fence: _,
+            labels,
+            bound,
+            word,
+            index,
+            seq,
+            started,
+            // Not its own any more, or it would not be let go of.
+            held: _,
+            progress,
+            stirred,
+            extended_until,
+            deadline,
+            asked,
+            take_at,
+            listens,
+            // Each of them is somebody who would have the cell, or left a trace
+            // in its parts.
+            listeners: _,
+            hooks: _,
+            children: _,
+            shared,
+        } = self;
+        let parts = shared.get_mut();
+        if parts.peek().is_some() || parts.body.is_some() || labels.is_some() {
             return false;
         }
         let (parent, wakers) = (parts.parent.take(), parts.clear());
-        if parent.is_some() || wakers.is_some() {
+        if parent.is_some() || wakers.0.is_some() || wakers.1.is_some() {
             drop_guarded((parent, wakers));
         }
-        self.bound = None;
-        self.word.set(Word::Queued);
-        self.started.store(0, Ordering::Relaxed);
-        self.progress.store(0, Ordering::Relaxed);
-        self.stirred.store(0, Ordering::Relaxed);
-        self.extended_until.store(0, Ordering::Relaxed);
-        self.deadline.store(u64::MAX, Ordering::Relaxed);
-        self.asked.store(0, Ordering::Relaxed);
-        self.listens.store(false, Ordering::Relaxed);
+        *bound = None;
+        word.set(Word::Queued);
+        // Of no lane: whoever finds it by its key before it joins one ends
+        // nobody (S4).
+        index.store(0, Ordering::Relaxed);
+        seq.store(0, Ordering::Relaxed);
+        started.store(0, Ordering::Relaxed);
+        progress.store(0, Ordering::Relaxed);
+        stirred.store(0, Ordering::Relaxed);
+        extended_until.store(0, Ordering::Relaxed);
+        deadline.store(u64::MAX, Ordering::Relaxed);
+        asked.store(0, Ordering::Relaxed);
+        take_at.store(0, Ordering::Relaxed);
+        listens.store(false, Ordering::Relaxed);
         // Last: it may be the last that its lane was kept by.
-        self.domain = None;
+        *domain = None;
         true
     }
 
@@ -214,16 +247,16 @@ impl TaskCell {
         self.bound.is_some_and(|bound| bound.blocking)
     }
 
-    pub(crate) fn name(&self) -> Option<&Arc<str>> {
-        self.labels.as_deref()?.name.as_ref()
+    pub(crate) fn labels(&self) -> Option<&Labels> {
+        self.labels.as_deref()
     }
 
-    pub(crate) fn key(&self) -> Option<&Arc<str>> {
-        self.labels.as_deref()?.key.as_ref()
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.labels()?.name.as_deref()
     }
 
-    pub(crate) fn meta(&self) -> Option<&Meta> {
-        self.labels.as_deref()?.meta.as_ref()
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.labels()?.key.as_deref()
     }
 
     #[inline]

@@ -50,19 +50,19 @@ impl TaskContext {
     /// What the submitter named the task.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.0.name().map(|name| &**name)
+        self.0.name()
     }
 
     /// The key that the submitter gave the task.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.0.key().map(|key| &**key)
+        self.0.key()
     }
 
     /// The value that the submitter gave the task, if it is of this type.
     #[must_use]
     pub fn meta<M: Send + Sync + 'static>(&self) -> Option<Arc<M>> {
-        let meta: Meta = self.0.meta().cloned()?;
+        let meta: Meta = self.0.labels()?.meta.clone()?;
         meta.downcast().ok()
     }
 

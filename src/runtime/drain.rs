@@ -372,12 +372,13 @@ impl DrainReport {
 
 /// Keeps a task that is handed back for whoever awaits the drain's report.
 pub(super) fn hand_back(domain: &Domain, task: &TaskCell, waited: Duration) {
+    let labels = task.labels().cloned().unwrap_or_default();
     let task = ReturnedTask {
         id: task.id(),
         lane: Arc::clone(&domain.name),
-        name: task.name().cloned(),
-        key: task.key().cloned(),
-        meta: task.meta().cloned(),
+        name: labels.name,
+        key: labels.key,
+        meta: labels.meta,
         priority: task.spec().priority,
         waited,
     };

@@ -18,7 +18,9 @@ pub(crate) struct Keys {
 impl Keys {
     #[inline]
     pub(crate) fn note(&self, task: &Arc<TaskCell>) {
-        let Some(key) = task.key() else { return };
+        let Some(key) = task.labels().and_then(|labels| labels.key.as_ref()) else {
+            return;
+        };
         let mut table = self.table.lock();
         let tasks = table.entry(Arc::clone(key)).or_default();
         tasks.insert(Arc::as_ptr(task).addr(), Arc::downgrade(task));

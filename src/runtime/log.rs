@@ -29,7 +29,7 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
         Notice::Stalled { task, end } => {
             let (elapsed, idle) = times(end);
             tracing::warn!(
-                target: "laneway", lane, task = %task.id(), name = task.name().map(|name| &**name),
+                target: "laneway", lane, task = %task.id(), name = task.name(),
                 elapsed_ms = millis(elapsed), idle_ms = millis(idle), note = task.note().as_deref(),
                 "stalled task not reclaimed: only observed"
             );
@@ -39,12 +39,12 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
             orphans,
             max_orphans,
         } => tracing::error!(
-            target: "laneway", lane, task = %task.id(), name = task.name().map(|name| &**name),
+            target: "laneway", lane, task = %task.id(), name = task.name(),
             orphans, max_orphans, note = task.note().as_deref(),
             "lane slot not taken: orphan bound reached"
         ),
         Notice::NeverReports { task, elapsed } => tracing::warn!(
-            target: "laneway", lane, task = %task.id(), name = task.name().map(|name| &**name),
+            target: "laneway", lane, task = %task.id(), name = task.name(),
             elapsed_ms = millis(*elapsed),
             "task never reports progress"
         ),
@@ -54,7 +54,7 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
             queued_ahead,
             active_ahead,
         } => tracing::warn!(
-            target: "laneway", lane, task = %task.id(), name = task.name().map(|name| &**name),
+            target: "laneway", lane, task = %task.id(), name = task.name(),
             waited_ms = millis(*waited), queued_ahead, active_ahead,
             "lane wait exceeded"
         ),
@@ -68,7 +68,7 @@ pub(crate) fn span(task: &TaskCell) -> Span {
     let span = || {
         tracing::info_span!(
             target: "laneway", "task", lane = &*task.domain().name, task = %task.id(),
-            name = task.name().map(|name| &**name), key = task.key().map(|key| &**key),
+            name = task.name(), key = task.key(),
         )
     };
     quietly(span).unwrap_or_else(Span::none)
@@ -105,7 +105,7 @@ pub(crate) fn waited_long(grant: &Grant<Arc<TaskCell>>) {
         let task = &grant.task;
         tracing::debug!(
             target: "laneway", lane = &*task.domain().name, task = %task.id(),
-            name = task.name().map(|name| &**name), waited_ms = millis(grant.waited),
+            name = task.name(), waited_ms = millis(grant.waited),
             queued_ahead = grant.queued_ahead, active_ahead = grant.active_ahead,
             "dispatched after a long wait"
         );
@@ -116,7 +116,7 @@ pub(crate) fn late_completion(task: &TaskCell) {
     quietly(|| {
         tracing::warn!(
             target: "laneway", lane = &*task.domain().name, task = %task.id(),
-            name = task.name().map(|name| &**name), fence = task.fence(),
+            name = task.name(), fence = task.fence(),
             "late completion of a reclaimed task"
         );
     });
@@ -126,7 +126,7 @@ pub(crate) fn teardown_cut_short(task: &TaskCell) {
     quietly(|| {
         tracing::warn!(
             target: "laneway", lane = &*task.domain().name, task = %task.id(),
-            name = task.name().map(|name| &**name), teardown_ms = millis(task.spec().teardown),
+            name = task.name(), teardown_ms = millis(task.spec().teardown),
             "teardown did not end in time and was dropped"
         );
     });
@@ -136,7 +136,7 @@ pub(crate) fn teardown_lost(task: &TaskCell) {
     quietly(|| {
         tracing::error!(
             target: "laneway", lane = &*task.domain().name, task = %task.id(),
-            name = task.name().map(|name| &**name),
+            name = task.name(),
             "teardown not run: its runtime was shut down"
         );
     });
@@ -168,7 +168,7 @@ pub(crate) fn blocked(
                 oldest_active_age_ms = millis(oldest_active_age),
                 oldest_idle_ms = millis(oldest_idle),
                 holder = holder.map(|holder| tracing::field::display(holder.id())),
-                holder_name = holder.and_then(|holder| holder.name().map(|name| &**name)),
+                holder_name = holder.and_then(|holder| holder.name()),
                 note = holder.and_then(|holder| holder.note()).as_deref(),
                 root,
                 suppressed = blocked.suppressed,
@@ -203,7 +203,7 @@ fn reclaimed(
         Recovery::Dispatched(_) | Recovery::NobodyWaiting => None,
     };
     tracing::warn!(
-        target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name().map(|name| &**name),
+        target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name(),
         reason = %end.reason(),
         how = match how {
             Reclaim::Finished => "finished",

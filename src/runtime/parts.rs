@@ -84,10 +84,9 @@ impl Parts {
     /// For the next task; whoever would have been woken for this one is
     /// returned.
     #[must_use = "drop them outside the lock"]
-    pub(crate) fn clear(&mut self) -> Option<(Option<Waker>, Option<Waker>)> {
+    pub(crate) fn clear(&mut self) -> (Option<Waker>, Option<Waker>) {
         self.settled = Settled::No;
-        let wakers = (self.runner.take(), self.joiner.take());
-        (wakers.0.is_some() || wakers.1.is_some()).then_some(wakers)
+        (self.runner.take(), self.joiner.take())
     }
 
     /// Only the first call counts (S2), and says so.

@@ -165,7 +165,7 @@ where
             ending.teardown = None;
         }
         let (Some(task), Some(ending)) = (this.task.take(), this.ending.take()) else {
-            return Poll::Pending;
+            unreachable!("only a task that is over comes here, and only once");
         };
         log::close(this.span);
         let id = task.id();

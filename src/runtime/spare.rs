@@ -37,3 +37,34 @@ pub(crate) fn recycle(mut task: Arc<TaskCell>) -> Option<Arc<TaskCell>> {
     });
     None
 }
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use crate::{LaneConfig, Lanes, Reason};
+
+    /// Between its key and its lane: whoever cancels by the key finds it then.
+    #[tokio::test]
+    async fn s4_a_cell_that_is_in_no_lane_yet_ends_nobody() {
+        let lanes = Lanes::builder()
+            .lane("a", LaneConfig::new(1))
+            .lane("b", LaneConfig::new(1))
+            .build()
+            .unwrap();
+        let (a, b) = (lanes.lane("a").unwrap(), lanes.lane("b").unwrap());
+        let sibling = b.acquire().await.unwrap();
+        a.run(async |_| ()).await.unwrap();
+        let mut task = take();
+        let mut options = Options {
+            key: Some(Arc::from("k")),
+            ..Options::default()
+        };
+        Arc::get_mut(&mut task)
+            .unwrap()
+            .begin(b.domain.clone(), None, Some(&mut options), None);
+        b.domain.shared.keys.note(&task);
+        assert_eq!(lanes.cancel_key("k", Reason::User), 0);
+        assert_eq!(sibling.context().cancel_reason(), None);
+    }
+}
