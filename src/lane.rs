@@ -312,7 +312,10 @@ impl Lane {
     /// assert!(report.returned.is_empty());
     /// # Ok(()) }
     /// ```
-    pub fn drain(&self, drain: Drain) -> impl Future<Output = DrainReport> + Send + 'static {
+    pub fn drain(
+        &self,
+        drain: Drain,
+    ) -> impl Future<Output = DrainReport> + Send + 'static + use<> {
         let deadline = drain.deadline(self.domain.now());
         Draining::begin(vec![self.domain.clone()], drain, deadline).report()
     }
@@ -326,7 +329,7 @@ impl Lane {
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the shutdown.
-    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         control::shutdown(self.alone());
         Idle::new(&self.domain)
     }

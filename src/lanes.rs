@@ -210,7 +210,10 @@ impl Lanes {
     /// # Cancel safety
     ///
     /// As [`Lane::drain`].
-    pub fn drain(&self, drain: Drain) -> impl Future<Output = DrainReport> + Send + 'static {
+    pub fn drain(
+        &self,
+        drain: Drain,
+    ) -> impl Future<Output = DrainReport> + Send + 'static + use<> {
         let deadline = drain.deadline(self.shared().clock.now());
         let lanes = self.shared().stand(|standing| {
             standing.draining = Some(StandingDrain {
@@ -229,7 +232,7 @@ impl Lanes {
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the shutdown.
-    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let lanes = self.shared().stand(|standing| standing.closed = true);
         control::shutdown(&lanes);
         async move {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, poll_once, stalled_in};
-use laneway::{LaneConfig, TaskError};
+use laneway::{LaneConfig, Reason, TaskError};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::span;
@@ -324,4 +324,26 @@ async fn s14_a_subscriber_that_panics_in_a_span_costs_nothing() {
     let touchy = Registry::default().with(TouchyInside);
     let _default = tracing::subscriber::set_default(touchy);
     hang_and_go_on(20).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s14_a_meta_that_panics_as_it_goes_costs_nobody_an_answer() {
+    let (_lanes, main) = ceilinged(1);
+    let task = || main.task().meta(Bomb);
+    assert!(matches!(task().run(async |_| 1).await, Ok(1)));
+    assert!(matches!(task().spawn(async |_| 2).await, Ok(2)));
+    let stalled = task()
+        .run(async |_| std::future::pending::<()>().await)
+        .await;
+    assert!(
+        matches!(stalled, Err(TaskError::Stalled { .. })),
+        "{stalled:?}"
+    );
+    let slot = task().acquire().await.unwrap();
+    let queued = task().spawn(async |_| 3);
+    queued.cancel(Reason::User);
+    let cancelled = queued.await;
+    assert!(matches!(cancelled, Err(TaskError::CancelledQueued { .. })));
+    drop(slot);
+    assert!(main.try_acquire().is_ok());
 }

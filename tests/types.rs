@@ -11,9 +11,9 @@ use std::time::Duration;
 use laneway::{
     AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask,
     InvalidDuration, InvalidName, InvalidOption, Lane, LaneConfig, LaneNameError, LaneSnapshot,
-    LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, ReturnedTask, Scoped, Slot, Snapshot,
-    TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot, TaskStatus, Tracked,
-    TryAcquireError, WaitActiveError, WaitInfo,
+    LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, Reason, ReturnedTask, Scoped, Slot,
+    Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot, TaskStatus,
+    Tracked, TryAcquireError, WaitActiveError, WaitInfo,
 };
 
 type NotSync = Cell<u8>;
@@ -203,4 +203,18 @@ async fn flatten_task_makes_one_result_of_two() {
         closed,
         Err(AgentError::Task(TaskError::Closed { .. }))
     ));
+}
+
+/// Compiles only while none of them borrows what it came from.
+#[tokio::test]
+async fn futures_that_wait_outlive_the_handles_they_came_from() {
+    fn shut(lane: Lane) -> impl Future<Output = ()> + Send + 'static {
+        lane.shutdown()
+    }
+    let (_lanes, main) = lane();
+    let signal = main.run(async |cx| cx.cancelled()).await.unwrap();
+    assert_eq!(signal.await, Reason::Completed);
+    let lost = main.acquire().await.unwrap().lost();
+    assert_eq!(lost.await, Reason::Completed);
+    shut(main).await;
 }

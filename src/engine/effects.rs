@@ -200,3 +200,21 @@ impl<P> IntoIterator for Effects<P> {
         self.first.into_iter().chain(self.rest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_are_kept_in_their_order_and_one_is_not_none() {
+        let mut effects = Effects::new();
+        assert!(effects.is_empty());
+        let lost = [3, 1, 2].map(|task| Effect::Lost { task });
+        effects.push(Effect::Lost { task: 3 });
+        assert!(!effects.is_empty());
+        effects.push(Effect::Lost { task: 1 });
+        effects.push(Effect::Lost { task: 2 });
+        assert!(effects.iter().eq(&lost));
+        assert!(effects.into_iter().eq(lost));
+    }
+}

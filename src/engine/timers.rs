@@ -254,6 +254,7 @@ mod tests {
         }
         // Nor is a moment set anew that stands already.
         timers.set_earlier(0, Time::from_nanos(10));
+        assert_eq!(timers.heap.len(), 0);
         timers.clear(1);
         timers.set(0, Time::from_nanos(12));
         assert_eq!(timers.heap.len(), 0);

@@ -9,9 +9,10 @@ use std::fmt;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
-    /// It ended by itself; only `defer` hooks are told this.
+    /// It ended by itself, as its `defer` hooks are told, and whoever still awaits
+    /// its cancel signal then.
     Completed,
-    /// It panicked; only `defer` hooks are told this.
+    /// It panicked, as its `defer` hooks are told.
     Panicked,
     /// Somebody cancelled it.
     User,

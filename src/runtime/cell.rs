@@ -500,6 +500,16 @@ impl Labels {
     }
 }
 
+impl Drop for TaskCell {
+    /// Whoever holds it last pays nothing for a user's value that panics as it
+    /// goes (S14).
+    fn drop(&mut self) {
+        if let Some(labels) = self.labels.take() {
+            drop_guarded(labels);
+        }
+    }
+}
+
 impl std::fmt::Debug for TaskCell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Task")

@@ -147,7 +147,7 @@ impl TaskContext {
     /// assert_eq!(turn.await?, Err(Reason::User));
     /// # Ok(()) }
     /// ```
-    pub fn cancelled(&self) -> impl Future<Output = Reason> + Send + 'static {
+    pub fn cancelled(&self) -> impl Future<Output = Reason> + Send + 'static + use<> {
         Cancelled {
             task: Arc::clone(&self.0),
             ticket: Ticket::default(),

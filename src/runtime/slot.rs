@@ -114,7 +114,7 @@ impl Slot {
     /// # Cancel safety
     ///
     /// Dropping it loses nothing. It has no place in any queue.
-    pub fn lost(&self) -> impl Future<Output = Reason> + Send + 'static {
+    pub fn lost(&self) -> impl Future<Output = Reason> + Send + 'static + use<> {
         self.cx.cancelled()
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::sim::{Sim, ceiling, millis, plain, secs};
+use super::sim::{DETACHED, Sim, ceiling, millis, plain, secs};
 use crate::engine::task::Facts;
 use crate::engine::{BlockedBy, Effect, Effects, Limit, Reason, Released, Spec, State, TICK};
 
@@ -62,6 +62,17 @@ fn a_waiter_is_looked_at_when_its_first_limit_comes_and_without_any_never() {
         ..plain()
     });
     assert_eq!(moment(&sim, waiter), Some(sim.now + secs(20)));
+}
+
+#[test]
+fn s20_a_grant_that_nobody_has_come_for_is_looked_at_when_it_must_be_claimed() {
+    let mut sim = Sim::new(1);
+    let moment = |sim: &Sim, task: u32| sim.lane.timers.moment(sim.key(task).index);
+    let first = sim.enter(plain(), DETACHED).expect("it is open");
+    assert_eq!(moment(&sim, first), Some(sim.now + secs(5)));
+    let second = sim.enter(ceiling(secs(3)), DETACHED).expect("it is open");
+    sim.complete(first);
+    assert_eq!(moment(&sim, second), Some(sim.now + secs(3)));
 }
 
 #[test]
