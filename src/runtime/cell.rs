@@ -154,13 +154,13 @@ impl TaskCell {
         // By name, so that nothing is forgotten that comes to be added.
         let Self {
             domain,
-            // Both are set for the next task.
+            // Set for the next task.
             spec: _,
             fence: _,
+            index: _,
             labels,
             bound,
             word,
-            index,
             seq,
             started,
             // Not its own any more, or it would not be let go of.
@@ -191,7 +191,6 @@ impl TaskCell {
         word.set(Word::Queued);
         // Of no lane: whoever finds it by its key before it joins one ends
         // nobody (S4).
-        index.store(0, Ordering::Relaxed);
         seq.store(0, Ordering::Relaxed);
         started.store(0, Ordering::Relaxed);
         progress.store(0, Ordering::Relaxed);
