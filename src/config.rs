@@ -23,6 +23,7 @@ const AGING: Duration = Duration::from_secs(30);
 /// | orphans | as many as `max_concurrent`, and at least one |
 /// | warn after | 30 s, repeats backing off to 10 min |
 /// | aging | 30 s |
+/// | kept when nobody uses it | if it was configured by its name |
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,6 +45,7 @@ pub struct LaneConfig {
     warn_after: Duration,
     aging: Duration,
     max_orphans: Option<usize>,
+    pinned: bool,
 }
 
 impl LaneConfig {
@@ -59,6 +61,7 @@ impl LaneConfig {
             warn_after: WARN_AFTER,
             aging: AGING,
             max_orphans: None,
+            pinned: false,
         }
     }
 
@@ -132,6 +135,29 @@ impl LaneConfig {
     #[must_use]
     pub const fn strict(self) -> Self {
         self.max_orphans(0)
+    }
+
+    /// A lane that a pattern makes on first use is kept once it was made, with
+    /// its counters, when nobody uses it any more. A lane configured by its
+    /// name is kept anyway.
+    #[must_use]
+    pub const fn pinned(mut self) -> Self {
+        self.pinned = true;
+        self
+    }
+
+    /// For [`Reconfigure`](crate::Reconfigure); else it is given to [`new`](Self::new).
+    pub(crate) const fn slots(mut self, max_concurrent: usize) -> Self {
+        self.max_concurrent = max_concurrent;
+        self
+    }
+
+    pub(crate) const fn max_concurrent(&self) -> usize {
+        self.max_concurrent
+    }
+
+    pub(crate) const fn is_pinned(&self) -> bool {
+        self.pinned
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidDuration> {

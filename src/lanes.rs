@@ -1,18 +1,18 @@
 //! The scheduler: all lanes, and what concerns more than one of them.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
 use crate::config::LaneConfig;
 use crate::control;
 use crate::engine::{Reason, State};
-use crate::error::{ConfigError, ControlError, LaneNameError, WaitActiveError, check_name};
+use crate::error::{ConfigError, ControlError, LaneNameError, WaitActiveError};
+use crate::plan::{DEFAULT, Draft, Plan};
 use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain};
 use crate::snapshot::{LaneSnapshot, Snapshot};
 use crate::sync::{Arc, Ordering};
 use crate::timeout::check_limit;
-use crate::{Drain, DrainReport, Lane, TaskId};
+use crate::{Drain, DrainReport, Lane, Reconfigure, TaskId};
 
 /// A scheduler: named lanes, each a queue with its own slots.
 ///
@@ -54,16 +54,73 @@ impl Lanes {
         LanesBuilder::new()
     }
 
-    /// A handle to the lane of this name. With a default lane configured, any
-    /// valid name has a lane, made on first use and gone when nobody uses it;
-    /// one that was limited, paused, drained or closed by hand stays, since
-    /// that would be forgotten with it.
+    /// A handle to the lane of this name: the one that is configured by it, or
+    /// else one that the most specific pattern that matches it makes on first
+    /// use. Such a lane is gone when no handle and no task refers to it, unless
+    /// it is [`pinned`](LaneConfig::pinned); one that was limited, paused,
+    /// drained or closed by hand, or has orphans, stays too, since that would
+    /// be forgotten with it.
     ///
     /// # Errors
     ///
     /// [`LaneNameError`] for a name that cannot work or is unknown.
     pub fn lane(&self, name: &str) -> Result<Lane, LaneNameError> {
         Ok(Lane::new(self.shared().lane(name)?))
+    }
+
+    /// Changes how lanes are set, while they run, as one transaction.
+    ///
+    /// The closure only records, and no lock of ours is held meanwhile. What it
+    /// recorded is checked whole against the configuration as it is then, and
+    /// applied whole, and only after that anybody is started whom it lets
+    /// start. Two of these calls take effect one after the other. O(n) in the
+    /// lanes that there are.
+    ///
+    /// - Lanes that were made on first use are set as if they were made now:
+    ///   the pattern that is most specific for them may be another one.
+    /// - A number of slots that was set by hand, with
+    ///   [`Lane::set_max_concurrent`], stays, until it is set by hand to what
+    ///   is configured, or the lane is named: a lane's own `max_concurrent`
+    ///   that is changed or given here holds.
+    /// - Tasks that were submitted before keep what they were granted (S4), and
+    ///   nobody is evicted (S1).
+    /// - A lane of which nothing is said any more runs out: see
+    ///   [`Reconfigure::remove_lane`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], and nothing was changed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use laneway::{LaneConfig, Lanes};
+    ///
+    /// let lanes = Lanes::builder()
+    ///     .lane("main", LaneConfig::new(4))
+    ///     .pattern("session:*", LaneConfig::new(1))
+    ///     .build()?;
+    /// let session = lanes.lane("session:42")?;
+    /// lanes.reconfigure(|change| {
+    ///     change.lane("main").max_concurrent(8);
+    ///     change.pattern("session:*", LaneConfig::new(2));
+    ///     change.add_lane("night", LaneConfig::new(1));
+    /// })?;
+    /// assert_eq!(session.snapshot().max_concurrent, 2);
+    ///
+    /// let refused = lanes.reconfigure(|change| {
+    ///     change.lane("main").max_concurrent(1);
+    ///     change.remove_lane("mian");
+    /// });
+    /// assert!(refused.is_err());
+    /// assert_eq!(lanes.lane("main")?.snapshot().max_concurrent, 8);
+    /// # Ok(()) }
+    /// ```
+    pub fn reconfigure(&self, record: impl FnOnce(&mut Reconfigure)) -> Result<(), ConfigError> {
+        let mut change = Reconfigure::default();
+        record(&mut change);
+        let lanes = self.shared().reconfigure(|draft| change.apply(draft))?;
+        tracing::info!(target: "laneway", lanes, "lanes reconfigured");
+        Ok(())
     }
 
     /// Ends one task: at once if it is queued, else by asking it to. O(1).
@@ -305,6 +362,7 @@ impl Lanes {
         Snapshot {
             lanes: lanes
                 .iter()
+                .filter(|domain| !domain.is_over())
                 .map(|domain| LaneSnapshot::of(domain))
                 .collect(),
         }
@@ -338,7 +396,7 @@ impl std::fmt::Debug for Lanes {
 #[must_use = "a scheduler that is described is not built yet"]
 pub struct LanesBuilder {
     lanes: Vec<(String, LaneConfig)>,
-    default_lane: Option<LaneConfig>,
+    patterns: Vec<(String, LaneConfig)>,
     observe_only: bool,
     max_orphans: usize,
     fence_start: Option<u64>,
@@ -348,7 +406,7 @@ impl LanesBuilder {
     const fn new() -> Self {
         Self {
             lanes: Vec::new(),
-            default_lane: None,
+            patterns: Vec::new(),
             observe_only: false,
             max_orphans: 64,
             fence_start: None,
@@ -361,12 +419,39 @@ impl LanesBuilder {
         self
     }
 
-    /// How any other lane is set, which is made on first use and gone when
-    /// nobody uses it. Without this, an unknown name is an error: a typo must
-    /// not serialize a fleet.
-    pub fn default_lane(mut self, config: LaneConfig) -> Self {
-        self.default_lane = Some(config);
+    /// How the lanes are set whose names match a pattern: they are made on first
+    /// use, and gone when nobody uses them. It has exactly one `*`, which stands
+    /// for any run of characters, also none.
+    ///
+    /// A lane is made of the most specific pattern that matches its name. A
+    /// pattern is more specific than another if everything that it matches,
+    /// the other matches too. Two that match one name, and of which neither is
+    /// more specific, are refused.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use laneway::{LaneConfig, LaneOrigin, Lanes};
+    ///
+    /// let lanes = Lanes::builder()
+    ///     .pattern("session:*", LaneConfig::new(1))
+    ///     .pattern("session:team-*", LaneConfig::new(4))
+    ///     .build()?;
+    /// assert_eq!(lanes.lane("session:42")?.snapshot().max_concurrent, 1);
+    /// let team = lanes.lane("session:team-7")?.snapshot();
+    /// assert_eq!(team.max_concurrent, 4);
+    /// assert_eq!(team.origin, LaneOrigin::Pattern("session:team-*".into()));
+    /// assert!(lanes.lane("sesion:42").is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn pattern(mut self, pattern: impl Into<String>, config: LaneConfig) -> Self {
+        self.patterns.push((pattern.into(), config));
         self
+    }
+
+    /// How any other lane is set: the pattern `*`. Without this, a name that
+    /// nothing is said of is an error: a typo must not serialize a fleet.
+    pub fn default_lane(self, config: LaneConfig) -> Self {
+        self.pattern(DEFAULT, config)
     }
 
     /// Turns every reclaim into a warning: the way to adopt the crate in a
@@ -394,23 +479,19 @@ impl LanesBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]: a name, a duration or a first fence that cannot work,
-    /// or a lane that is configured twice.
+    /// [`ConfigError`]: a name, a pattern, a duration or a first fence that
+    /// cannot work, a lane or a pattern that is configured twice, or two
+    /// patterns of which neither is more specific.
     pub fn build(self) -> Result<Lanes, ConfigError> {
-        let mut seen = HashSet::new();
-        for (lane, config) in &self.lanes {
-            check_name("a lane name", lane).map_err(|problem| ConfigError::Name {
-                lane: lane.clone(),
-                problem,
-            })?;
-            check_config(lane, config)?;
-            if !seen.insert(lane) {
-                return Err(ConfigError::DuplicateLane { lane: lane.clone() });
-            }
+        let names: Vec<String> = self.lanes.iter().map(|(name, _)| name.clone()).collect();
+        let mut draft = Draft::default();
+        for (lane, config) in self.lanes {
+            draft.add_lane(lane, config)?;
         }
-        if let Some(config) = &self.default_lane {
-            check_config("*", config)?;
+        for (pattern, config) in self.patterns {
+            draft.add_pattern(pattern, config)?;
         }
+        let plan = Plan::new(draft)?;
         if let Some(given) = self.fence_start
             && given > GREATEST_FENCE
         {
@@ -421,21 +502,14 @@ impl LanesBuilder {
         let shared = Arc::new(Shared::new(
             self.observe_only,
             self.max_orphans,
-            self.default_lane,
+            plan,
             fence,
         ));
-        for (lane, config) in self.lanes {
-            shared.declare(Arc::from(lane), config);
+        for name in names {
+            shared.declare(&name);
         }
         Ok(Lanes {
             owner: Arc::new(Owner { shared }),
         })
     }
-}
-
-fn check_config(lane: &str, config: &LaneConfig) -> Result<(), ConfigError> {
-    config.check().map_err(|problem| ConfigError::Duration {
-        lane: lane.to_owned(),
-        problem,
-    })
 }

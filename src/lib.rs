@@ -53,6 +53,9 @@ mod lanes;
 #[cfg(all(test, any(laneway_loom, laneway_shuttle)))]
 mod models;
 mod options;
+mod pattern;
+mod plan;
+mod reconfigure;
 mod runtime;
 mod snapshot;
 mod sync;
@@ -64,18 +67,19 @@ pub use config::LaneConfig;
 pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
-    InvalidOption, LaneNameError, NameProblem, PanicPayload, TaskError, TryAcquireError,
-    WaitActiveError,
+    InvalidOption, LaneNameError, NameProblem, PanicPayload, PatternProblem, TaskError,
+    TryAcquireError, WaitActiveError,
 };
 pub use id::TaskId;
 pub use lane::Lane;
 pub use lanes::{Lanes, LanesBuilder};
 pub use options::{TaskBuilder, WaitInfo};
+pub use reconfigure::{LaneChange, Reconfigure};
 pub use runtime::{
     Always, Descendants, Drain, DrainReport, Phase, QueuedWork, ReturnedTask, Run, Scoped, Slot,
     TaskContext, TaskHandle, TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
 };
-pub use snapshot::{Counters, LaneSnapshot, LaneState, Limits, Snapshot, TaskSnapshot};
+pub use snapshot::{Counters, LaneOrigin, LaneSnapshot, LaneState, Limits, Snapshot, TaskSnapshot};
 pub use timeout::{LaneTimeout, Timeout};
 
 #[cfg(doctest)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::TaskId;
 use crate::engine::{BlockedBy, Key, Mode, Priority, Reason, Spec, State, Time};
+use crate::plan::Origin;
 use crate::runtime::{Domain, TaskCell, read_facts};
 use crate::sync::Arc;
 
@@ -25,6 +26,8 @@ pub struct Snapshot {
 pub struct LaneSnapshot {
     /// Its name.
     pub name: String,
+    /// What says how it is set.
+    pub origin: LaneOrigin,
     /// How many slots it has.
     pub max_concurrent: usize,
     /// How many orphans it may have.
@@ -45,6 +48,22 @@ pub struct LaneSnapshot {
     pub orphans: Vec<TaskSnapshot>,
     /// Counts since the lane was made.
     pub counters: Counters,
+}
+
+/// What says how a lane is set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum LaneOrigin {
+    /// It is configured by its name.
+    Named,
+    /// It was made on first use, as this pattern says; `*` is the default
+    /// lane's.
+    Pattern(String),
+    /// Nothing, since it was removed; it is as it was last, until it has run
+    /// out.
+    Removed,
 }
 
 /// Which new tasks a lane takes.
@@ -163,6 +182,16 @@ impl Limits {
     }
 }
 
+impl LaneOrigin {
+    fn of(origin: &Origin) -> Self {
+        match origin {
+            Origin::Named => Self::Named,
+            Origin::Pattern(pattern) => Self::Pattern(pattern.to_string()),
+            Origin::Removed => Self::Removed,
+        }
+    }
+}
+
 struct Seen {
     key: Key,
     state: State,
@@ -174,6 +203,7 @@ struct Seen {
 impl LaneSnapshot {
     pub(crate) fn of(domain: &Domain) -> Self {
         let now = domain.now();
+        let terms = domain.terms.get();
         // Under the lock only what must be of one moment; the rest is read
         // from the tasks themselves.
         let (mut snapshot, mut seen) = domain.read(|engine| {
@@ -183,7 +213,8 @@ impl LaneSnapshot {
                 name: domain.name.to_string(),
                 max_concurrent: settings.max_concurrent,
                 max_orphans: engine.max_orphans(),
-                limits: Limits::of(&domain.base, false),
+                origin: LaneOrigin::of(&terms.origin),
+                limits: Limits::of(&terms.base, false),
                 paused: engine.is_paused(),
                 state: match engine.mode() {
                     Mode::Open => LaneState::Open,

@@ -195,6 +195,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
         *quiet,
         json!({
             "name": "quiet",
+            "origin": "named",
             "max_concurrent": 3,
             "max_orphans": 3,
             "limits": {

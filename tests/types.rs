@@ -166,7 +166,7 @@ async fn errors_say_what_happened_in_a_line() {
     );
     assert_eq!(
         lines(&lanes.lane("mian").unwrap_err()),
-        "no lane is called \"mian\", and no default lane is configured"
+        "no lane is called \"mian\", no pattern matches it, and no default lane is configured"
     );
     main.close();
     assert_eq!(

@@ -66,6 +66,14 @@ impl Watch {
         self.suppressed = 0;
     }
 
+    /// What is worth a word is another length of time from now on: warnings
+    /// begin anew, and count from where they counted.
+    pub(super) fn set_anew(&mut self, warn_after: Duration) {
+        if self.counting {
+            self.begin(self.since, warn_after);
+        }
+    }
+
     /// A slot came free and nobody waited for it, somebody found one free, or
     /// the last waiter was dispatched.
     pub(super) const fn moved(&mut self) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::effects::{Effect, Effects};
-use super::lane::{Lane, Leftover, Mode};
+use super::lane::{Lane, Leftover, Mode, Settings};
 use super::slab::Key;
 use super::task::{End, Facts, Spec, State};
 use super::time::Time;
@@ -18,6 +18,18 @@ impl<P: Clone> Lane<P> {
         effects: &mut Effects<P>,
     ) {
         self.settings.max_concurrent = max_concurrent;
+        self.dispatch(now, effects);
+    }
+
+    /// Everything that it is set to, at once; whoever holds a slot or waits
+    /// keeps what it was granted (S4).
+    pub(crate) fn set_anew(&mut self, now: Time, settings: Settings, effects: &mut Effects<P>) {
+        let now = self.advance(now);
+        let warn_after = self.settings.warn_after;
+        self.settings = settings;
+        if self.settings.warn_after != warn_after {
+            self.watch.set_anew(self.warn_after());
+        }
         self.dispatch(now, effects);
     }
 

@@ -79,7 +79,22 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), InvalidNa
     Err(InvalidName { what, problem })
 }
 
-/// Why a scheduler could not be built.
+/// What is wrong with a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PatternProblem {
+    /// It could not be a name either.
+    #[error(transparent)]
+    Name(NameProblem),
+    /// It has no `*`, or more than one.
+    #[error("has {stars} times `*`, and one is needed; a lane of one name is given with `lane`")]
+    Stars {
+        /// How many it has.
+        stars: usize,
+    },
+}
+
+/// Why a scheduler could not be built, or be set anew; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -94,7 +109,7 @@ pub enum ConfigError {
     /// A duration in a lane's configuration cannot work.
     #[error("lane {lane:?}: {problem}")]
     Duration {
-        /// The lane's name; `*` for the default lane.
+        /// The lane's name, or its pattern; `*` for the default lane.
         lane: String,
         /// What is wrong.
         problem: InvalidDuration,
@@ -104,6 +119,50 @@ pub enum ConfigError {
     DuplicateLane {
         /// The name.
         lane: String,
+    },
+    /// A pattern cannot work.
+    #[error("pattern {pattern:?} {problem}")]
+    Pattern {
+        /// The pattern as given.
+        pattern: String,
+        /// What is wrong with it.
+        problem: PatternProblem,
+    },
+    /// A pattern was given twice. The default lane is the pattern `*`.
+    #[error("pattern {pattern:?} is configured twice{}", default_lane(.pattern))]
+    DuplicatePattern {
+        /// The pattern.
+        pattern: String,
+    },
+    /// Two patterns match one name, and neither is more specific than the
+    /// other: it does not match only names that the other matches too.
+    #[error(
+        "patterns {one:?} and {other:?} both match {name:?}, and neither is more specific: \
+         lengthen one of them until it matches only what the other matches, or nothing of it"
+    )]
+    OverlappingPatterns {
+        /// One of the two.
+        one: String,
+        /// The other.
+        other: String,
+        /// A name that both match.
+        name: String,
+    },
+    /// A lane that is not configured under its own name was to be changed or
+    /// removed.
+    #[error(
+        "lane {lane:?} is not configured by its name, so there is nothing to change: \
+         add it, or change the pattern that matches it"
+    )]
+    UnknownLane {
+        /// The name.
+        lane: String,
+    },
+    /// A pattern that is not configured was to be removed.
+    #[error("pattern {pattern:?} is not configured, so there is nothing to remove")]
+    UnknownPattern {
+        /// The pattern.
+        pattern: String,
     },
     /// The first fence is so great that the fences of a lane could run out.
     #[error("fences may not start at {given}: {max} is the most")]
@@ -115,6 +174,14 @@ pub enum ConfigError {
     },
 }
 
+fn default_lane(pattern: &str) -> &'static str {
+    if pattern == "*" {
+        ": the default lane is the pattern `*`, so give one of the two"
+    } else {
+        ""
+    }
+}
+
 /// Why [`Lanes::lane`](crate::Lanes::lane) has no lane for a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -122,8 +189,9 @@ pub enum LaneNameError {
     /// The name cannot work.
     #[error(transparent)]
     Invalid(#[from] InvalidName),
-    /// No lane was configured under this name, and there is no default lane.
-    #[error("no lane is called {name:?}, and no default lane is configured")]
+    /// No lane is configured under this name, no pattern matches it, and there
+    /// is no default lane.
+    #[error("no lane is called {name:?}, no pattern matches it, and no default lane is configured")]
     Unknown {
         /// The name.
         name: String,

@@ -9,6 +9,7 @@ pub use control::{ControlError, WaitActiveError};
 pub(crate) use input::check_name;
 pub use input::{
     ConfigError, InvalidDuration, InvalidName, InvalidOption, LaneNameError, NameProblem,
+    PatternProblem,
 };
 pub use slot::{AcquireError, TryAcquireError};
 pub use task::{FlattenTask, PanicPayload, TaskError};

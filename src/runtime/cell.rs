@@ -27,8 +27,9 @@ pub(crate) trait Body: Send {
 pub(crate) struct TaskCell {
     /// `None` only between two tasks; see [`spare`](super::spare).
     domain: Option<DomainRef>,
-    /// Where it is granted anything but what its lane grants everybody.
-    spec: Option<Box<Spec>>,
+    /// Where it is granted anything but what its lane grants everybody, by the
+    /// terms with which the lane was made.
+    spec: Option<Arc<Spec>>,
     labels: Option<Box<Labels>>,
     /// Only of a detached task.
     bound: Option<Bound>,
@@ -126,7 +127,7 @@ impl TaskCell {
     pub(crate) fn begin(
         &mut self,
         domain: DomainRef,
-        spec: Option<Box<Spec>>,
+        spec: Option<Arc<Spec>>,
         options: Option<&mut Options>,
         parent: Option<Arc<Self>>,
     ) {

@@ -4,11 +4,12 @@ use super::cell::TaskCell;
 use super::drain::Returned;
 use super::perform;
 use super::shared::{Shared, Standing};
+use super::terms::InForce;
 use super::wakers::Wakers;
-use crate::config::LaneConfig;
 use crate::engine::{
     Effect, Effects, End, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
 };
+use crate::plan::Terms;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, Weak};
 
 use super::facts;
@@ -22,12 +23,14 @@ pub(crate) struct Domain {
     pub(crate) serial: u64,
     pub(crate) name: Arc<str>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) config: LaneConfig,
-    /// What a task is granted that says nothing itself.
-    pub(crate) base: Spec,
-    /// Made on first use, and gone when nobody uses it.
-    pub(super) auto: bool,
-    /// Handles, tasks and slots that refer to it; only counted where `auto`.
+    /// How it is set.
+    pub(crate) terms: InForce,
+    /// What a task is granted that says nothing itself, by the terms with which
+    /// the lane was made.
+    pub(crate) base: Arc<Spec>,
+    /// Made while the scheduler runs, and so perhaps to go when nobody uses it.
+    pub(super) counted: bool,
+    /// Handles, tasks and slots that refer to it, where they are counted.
     pub(super) users: AtomicUsize,
     engine: Mutex<Engine>,
     has_waiters: AtomicBool,
@@ -44,17 +47,17 @@ impl Domain {
         serial: u64,
         name: Arc<str>,
         shared: Arc<Shared>,
-        config: LaneConfig,
-        auto: bool,
+        terms: Arc<Terms>,
+        counted: bool,
         engine: Engine,
     ) -> Self {
         Self {
             serial,
             name,
-            base: config.spec(),
+            base: Arc::clone(&terms.base),
             shared,
-            config,
-            auto,
+            terms: InForce::new(terms),
+            counted,
             users: AtomicUsize::new(0),
             engine: Mutex::new(engine),
             has_waiters: AtomicBool::new(false),
@@ -76,7 +79,10 @@ impl Domain {
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> R {
         let mut effects = Effects::new();
-        let output = self.feed(input, &mut effects);
+        let (output, arm) = self.feed(input, &mut effects);
+        if let Some(at) = arm {
+            self.arm(at);
+        }
         if !effects.is_empty() {
             perform::carry_out_all(self, effects);
         }
@@ -85,15 +91,20 @@ impl Domain {
 
     /// The first half of [`act`](Self::act), for a verb that is spoken to many
     /// lanes: what follows in one of them must not start anything in another
-    /// that has not heard of it yet.
+    /// that has not heard of it yet. Wakes nobody, not even the driver.
     pub(crate) fn stage<R>(
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> (R, Staged) {
         let mut effects = Effects::new();
-        let output = self.feed(input, &mut effects);
+        let (output, arm) = self.feed(input, &mut effects);
         let domain = Arc::clone(self);
-        (output, Staged { domain, effects })
+        let staged = Staged {
+            domain,
+            effects,
+            arm,
+        };
+        (output, staged)
     }
 
     #[inline]
@@ -101,19 +112,14 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
         effects: &mut Actions,
-    ) -> R {
+    ) -> (R, Option<Time>) {
         let mut engine = self.engine.lock();
         let output = input(&mut engine, effects);
         if !effects.is_empty() {
             effects.iter().for_each(publish);
         }
         self.hint(&engine);
-        let arm = engine.rearm();
-        drop(engine);
-        if let Some(at) = arm {
-            self.arm(at);
-        }
-        output
+        (output, engine.rearm())
     }
 
     /// Reads the engine; changes nothing.
@@ -139,7 +145,7 @@ impl Domain {
         let now = self.now();
         self.act(|engine, effects| engine.tick(now, effects));
         // A pause that is over may have been the last thing to keep it.
-        if self.auto && self.users.load(Ordering::Acquire) == 0 {
+        if self.counted && self.users.load(Ordering::Acquire) == 0 {
             self.shared.retire(self);
         }
     }
@@ -235,15 +241,29 @@ impl Domain {
 
     /// Whether nothing distinguishes it from a lane that would be made anew.
     pub(super) fn is_pristine(&self, standing: Standing) -> bool {
+        let terms = self.terms.get();
+        if terms.keep() {
+            return false;
+        }
         let reported = !self.returned.lock().expected;
         self.read(|engine| {
+            let as_made = || {
+                standing.is_that_of(engine, self.now())
+                    && engine.settings() == &terms.config.settings(self.shared.observe_only)
+            };
             engine.is_idle()
                 && engine.orphans() == 0
-                && standing.is_that_of(engine, self.now())
                 // A drain of all lanes is yet to count what it has done.
                 && (reported || engine.tally().submitted == 0)
-                && engine.settings() == &self.config.settings(self.shared.observe_only)
+                // Nobody will ask for one that was removed.
+                && (terms.is_removed() || as_made())
         })
+    }
+
+    /// Removed by a change of the configuration, and run out.
+    pub(crate) fn is_over(&self) -> bool {
+        self.terms.with(Terms::is_removed)
+            && self.read(|engine| engine.is_idle() && engine.orphans() == 0)
     }
 
     #[inline]
@@ -270,10 +290,14 @@ impl Domain {
 pub(crate) struct Staged {
     domain: Arc<Domain>,
     effects: Actions,
+    arm: Option<Time>,
 }
 
 impl Staged {
     pub(crate) fn carry_out(self) {
+        if let Some(at) = self.arm {
+            self.domain.arm(at);
+        }
         perform::carry_out_all(&self.domain, self.effects);
     }
 }
@@ -346,14 +370,14 @@ pub(crate) fn withdraw(task: &TaskCell) -> bool {
     granted
 }
 
-/// A counted reference to a domain. A lane that was made on first use goes
-/// when the last of them does.
+/// A reference to a domain. A lane that was made while the scheduler runs goes
+/// when the last of them does, unless it is to be kept.
 pub(crate) struct DomainRef(Arc<Domain>);
 
 impl DomainRef {
     /// Only the directory makes the first one, under its lock.
     pub(super) fn first(domain: &Arc<Domain>) -> Self {
-        if domain.auto {
+        if domain.counted {
             domain.users.fetch_add(1, Ordering::Relaxed);
         }
         Self(Arc::clone(domain))
@@ -377,7 +401,7 @@ impl std::ops::Deref for DomainRef {
 impl Drop for DomainRef {
     fn drop(&mut self) {
         // Release and acquire: the directory sees what the last user did.
-        if self.0.auto && self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.0.counted && self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.shared.retire(&self.0);
         }
     }

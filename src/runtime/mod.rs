@@ -10,6 +10,7 @@
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
+//! | `terms`, `reshape` | how a lane is set, and setting lanes anew |
 //! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
 //! | `idle`, `drain` | waiting for a lane |
 //! | `blocked`, `log` | what the scheduler says |
@@ -17,7 +18,7 @@
 //!
 //! # The order of locks
 //!
-//! Directory, then domain, then a task's parts; timers, keys, wakers and bells
+//! The turn of a reconfiguration, then directory, then domain, then a task's parts; timers, keys, wakers and bells
 //! come last and lock nothing. No user code runs under any of them (S13), and
 //! no task's last reference is dropped under one: that may retire a lane.
 
@@ -42,6 +43,7 @@ mod output;
 mod parts;
 mod perform;
 mod phase;
+mod reshape;
 mod run;
 mod runner;
 mod shared;
@@ -50,6 +52,7 @@ mod spare;
 mod spawn;
 mod submit;
 mod teardown;
+mod terms;
 mod timers;
 mod track;
 mod wakers;

@@ -143,7 +143,8 @@ fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
         None => task.wake_runner(),
     }
     // Last, since a subscriber is user code that may panic.
-    if grant.waited >= domain.config.warning_after() {
+    let warn_after = domain.terms.with(|terms| terms.config.warning_after());
+    if grant.waited >= warn_after {
         log::waited_long(grant);
     }
 }

@@ -10,9 +10,9 @@ use super::keys::Keys;
 use super::orphans::Orphans;
 use super::timers::DomainTimers;
 use crate::clock::Clock;
-use crate::config::LaneConfig;
 use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
+use crate::plan::{Draft, Plan, Terms};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Serials, Weak};
 
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) drivers: Drivers,
     pub(crate) keys: Keys,
     directory: Mutex<Directory>,
+    /// Held from one version of the plan to the next, before the directory.
+    pub(super) reconfiguring: Mutex<()>,
     /// All lanes drain, or are about to, and descendants of their tasks pass.
     admits_descendants: AtomicBool,
 }
@@ -38,7 +40,7 @@ struct Directory {
     by_serial: HashMap<u64, Arc<Domain>>,
     /// Those that were there when the scheduler was dropped.
     former: Vec<Weak<Domain>>,
-    default_lane: Option<LaneConfig>,
+    plan: Arc<Plan>,
     /// No lane that is made from now on may issue a smaller fence (S11).
     fence_floor: u64,
     mode: Standing,
@@ -63,7 +65,7 @@ impl Shared {
     pub(crate) fn new(
         observe_only: bool,
         max_orphans: usize,
-        default_lane: Option<LaneConfig>,
+        plan: Plan,
         fence_floor: u64,
     ) -> Self {
         Self {
@@ -77,41 +79,68 @@ impl Shared {
                 lanes: HashMap::new(),
                 by_serial: HashMap::new(),
                 former: Vec::new(),
-                default_lane,
+                plan: Arc::new(plan),
                 fence_floor,
                 mode: Standing::default(),
             }),
+            reconfiguring: Mutex::new(()),
             admits_descendants: AtomicBool::new(false),
         }
     }
 
-    /// A lane of the configuration, before anybody can see the scheduler.
-    pub(crate) fn declare(self: &Arc<Self>, name: Arc<str>, config: LaneConfig) {
+    /// A lane that is configured by its name, before anybody can see the
+    /// scheduler.
+    pub(crate) fn declare(self: &Arc<Self>, name: &str) {
         let mut directory = self.directory.lock();
-        let fence = directory.fence_floor;
-        let domain = self.make(&name, config, false, fence, Standing::default());
-        directory.add(domain);
+        if let Some(terms) = directory.plan.terms(name).cloned() {
+            self.make(&mut directory, Arc::from(name), terms, false);
+        }
     }
 
-    /// The lane of this name; made if there is a default lane to make it of.
+    /// The lane of this name; made if there is a pattern to make it of.
     pub(crate) fn lane(self: &Arc<Self>, name: &str) -> Result<DomainRef, LaneNameError> {
         check_name("a lane name", name)?;
         let mut directory = self.directory.lock();
-        if let Some(domain) = directory.lanes.get(name) {
+        let found = directory.lanes.get(name);
+        // One that was removed is there for those who have it, and may be about
+        // to be configured again: two of one name there cannot be (S1).
+        if let Some(domain) = found
+            && (!domain.terms.with(Terms::is_removed) || directory.plan.terms(name).is_some())
+        {
             return Ok(DomainRef::first(domain));
         }
-        let name = || name.to_owned();
-        let config = match (&directory.default_lane, directory.mode.closed) {
-            (None, _) => return Err(LaneNameError::Unknown { name: name() }),
-            (_, true) => return Err(LaneNameError::Closed { name: name() }),
-            (Some(config), false) => config.clone(),
+        let named = || name.to_owned();
+        let terms = match (directory.plan.terms(name), directory.mode.closed) {
+            (None, _) => return Err(LaneNameError::Unknown { name: named() }),
+            (_, true) => return Err(LaneNameError::Closed { name: named() }),
+            (Some(terms), false) => Arc::clone(terms),
         };
-        let name = Arc::from(name());
-        let (fence, mode) = (directory.fence_floor, directory.mode);
-        let domain = self.make(&name, config, true, fence, mode);
-        let reference = DomainRef::first(&domain);
-        directory.add(domain);
-        Ok(reference)
+        let domain = self.make(&mut directory, Arc::from(name), terms, true);
+        Ok(DomainRef::first(&domain))
+    }
+
+    /// What is said of lanes now.
+    pub(super) fn draft(&self) -> Draft {
+        let plan = Arc::clone(&self.directory.lock().plan);
+        plan.draft()
+    }
+
+    /// From now on lanes are made of this plan, and those that it names are
+    /// there. Returns all that there are.
+    pub(super) fn adopt(self: &Arc<Self>, plan: &Arc<Plan>) -> Vec<DomainRef> {
+        let mut directory = self.directory.lock();
+        let old = std::mem::replace(&mut directory.plan, Arc::clone(plan));
+        for name in plan.named() {
+            if !directory.lanes.contains_key(name)
+                && let Some(terms) = plan.terms(name)
+            {
+                self.make(&mut directory, Arc::clone(name), Arc::clone(terms), true);
+            }
+        }
+        let all = directory.lanes.values().map(DomainRef::first).collect();
+        drop(directory);
+        drop(old);
+        all
     }
 
     pub(crate) fn by_serial(&self, serial: u64) -> Option<DomainRef> {
@@ -144,7 +173,7 @@ impl Shared {
         self.admits_descendants.load(Ordering::Relaxed)
     }
 
-    /// The last user of a lane that was made on first use is gone.
+    /// The last user of a lane whose users are counted is gone.
     ///
     /// References are made under the directory's lock or from other
     /// references, so one that is at zero under that lock stays there: a lane
@@ -193,24 +222,20 @@ impl Shared {
 
     fn make(
         self: &Arc<Self>,
-        name: &Arc<str>,
-        config: LaneConfig,
-        auto: bool,
-        fence: u64,
-        standing: Standing,
+        directory: &mut Directory,
+        name: Arc<str>,
+        terms: Arc<Terms>,
+        counted: bool,
     ) -> Arc<Domain> {
-        let mut engine = Lane::new(config.settings(self.observe_only), fence);
-        standing.apply(&mut engine);
-        let domain = Domain::new(
-            SERIALS.next(),
-            Arc::clone(name),
-            Arc::clone(self),
-            config,
-            auto,
-            engine,
-        );
-        domain.returned.lock().expected = standing.draining.is_some();
-        Arc::new(domain)
+        let settings = terms.config.settings(self.observe_only);
+        let mut engine = Lane::new(settings, directory.fence_floor);
+        directory.mode.apply(&mut engine);
+        let shared = Arc::clone(self);
+        let domain = Domain::new(SERIALS.next(), name, shared, terms, counted, engine);
+        domain.returned.lock().expected = directory.mode.draining.is_some();
+        let domain = Arc::new(domain);
+        directory.add(Arc::clone(&domain));
+        domain
     }
 }
 
@@ -260,11 +285,17 @@ pub(super) fn trim<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests {
     use super::*;
-    use crate::Lane;
+    use crate::{Lane, LaneConfig};
+
+    fn of_one_pattern(fence: u64) -> Arc<Shared> {
+        let mut draft = Draft::default();
+        draft.set_pattern("session*".into(), LaneConfig::new(1));
+        Arc::new(Shared::new(false, 64, Plan::new(draft).unwrap(), fence))
+    }
 
     #[tokio::test]
     async fn s15_a_storm_of_names_leaves_nothing() {
-        let shared = Arc::new(Shared::new(false, 64, Some(LaneConfig::new(1)), 0));
+        let shared = of_one_pattern(0);
         let mut alive = Vec::new();
         for n in 0..if cfg!(miri) { 200 } else { 20_000 } {
             let lane = Lane::new(shared.lane(&format!("session:{n}")).unwrap());
@@ -285,7 +316,7 @@ mod tests {
 
     #[tokio::test]
     async fn s11_fences_grow_across_the_end_of_a_lane() {
-        let shared = Arc::new(Shared::new(false, 64, Some(LaneConfig::new(1)), 7));
+        let shared = of_one_pattern(7);
         let mut fences = Vec::new();
         for _ in 0..3 {
             let lane = Lane::new(shared.lane("session").unwrap());

@@ -9,6 +9,7 @@ use super::{current, spare};
 use crate::engine::{Accepted, End, Entry, Reason, Refused};
 use crate::host::Handle;
 use crate::options::{Options, Refusal, resolve};
+use crate::plan::Terms;
 use crate::sync::Arc;
 use crate::timeout::LaneTimeout;
 use crate::{Lane, TaskId};
@@ -45,8 +46,13 @@ pub(crate) fn submit(
     let Some(runtime) = domain.shared.enter_runtime() else {
         return Err(Refusal::NoRuntime);
     };
-    let spec = (!granted_alike)
-        .then(|| Box::new(resolve(&domain.config, lane.timeout, options.as_deref())));
+    let spec = if granted_alike {
+        domain.terms.changed().map(|terms| Arc::clone(&terms.base))
+    } else {
+        let options = options.as_deref();
+        let resolve = |terms: &Terms| resolve(&terms.config, lane.timeout, options);
+        Some(Arc::new(domain.terms.with(resolve)))
+    };
     let mut entry = Entry {
         present: true,
         at_once: false,

@@ -41,7 +41,7 @@ pub(super) struct Model {
     pub(super) by_force: bool,
     /// The bound over all lanes is reached.
     pub(super) no_more_orphans: bool,
-    aging: Duration,
+    pub(super) aging: Duration,
     /// In order of arrival, which is the order of the tokens.
     waiting: Vec<Waiter>,
     asleep: Vec<Waiter>,

@@ -60,6 +60,8 @@ pub(in crate::engine) enum Op {
     /// The machine sleeps, and others come before the driver.
     Late(u16),
     Resize(u8),
+    /// Everything that the lane is set to, at once.
+    SetAnew(Anew),
     Pause(Option<u8>),
     Resume,
     Clear,
@@ -84,6 +86,14 @@ pub(in crate::engine) enum Op {
     /// The holders wait for another lane that speaks for this one, or not.
     RootSpeaks(bool),
     WantIdle,
+}
+
+#[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
+pub(in crate::engine) struct Anew {
+    pub(in crate::engine) max_concurrent: u8,
+    pub(in crate::engine) max_orphans: Option<u8>,
+    pub(in crate::engine) aging: u8,
+    pub(in crate::engine) warn_after: u8,
 }
 
 #[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
@@ -128,6 +138,18 @@ impl Scenario {
             warn_after: self.units(1 + self.warn_after % 16),
             observe_only: self.observe_only,
         }
+    }
+
+    /// What the lane is set to anew.
+    pub(in crate::engine) fn set(&self, anew: Anew) -> Settings {
+        let anew = Self {
+            max_concurrent: anew.max_concurrent,
+            max_orphans: anew.max_orphans,
+            aging: anew.aging,
+            warn_after: anew.warn_after,
+            ..*self
+        };
+        anew.settings()
     }
 
     pub(in crate::engine) fn units(&self, count: u8) -> Duration {

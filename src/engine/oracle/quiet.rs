@@ -47,6 +47,15 @@ impl Quiet {
         self.suppressed += u64::from(self.warnings > 0);
     }
 
+    /// Another time is worth a word: it counts from where it counted, and what
+    /// was said of the old one is forgotten.
+    pub(super) fn set_anew(&mut self, warn_after: Duration) {
+        if warn_after != self.warn_after {
+            self.warn_after = warn_after;
+            self.begin(self.blocked_from);
+        }
+    }
+
     /// Somebody came and found a slot.
     pub(super) fn started(&mut self) {
         self.begin(None);

@@ -279,6 +279,15 @@ impl Trial {
                 self.sim
                     .say(|lane, now, effects| lane.set_max_concurrent(now, most, effects));
             }
+            Op::SetAnew(anew) => {
+                let settings = self.scenario.set(anew);
+                self.model.max_concurrent = settings.max_concurrent;
+                self.model.max_orphans = settings.max_orphans;
+                self.model.aging = settings.aging;
+                self.quiet.set_anew(settings.warn_after);
+                self.sim
+                    .say(|lane, now, effects| lane.set_anew(now, settings, effects));
+            }
             Op::Pause(span) => {
                 let until = span.map(|span| now + self.scenario.units(1 + span % 24));
                 self.model.paused = true;

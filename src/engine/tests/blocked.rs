@@ -302,3 +302,25 @@ fn s16_a_lane_whose_last_waiter_gave_up_as_it_dispatched_warns_all_the_same() {
     sim.run_for(secs(1));
     assert_eq!(sim.looks.len(), 1);
 }
+
+#[test]
+fn s16_another_time_is_worth_a_word_from_when_the_lane_last_moved() {
+    let (mut sim, _, _) = stuck();
+    sim.run_for(secs(20));
+    let sooner = Settings {
+        warn_after: secs(15),
+        ..settings(1)
+    };
+    sim.say(|lane, now, effects| lane.set_anew(now, sooner, effects));
+    sim.run_for(secs(60));
+    // It has been worth a word for five seconds, and repeats back off anew.
+    let sooner = warnings(&mut sim);
+    assert_eq!(moments(&sooner), [20, 35, 65]);
+    let later = Settings {
+        warn_after: secs(100),
+        ..settings(1)
+    };
+    sim.say(|lane, now, effects| lane.set_anew(now, later, effects));
+    sim.run_for(secs(60));
+    assert_eq!(moments(&warnings(&mut sim)), [100]);
+}

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
-use crate::engine::oracle::ops::{Limits, Manners, Newcomer, Op, Scenario};
+use crate::engine::oracle::ops::{Anew, Limits, Manners, Newcomer, Op, Scenario};
 use crate::engine::oracle::trial::Trial;
 
 thread_local! {
@@ -224,6 +224,14 @@ fn op(emphasis: Emphasis) -> BoxedStrategy<Op> {
     ];
     let verbs = prop_oneof![
         4 => (0u8..5).prop_map(Op::Resize),
+        3 => (0u8..5, prop::option::of(0u8..4), 0u8..16, 0u8..16).prop_map(
+            |(max_concurrent, max_orphans, aging, warn_after)| Op::SetAnew(Anew {
+                max_concurrent,
+                max_orphans,
+                aging,
+                warn_after,
+            })
+        ),
         2 => prop::option::of(0u8..24).prop_map(Op::Pause),
         4 => Just(Op::Resume),
         1 => Just(Op::Clear),

@@ -1,8 +1,8 @@
 //! Slots: how many, whose, and that none is lost, lent twice or left empty.
 
-use super::sim::{DETACHED, Event, PRESENT, Sim, ceiling, millis, plain, secs};
+use super::sim::{DETACHED, Event, PRESENT, Sim, ceiling, millis, plain, secs, settings};
 use crate::engine::lane::Refused;
-use crate::engine::{Entry, Mode, Priority, Reason, Released, Spec, State};
+use crate::engine::{Entry, Mode, Priority, Reason, Released, Settings, Spec, State};
 
 fn granted(sim: &mut Sim) -> Vec<u32> {
     let events = sim.events().into_iter();
@@ -250,4 +250,27 @@ fn a_newcomer_is_told_who_is_ahead_of_it() {
     };
     assert_eq!((ahead(background), ahead(foreground)), ((1, 2), (0, 2)));
     assert_eq!(sim.lane.mode(), Mode::Open);
+}
+
+#[test]
+fn s4_set_anew_a_lane_serves_more_or_evicts_nobody() {
+    let mut sim = Sim::new(1);
+    let tasks = sim.submit_many(4, &plain());
+    let began = sim.now;
+    sim.events();
+    sim.run_for(secs(1));
+    let set = |max_concurrent, max_orphans| Settings {
+        max_orphans,
+        ..settings(max_concurrent)
+    };
+    sim.say(|lane, now, effects| lane.set_anew(now, set(3, Some(0)), effects));
+    assert_eq!(granted(&mut sim), tasks[1..3]);
+    assert_eq!(sim.lane.max_orphans(), 0);
+    sim.say(|lane, now, effects| lane.set_anew(now, set(1, None), effects));
+    assert_eq!(sim.holders(), tasks[..3]);
+    let record = sim.lane.record(sim.key(tasks[0])).expect("it is active");
+    assert_eq!(record.started, began, "its clocks are its own");
+    sim.complete(tasks[0]);
+    sim.complete(tasks[1]);
+    assert_eq!(sim.holders(), [tasks[2]]);
 }

@@ -1,0 +1,195 @@
+//! How lanes are set: those that are configured by their names, and the
+//! patterns by which all others are made on first use.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::LaneConfig;
+use crate::engine::Spec;
+use crate::error::{ConfigError, check_name};
+use crate::pattern::Pattern;
+use crate::sync::Arc;
+
+/// The pattern of the default lane.
+pub(crate) const DEFAULT: &str = "*";
+
+/// How a lane is set, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) config: LaneConfig,
+    /// What a task is granted that says nothing itself.
+    pub(crate) base: Arc<Spec>,
+    pub(crate) origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It is configured by its name.
+    Named,
+    Pattern(Arc<str>),
+    /// Nothing is said of its name any more: it is as it was last.
+    Removed,
+}
+
+impl Terms {
+    fn new(config: LaneConfig, origin: Origin) -> Arc<Self> {
+        Arc::new(Self {
+            base: Arc::new(config.spec()),
+            config,
+            origin,
+        })
+    }
+
+    /// Those of a lane that nothing is said of any more.
+    pub(crate) fn removed(&self) -> Arc<Self> {
+        Self::new(self.config.clone(), Origin::Removed)
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.origin == Origin::Removed
+    }
+
+    /// Whether its lane stays when nobody uses it.
+    pub(crate) fn keep(&self) -> bool {
+        match self.origin {
+            Origin::Named => true,
+            Origin::Pattern(_) => self.config.is_pinned(),
+            Origin::Removed => false,
+        }
+    }
+}
+
+/// What is said of lanes, unchecked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Draft {
+    lanes: BTreeMap<String, LaneConfig>,
+    patterns: BTreeMap<String, LaneConfig>,
+    /// Lanes whose number of slots was given by name: it holds also where it
+    /// was changed by hand.
+    pub(crate) insisted: BTreeSet<String>,
+}
+
+impl Draft {
+    pub(crate) fn add_lane(&mut self, lane: String, config: LaneConfig) -> Result<(), ConfigError> {
+        if self.lanes.contains_key(&lane) {
+            return Err(ConfigError::DuplicateLane { lane });
+        }
+        self.lanes.insert(lane, config);
+        Ok(())
+    }
+
+    pub(crate) fn add_pattern(
+        &mut self,
+        pattern: String,
+        config: LaneConfig,
+    ) -> Result<(), ConfigError> {
+        if self.patterns.contains_key(&pattern) {
+            return Err(ConfigError::DuplicatePattern { pattern });
+        }
+        self.patterns.insert(pattern, config);
+        Ok(())
+    }
+
+    pub(crate) fn set_pattern(&mut self, pattern: String, config: LaneConfig) {
+        self.patterns.insert(pattern, config);
+    }
+
+    pub(crate) fn lane(&mut self, lane: &str) -> Result<&mut LaneConfig, ConfigError> {
+        self.lanes.get_mut(lane).ok_or_else(|| unknown_lane(lane))
+    }
+
+    pub(crate) fn remove_lane(&mut self, lane: &str) -> Result<(), ConfigError> {
+        let removed = self.lanes.remove(lane);
+        removed.map(drop).ok_or_else(|| unknown_lane(lane))
+    }
+
+    pub(crate) fn remove_pattern(&mut self, pattern: &str) -> Result<(), ConfigError> {
+        let removed = self.patterns.remove(pattern);
+        removed
+            .map(drop)
+            .ok_or_else(|| ConfigError::UnknownPattern {
+                pattern: pattern.to_owned(),
+            })
+    }
+}
+
+fn unknown_lane(lane: &str) -> ConfigError {
+    ConfigError::UnknownLane {
+        lane: lane.to_owned(),
+    }
+}
+
+/// A draft that can work.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    lanes: BTreeMap<Arc<str>, Arc<Terms>>,
+    /// The more specific of two that match one name comes first.
+    patterns: Vec<(Pattern, Arc<Terms>)>,
+}
+
+impl Plan {
+    pub(crate) fn new(draft: Draft) -> Result<Self, ConfigError> {
+        let mut lanes = BTreeMap::new();
+        for (lane, config) in draft.lanes {
+            check_name("a lane name", &lane).map_err(|problem| ConfigError::Name {
+                lane: lane.clone(),
+                problem,
+            })?;
+            check_config(&lane, &config)?;
+            lanes.insert(Arc::from(lane), Terms::new(config, Origin::Named));
+        }
+        let mut patterns: Vec<(Pattern, Arc<Terms>)> = Vec::new();
+        for (text, config) in draft.patterns {
+            let pattern = Pattern::new(&text).map_err(|problem| ConfigError::Pattern {
+                pattern: text.clone(),
+                problem,
+            })?;
+            check_config(&text, &config)?;
+            for (other, _) in &patterns {
+                if let Some(name) = pattern.quarrel(other) {
+                    let (one, other) = (other.to_string(), text);
+                    return Err(ConfigError::OverlappingPatterns { one, other, name });
+                }
+            }
+            let origin = Origin::Pattern(Arc::clone(pattern.text()));
+            patterns.push((pattern, Terms::new(config, origin)));
+        }
+        patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.weight()));
+        Ok(Self { lanes, patterns })
+    }
+
+    /// How a lane of this name is set; `None` if nothing is said of it. O(log n)
+    /// in the lanes that are configured, O(n) in the patterns.
+    pub(crate) fn terms(&self, name: &str) -> Option<&Arc<Terms>> {
+        let matching = || {
+            self.patterns
+                .iter()
+                .find(|(pattern, _)| pattern.matches(name))
+        };
+        let pattern = || matching().map(|(_, terms)| terms);
+        self.lanes.get(name).or_else(pattern)
+    }
+
+    /// Those that are configured by their names.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.lanes.keys()
+    }
+
+    pub(crate) fn draft(&self) -> Draft {
+        let lane =
+            |(lane, terms): (&Arc<str>, &Arc<Terms>)| (lane.to_string(), terms.config.clone());
+        let pattern =
+            |(pattern, terms): &(Pattern, Arc<Terms>)| (pattern.to_string(), terms.config.clone());
+        Draft {
+            lanes: self.lanes.iter().map(lane).collect(),
+            patterns: self.patterns.iter().map(pattern).collect(),
+            insisted: BTreeSet::new(),
+        }
+    }
+}
+
+fn check_config(lane: &str, config: &LaneConfig) -> Result<(), ConfigError> {
+    config.check().map_err(|problem| ConfigError::Duration {
+        lane: lane.to_owned(),
+        problem,
+    })
+}

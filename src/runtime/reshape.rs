@@ -1,0 +1,74 @@
+//! Setting lanes anew: one transaction, whole or not at all.
+
+use super::domain::{DomainRef, Staged};
+use super::shared::Shared;
+use crate::error::ConfigError;
+use crate::plan::{Draft, Origin, Plan, Terms};
+use crate::sync::Arc;
+
+impl Shared {
+    /// Validates the change against what is said now, applies it whole, and
+    /// says how many lanes it touched. An error means that nothing was changed.
+    ///
+    /// `change` is ours: what a user recorded (S13).
+    pub(crate) fn reconfigure(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Draft) -> Result<(), ConfigError>,
+    ) -> Result<usize, ConfigError> {
+        // From version to version, so that no lane is left with the terms of
+        // an older one.
+        let turn = self.reconfiguring.lock();
+        let mut draft = self.draft();
+        change(&mut draft)?;
+        let insisted = std::mem::take(&mut draft.insisted);
+        let plan = Arc::new(Plan::new(draft)?);
+        // A lane that is made from here on is made of the new plan; those that
+        // there are cannot go while they are referred to.
+        let lanes = self.adopt(&plan);
+        let staged: Vec<Staged> = lanes
+            .iter()
+            .filter_map(|lane| set_anew(lane, &plan, insisted.contains(&*lane.name)))
+            .collect();
+        drop(turn);
+        // Every lane is set before anybody is told in one of them.
+        let touched = staged.len();
+        staged.into_iter().for_each(Staged::carry_out);
+        Ok(touched)
+    }
+}
+
+/// Sets a lane as the plan says; `None` where it is set so already.
+fn set_anew(lane: &DomainRef, plan: &Plan, insists: bool) -> Option<Staged> {
+    let old = lane.terms.get();
+    let new = match plan.terms(&lane.name) {
+        Some(terms) => Arc::clone(terms),
+        None if old.is_removed() => return None,
+        None => old.removed(),
+    };
+    let same = new == old;
+    if same && !insists {
+        return None;
+    }
+    let by_name = insists || names_the_limit(&old, &new);
+    let now = lane.now();
+    let ((), staged) = lane.stage(|engine, effects| {
+        let limit = engine.settings().max_concurrent;
+        // What was limited by hand stays so, unless the lane itself is named.
+        let by_hand = limit != old.config.max_concurrent();
+        let mut settings = new.config.settings(lane.shared.observe_only);
+        if by_hand && !by_name {
+            settings.max_concurrent = limit;
+        }
+        engine.set_anew(now, settings, effects);
+    });
+    if !same {
+        lane.terms.set(new);
+    }
+    Some(staged)
+}
+
+/// Whether the change is about the slots of this very lane.
+fn names_the_limit(old: &Terms, new: &Terms) -> bool {
+    let slots = |terms: &Terms| terms.config.max_concurrent();
+    new.origin == Origin::Named && (old.origin != new.origin || slots(old) != slots(new))
+}
