@@ -36,6 +36,8 @@ const AGING: Duration = Duration::from_secs(30);
 /// # Ok::<(), laneway::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "crate::config_file::Written"))]
 pub struct LaneConfig {
     max_concurrent: usize,
     ceiling: Ceiling,

@@ -454,6 +454,16 @@ impl LanesBuilder {
         self.pattern(DEFAULT, config)
     }
 
+    /// The lanes and patterns of a configuration that was read from a file,
+    /// beside those that are given here. With the feature `serde`.
+    #[cfg(feature = "serde")]
+    pub fn config(mut self, config: crate::LanesConfig) -> Self {
+        let (lanes, patterns) = config.entries();
+        self.lanes.extend(lanes);
+        self.patterns.extend(patterns);
+        self
+    }
+
     /// Turns every reclaim into a warning: the way to adopt the crate in a
     /// running system. Lane timeouts hold as ever, since somebody set them.
     pub const fn observe_only(mut self) -> Self {

@@ -34,12 +34,14 @@
 //!
 //! # Features
 //!
-//! * `serde`: snapshots serialize.
+//! * `serde`: snapshots serialize, and how lanes are set is read from a file.
 //! * `testing`: hostile futures, and a harness in virtual time, for tests of
 //!   one's own runner.
 
 mod clock;
 mod config;
+#[cfg(feature = "serde")]
+mod config_file;
 mod control;
 mod engine;
 mod error;
@@ -64,6 +66,8 @@ pub mod testing;
 mod timeout;
 
 pub use config::LaneConfig;
+#[cfg(feature = "serde")]
+pub use config_file::LanesConfig;
 pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,

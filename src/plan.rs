@@ -69,6 +69,13 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
+    /// Says nothing of any lane any more.
+    #[cfg(feature = "serde")]
+    pub(crate) fn clear(&mut self) {
+        self.lanes.clear();
+        self.patterns.clear();
+    }
+
     pub(crate) fn add_lane(&mut self, lane: String, config: LaneConfig) -> Result<(), ConfigError> {
         if self.lanes.contains_key(&lane) {
             return Err(ConfigError::DuplicateLane { lane });

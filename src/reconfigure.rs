@@ -26,6 +26,8 @@ enum Change {
     RemoveLane(String),
     SetPattern(String, LaneConfig),
     RemovePattern(String),
+    #[cfg(feature = "serde")]
+    Replace(crate::LanesConfig),
 }
 
 impl Reconfigure {
@@ -79,6 +81,26 @@ impl Reconfigure {
         self.changes.push(Change::RemovePattern(pattern.into()));
     }
 
+    /// Replaces the whole configuration, as when a file is read again: what it
+    /// does not name is [removed](Self::remove_lane). What is recorded after
+    /// this is carried out on it. With the feature `serde`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// let config = serde_json::from_str(r#"{ "lanes": { "main": { "max_concurrent": 8 } } }"#)?;
+    /// lanes.reconfigure(|change| {
+    ///     change.replace(config);
+    ///     change.lane("main");                // refused if it is not there
+    /// })?;
+    /// assert_eq!(lanes.lane("main")?.snapshot().max_concurrent, 8);
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn replace(&mut self, config: crate::LanesConfig) {
+        self.changes.push(Change::Replace(config));
+    }
+
     /// Carried out on what is said of lanes now.
     pub(crate) fn apply(self, draft: &mut Draft) -> Result<(), ConfigError> {
         for change in self.changes {
@@ -87,6 +109,17 @@ impl Reconfigure {
                 Change::RemoveLane(lane) => draft.remove_lane(&lane)?,
                 Change::SetPattern(pattern, config) => draft.set_pattern(pattern, config),
                 Change::RemovePattern(pattern) => draft.remove_pattern(&pattern)?,
+                #[cfg(feature = "serde")]
+                Change::Replace(config) => {
+                    draft.clear();
+                    let (lanes, patterns) = config.entries();
+                    for (lane, config) in lanes {
+                        draft.add_lane(lane, config)?;
+                    }
+                    for (pattern, config) in patterns {
+                        draft.add_pattern(pattern, config)?;
+                    }
+                }
                 Change::EditLane(lane, edits, insists) => {
                     let config = draft.lane(&lane)?;
                     let edited = edits

@@ -107,6 +107,8 @@ fn jobs_come_from_standard_input_too() {
 fn what_cannot_be_used_is_exit_status_two() {
     let stage = Stage::new("unusable");
     stage.jobs(&[job("a", "never", "touch ran")]);
+    stage.lanes("lanes.toml", "lanes.main.max_concurrent = 1");
+    stage.lanes("no-main.toml", "lanes.mian.max_concurrent = 1");
     for args in [
         &["no-such-file.jsonl"][..],
         &["."],
@@ -119,6 +121,10 @@ fn what_cannot_be_used_is_exit_status_two() {
         &["jobs.jsonl", "--lane", "=1"],
         &["jobs.jsonl", "--lane", "main=2"],
         &["jobs.jsonl", "--no-such-flag"],
+        &["jobs.jsonl", "--config", "no-such-file.toml"],
+        &["jobs.jsonl", "--config", "jobs.jsonl"],
+        &["jobs.jsonl", "--config", "no-main.toml"],
+        &["jobs.jsonl", "--config", "lanes.toml", "--max", "2"],
     ] {
         let ended = stage.run(args);
         assert_eq!(ended.status, Some(2), "{args:?}: {ended:?}");
@@ -287,6 +293,86 @@ fn a_second_interrupt_shuts_down() {
     ended.assert_nothing_left();
 }
 
+/// Each waits for the other, so both run at once or neither ends.
+fn two_that_meet() -> [Value; 2] {
+    let meet = |me: &str, other: &str| {
+        format!("touch {me}; until test -e {other}; do echo waiting; sleep 0.02; done")
+    };
+    [
+        job("a", "one", &meet("one", "two")),
+        job("b", "two", &meet("two", "one")),
+    ]
+}
+
+#[test]
+fn the_example_file_sets_the_lanes() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/lanes.toml");
+    let stage = Stage::new("example-file");
+    let twice = "mkdir alone && echo in && sleep 0.02 && rmdir alone";
+    stage.jobs(&[
+        job("a", "one", twice),
+        job("a", "two", twice),
+        job("b", "silent", "touch silent; sleep 300"),
+    ]);
+    let ended = stage.run(&["jobs.jsonl", "--config", file]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let main = ended.row("main");
+    assert_eq!(
+        (main.ran, main.failed, main.stalled),
+        (3, 0, 1),
+        "{ended:?}"
+    );
+    ended.assert_nothing_left();
+}
+
+#[test]
+fn a_hangup_reads_the_file_again() {
+    let stage = Stage::new("reload");
+    stage.jobs(&two_that_meet());
+    let sessions = "patterns.'session:*'.max_concurrent = 1\n";
+    let lanes = |slots| format!("{sessions}lanes.main.max_concurrent = {slots}");
+    stage.lanes("lanes.toml", &lanes(1));
+    let runner = stage.start(&["jobs.jsonl", "--config", "lanes.toml"], Stdio::null());
+    eventually("a job runs", || {
+        stage.path("one").exists() || stage.path("two").exists()
+    });
+    assert!(!(stage.path("one").exists() && stage.path("two").exists()));
+
+    // Whatever is wrong with the file, it is said, and the lanes stay.
+    let bad = [
+        (
+            "lanes.main.max_concurent = 2",
+            "unknown field `max_concurent`",
+        ),
+        (
+            "lanes.mian.max_concurrent = 2",
+            "lane \"main\" is not configured",
+        ),
+        (
+            "lanes.main = { max_concurrent = 2, warn_after = '0s' }",
+            "may not be zero",
+        ),
+    ];
+    for (number, (text, why)) in bad.into_iter().enumerate() {
+        stage.lanes("lanes.toml", text);
+        runner.hang_up();
+        eventually("it refuses the file", || {
+            let err = runner.err();
+            let refused = err.matches("lanes.toml: not used, and the lanes stay as they are");
+            refused.count() > number && err.contains(why)
+        });
+    }
+    assert!(!runner.out().contains("read again"));
+    assert!(!(stage.path("one").exists() && stage.path("two").exists()));
+
+    stage.lanes("lanes.toml", &lanes(2));
+    runner.hang_up();
+    let ended = runner.wait();
+    ended.assert_says("lanes.toml: read again");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(ended.row("main").ran, 2, "{ended:?}");
+}
+
 /// A directory of its own for one test, and a marker for what runs there.
 struct Stage {
     dir: PathBuf,
@@ -309,6 +395,13 @@ impl Stage {
     fn jobs(&self, jobs: &[Value]) {
         let lines: Vec<String> = jobs.iter().map(Value::to_string).collect();
         fs::write(self.path("jobs.jsonl"), lines.join("\n")).expect("the jobs");
+    }
+
+    /// How lanes are set. Whoever reads it finds the old file or the new one.
+    fn lanes(&self, name: &str, toml: &str) {
+        let new = self.path("new.toml");
+        fs::write(&new, toml).expect("the lanes");
+        fs::rename(new, self.path(name)).expect("the lanes");
     }
 
     fn run(&self, args: &[&str]) -> Ended {
@@ -370,13 +463,25 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     fn interrupt(&self) {
-        let kill = format!("kill -INT {}", self.child.id());
+        self.signal("INT");
+    }
+
+    fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id());
         // It fails if the runner is gone, and whoever waits for it will see that.
         let _ = Command::new("sh").args(["-c", &kill]).status();
     }
 
     fn out(&self) -> String {
         fs::read_to_string(self.stage.path("out")).unwrap_or_default()
+    }
+
+    fn err(&self) -> String {
+        fs::read_to_string(self.stage.path("err")).unwrap_or_default()
     }
 
     fn wait(mut self) -> Ended {

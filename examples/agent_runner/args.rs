@@ -23,45 +23,29 @@ pub(crate) struct Args {
     pub(crate) max: NonZeroUsize,
 
     /// How long a job may print nothing before it is asked to end.
-    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     pub(crate) stall: Duration,
 
     /// How long a job may run in all, however talkative [default: no limit].
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
     /// How long a job has between SIGTERM and SIGKILL.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) grace: Duration,
 
     /// The width of one lane, such as `session:ticket-42=2`; repeatable.
     #[arg(long = "lane", value_name = "NAME=N", value_parser = lane_width)]
     pub(crate) lanes: Vec<(String, NonZeroUsize)>,
 
+    /// How the lanes are set, all of them, as TOML; see examples/lanes.toml. It
+    /// is read again when SIGHUP comes.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["max", "stall", "timeout", "grace", "lanes"])]
+    pub(crate) config: Option<PathBuf>,
+
     /// Print every line that the jobs print.
     #[arg(long, short)]
     pub(crate) verbose: bool,
-}
-
-/// `250ms`, `3s`, `2m` or `1h`. Zero passes: the scheduler refuses it where it
-/// makes no sense, and says so better.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "expected a whole number and a unit, such as 3s".to_owned())?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("expected the unit ms, s, m or h, such as 3s".to_owned()),
-    };
-    number
-        .checked_mul(millis)
-        .map(Duration::from_millis)
-        .ok_or_else(|| "too long".to_owned())
 }
 
 /// A lane of no slots would hold its jobs for ever, hence the `NonZero`.

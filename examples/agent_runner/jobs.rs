@@ -5,6 +5,9 @@ use std::io::{self, BufRead};
 use laneway::Priority;
 use serde::{Deserialize, Serialize};
 
+/// The lanes that [`Job::lane`] names.
+pub(crate) const SESSIONS: &str = "session:*";
+
 /// One command of one session. It is written as it was read, so that what a
 /// drain hands back can be given to the next run.
 #[derive(Debug, Deserialize, Serialize)]

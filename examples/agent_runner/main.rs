@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --release --example agent_runner                  # the demo
 //! cargo run --release --example agent_runner -- --max 8 --stall 2m jobs.jsonl
+//! cargo run --release --example agent_runner -- --config examples/lanes.toml jobs.jsonl
 //! generate-jobs | cargo run --release --example agent_runner -- -
 //! ```
 //!
@@ -11,13 +12,15 @@
 //! that, in lane `main`. Every line it prints is progress; one that falls silent
 //! gets SIGTERM, and then its process group SIGKILL, before its slots go on to
 //! the next. Ctrl-C starts nothing new and lets what runs finish; a second one
-//! ends it.
+//! ends it. With `--config`, SIGHUP reads the file again and sets the lanes anew
+//! while they run.
 
 #[cfg(not(unix))]
 compile_error!("the jobs are shell commands in process groups: this example needs a Unix");
 
 mod args;
 mod child;
+mod config;
 mod interrupts;
 mod jobs;
 mod lines;
@@ -37,7 +40,9 @@ use clap::Parser;
 use laneway::{LaneConfig, Lanes, Timeout};
 
 use crate::args::Args;
+use crate::config::Reloads;
 use crate::interrupts::Interrupts;
+use crate::jobs::SESSIONS;
 use crate::runner::{MAIN, Runner};
 use crate::ui::Ui;
 
@@ -59,9 +64,13 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> anyhow::Result<bool> {
     let lanes = build_lanes(args)?;
     let lines = read_jobs(args.jobs.as_deref())?;
-    let interrupts = Interrupts::listen()?;
+    let interrupts = Interrupts::listen(args.config.is_none())?;
     let ui = Ui::new(args.verbose);
     show_warnings(&ui);
+    if let Some(path) = &args.config {
+        let reloads = Reloads::listen(path)?;
+        tokio::spawn(reloads.follow(lanes.clone(), ui.clone()));
+    }
 
     let runner = Runner::new(lanes, ui.clone())?;
     let mut malformed = 0_usize;
@@ -86,8 +95,14 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(well)
 }
 
-/// One lane for all, as wide as told, and one of one slot for each session.
+/// One lane for all, as wide as told, and one of one slot for each session; or
+/// whatever the file says.
 fn build_lanes(args: &Args) -> anyhow::Result<Lanes> {
+    if let Some(path) = &args.config {
+        let lanes = Lanes::builder().build()?;
+        config::load(&lanes, path).with_context(|| format!("cannot use {}", path.display()))?;
+        return Ok(lanes);
+    }
     let mut timeout = Timeout::grace(args.grace);
     if let Some(budget) = args.timeout {
         timeout = timeout.budget(budget);
@@ -99,7 +114,7 @@ fn build_lanes(args: &Args) -> anyhow::Result<Lanes> {
     // Two jobs of one session must never overlap, not even when one is stuck.
     let mut builder = Lanes::builder()
         .lane(MAIN, main)
-        .default_lane(LaneConfig::new(1).strict());
+        .pattern(SESSIONS, LaneConfig::new(1).strict());
     for (name, width) in &args.lanes {
         builder = builder.lane(name, LaneConfig::new(width.get()));
     }
