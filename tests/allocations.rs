@@ -33,3 +33,60 @@ fn a_run_that_finds_a_slot_free_allocates_nothing() {
     });
     assert_eq!(counted.count_total, 0, "{counted:?}");
 }
+
+/// S15: lanes that a pattern makes and nobody uses any more cost nothing, not
+/// even at their peak.
+#[test]
+fn s15_a_million_names_one_after_another_leave_memory_where_it_was() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let lanes = Lanes::builder()
+        .pattern("session:*", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let storm = |names: std::ops::Range<u32>| {
+        runtime.block_on(async {
+            for number in names {
+                let session = lanes.lane(&format!("session:{number}")).unwrap();
+                session.run(async |cx| cx.progress()).await.unwrap();
+            }
+        });
+    };
+    // The first ones make the tables.
+    storm(0..10_000);
+    let counted = measure(|| storm(10_000..1_010_000));
+    assert!(lanes.snapshot().lanes.is_empty());
+    assert!(counted.bytes_current.abs() < 4_096, "{counted:?}");
+    assert!(counted.bytes_max < 64 * 1_024, "{counted:?}");
+}
+
+/// A lane that was set anew pays for it with a lock, not with memory.
+#[test]
+fn a_run_in_a_lane_that_was_set_anew_allocates_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(2))
+        .build()
+        .unwrap();
+    let main = lanes.lane("main").unwrap();
+    lanes
+        .reconfigure(|change| {
+            change.lane("main").max_concurrent(3);
+        })
+        .unwrap();
+    let some = || {
+        runtime.block_on(async {
+            for _ in 0..100 {
+                main.run(async |_| ()).await.unwrap();
+            }
+        });
+    };
+    some();
+    let counted = measure(some);
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}

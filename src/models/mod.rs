@@ -21,6 +21,7 @@
 //! | `moments` | the driver, progress, ceilings, claims |
 //! | `verbs` | resize, pause, close, drain, shutdown |
 //! | `names` | lanes and keys that come and go |
+//! | `plans` | lanes that are set anew |
 //! | `three` | three threads at once |
 //! | `crowd` | many tasks (shuttle) |
 
@@ -30,6 +31,7 @@ mod ending;
 mod explore;
 mod moments;
 mod names;
+mod plans;
 mod queue;
 mod three;
 mod verbs;
