@@ -126,7 +126,7 @@ impl Shared {
     }
 
     /// From now on lanes are made of this plan, and those that it names are
-    /// there. Returns all that there are.
+    /// there. Returns all that there are, in the order in which they were made.
     pub(super) fn adopt(self: &Arc<Self>, plan: &Arc<Plan>) -> Vec<DomainRef> {
         let mut directory = self.directory.lock();
         let old = std::mem::replace(&mut directory.plan, Arc::clone(plan));
@@ -137,10 +137,9 @@ impl Shared {
                 self.make(&mut directory, Arc::clone(name), Arc::clone(terms), true);
             }
         }
-        let all = directory.lanes.values().map(DomainRef::first).collect();
         drop(directory);
         drop(old);
-        all
+        self.all()
     }
 
     pub(crate) fn by_serial(&self, serial: u64) -> Option<DomainRef> {
