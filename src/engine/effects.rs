@@ -71,7 +71,7 @@ pub(crate) enum Notice<P> {
         end: End,
         how: Reclaim,
         orphans: usize,
-        recovery: Recovery,
+        recovery: Recovery<P>,
     },
     TakeRefused {
         task: P,
@@ -110,10 +110,10 @@ pub(crate) enum Reclaim {
 }
 
 /// Whether a reclaim helped (S17).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Recovery {
-    /// The waiter with this `seq` was dispatched.
-    Dispatched(u64),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Recovery<P> {
+    /// This waiter was dispatched.
+    Dispatched(P),
     NobodyWaiting,
     StillBlocked(BlockedBy),
 }
@@ -128,6 +128,10 @@ pub enum BlockedBy {
     MaxConcurrent,
     /// It is paused, or `max_concurrent` is zero.
     Paused,
+    /// The budget of its group is used up.
+    GroupBudget,
+    /// What is left of its group's budget is reserved for other lanes.
+    Reservation,
 }
 
 impl std::fmt::Display for BlockedBy {
@@ -135,6 +139,8 @@ impl std::fmt::Display for BlockedBy {
         f.write_str(match self {
             Self::MaxConcurrent => "max_concurrent",
             Self::Paused => "paused",
+            Self::GroupBudget => "group budget",
+            Self::Reservation => "sibling reservation",
         })
     }
 }
@@ -180,6 +186,19 @@ impl<P> Effects<P> {
 
     pub(crate) fn report(&mut self, notice: Notice<P>) {
         self.push(Effect::Report(notice));
+    }
+
+    /// In a group, whether a reclaim helped is known once the group has
+    /// dispatched.
+    pub(crate) fn recovered(&mut self, helped: &Recovery<P>)
+    where
+        P: Clone,
+    {
+        for effect in self.first.iter_mut().chain(&mut self.rest) {
+            if let Effect::Report(Notice::Reclaimed { recovery, .. }) = effect {
+                *recovery = helped.clone();
+            }
+        }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

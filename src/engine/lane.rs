@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::blocked::Watch;
-use super::effects::{Effect, Effects, Grant, Notice, Reclaim, Recovery};
+use super::effects::{BlockedBy, Effect, Effects, Grant, Notice, Reclaim, Recovery};
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
 use super::task::{CLAIM, End, Gone, Record, Spec, State};
@@ -30,6 +30,8 @@ pub(crate) struct Settings {
 pub(crate) struct Lane<P> {
     pub(super) settings: Settings,
     pub(super) mode: Mode,
+    /// What its group has left for it, if it is in one.
+    pub(super) gate: Gate,
     /// Closed for good, whatever a drain does besides.
     pub(super) closed: bool,
     /// A drain is about to settle waiters; none is dispatched until it has.
@@ -49,7 +51,7 @@ pub(crate) struct Lane<P> {
     pub(super) fence: u64,
     /// The latest time seen: inputs race to the lock, and the engine's clock
     /// does not go back.
-    clock: Time,
+    pub(super) clock: Time,
     /// What the driver was last told to come for.
     armed: Time,
 }
@@ -65,6 +67,18 @@ pub(crate) enum Mode {
     },
     Closed,
     Shutdown,
+}
+
+/// Whether one more slot fits above the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// There is nothing above it.
+    Free,
+    /// In a group that has room. Who gets it when somebody waits is the
+    /// group's to say.
+    Fits,
+    /// In a group that has none.
+    Full(BlockedBy),
 }
 
 /// What a drain does with those who are still queued.
@@ -144,6 +158,7 @@ impl<P: Clone> Lane<P> {
         Self {
             settings,
             mode: Mode::Open,
+            gate: Gate::Free,
             closed: false,
             settling: false,
             paused: false,
@@ -184,7 +199,7 @@ impl<P: Clone> Lane<P> {
         self.admits(entry.descendant)?;
         // S5 keeps the queue empty while a slot is free, so whoever finds one
         // overtakes nobody.
-        let free = self.has_free_slot() && self.queue.len() == 0;
+        let free = self.has_free_slot() && self.queue.len() == 0 && self.gate.is_open();
         if entry.at_once && !free {
             return Err(Refused::NoSlot);
         }
@@ -200,6 +215,7 @@ impl<P: Clone> Lane<P> {
         record.active_ahead = self.holders.len();
         self.tally.submitted += 1;
         if free {
+            self.gate.shut();
             self.watch.moved();
             let look = if entry.present {
                 record.state = State::Running;
@@ -271,34 +287,44 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Gives free slots to waiters until one of the two runs out (S5), and
-    /// says who was first.
-    pub(crate) fn dispatch(&mut self, now: Time, effects: &mut Effects<P>) -> Option<u64> {
-        let now = self.advance(now);
-        let mut first = None;
-        while self.has_free_slot()
-            && let Some(index) = self.queue.pop(now, self.settings.aging)
-            && let Some(key) = self.tasks.key_at(index)
-        {
-            first.get_or_insert(key.seq);
-            let fence = self.occupy(now, key);
-            self.watch.begin(now, self.warn_after());
-            if let Some(record) = self.tasks.get(key) {
-                effects.push(Effect::Grant(Grant {
-                    task: record.payload.clone(),
-                    fence,
-                    at: now,
-                    waited: now.since(record.place.since),
-                    queued_ahead: record.queued_ahead,
-                    active_ahead: record.active_ahead,
-                }));
-            }
+    /// says who was first. In a group that is the group's to do, which knows
+    /// who waits beside.
+    pub(crate) fn dispatch(&mut self, now: Time, effects: &mut Effects<P>) -> Option<Key> {
+        if self.gate != Gate::Free {
+            return None;
         }
-        if first.is_some() && self.queue.len() == 0 {
+        let mut first = None;
+        while let Some(key) = self.dispatch_one(now, effects) {
+            first.get_or_insert(key);
+        }
+        first
+    }
+
+    /// Gives one waiter a slot, if the lane has one.
+    pub(super) fn dispatch_one(&mut self, now: Time, effects: &mut Effects<P>) -> Option<Key> {
+        if !self.has_free_slot() {
+            return None;
+        }
+        let now = self.advance(now);
+        let index = self.queue.pop(now, self.settings.aging)?;
+        let key = self.tasks.key_at(index)?;
+        let fence = self.occupy(now, key);
+        self.watch.begin(now, self.warn_after());
+        if self.queue.len() == 0 {
             // Nobody waits: whoever comes next begins to wait then, however
             // long ago this dispatch was.
             self.watch.moved();
         }
-        first
+        let record = self.tasks.get(key)?;
+        effects.push(Effect::Grant(Grant {
+            task: record.payload.clone(),
+            fence,
+            at: now,
+            waited: now.since(record.place.since),
+            queued_ahead: record.queued_ahead,
+            active_ahead: record.active_ahead,
+        }));
+        Some(key)
     }
 
     /// A slot came free after a reclaim: serve the next, and say whether it
@@ -311,8 +337,11 @@ impl<P: Clone> Lane<P> {
         how: Reclaim,
         effects: &mut Effects<P>,
     ) {
-        let recovery = match self.dispatch(now, effects) {
-            Some(seq) => Recovery::Dispatched(seq),
+        let next = self.dispatch(now, effects);
+        let recovery = match next.and_then(|key| self.tasks.get(key)) {
+            Some(record) => Recovery::Dispatched(record.payload.clone()),
+            // What it comes to in a group is known when the group has decided;
+            // see `Effects::recovered`.
             None => self
                 .blocked_by()
                 .map_or(Recovery::NobodyWaiting, Recovery::StillBlocked),
@@ -552,6 +581,21 @@ impl<P: Clone> Lane<P> {
             .min(or_never(self.resume_at))
             .min(or_never(drain))
             .min(or_never(watch))
+    }
+}
+
+impl Gate {
+    #[inline]
+    const fn is_open(self) -> bool {
+        !matches!(self, Self::Full(_))
+    }
+
+    /// There was room for one, and one has it.
+    #[inline]
+    const fn shut(&mut self) {
+        if matches!(self, Self::Fits) {
+            *self = Self::Full(BlockedBy::GroupBudget);
+        }
     }
 }
 

@@ -27,6 +27,7 @@
 //! | `judge` | whether a task whose moment has come is due |
 //! | `reclaim` | how a task is ended: ask, then take |
 //! | `control` | the control verbs |
+//! | `group` | a budget that several lanes share |
 //! | `view` | what can be asked without changing anything |
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `queue` | who is next |
@@ -37,6 +38,7 @@
 mod blocked;
 mod control;
 mod effects;
+mod group;
 mod judge;
 mod lane;
 #[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
@@ -55,6 +57,7 @@ mod vocabulary;
 pub(crate) use blocked::Holders;
 pub use effects::BlockedBy;
 pub(crate) use effects::{Blocked, Effect, Effects, Grant, Notice, Reclaim, Recovery};
+pub(crate) use group::Group;
 pub(crate) use judge::Verdict;
 pub(crate) use lane::{Accepted, Entry, Lane, Leftover, Mode, Refused, Released, Settings, Tally};
 pub use queue::Priority;

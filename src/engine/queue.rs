@@ -36,6 +36,16 @@ pub(crate) struct Place {
     pub(crate) seq: u64,
 }
 
+/// The waiter that a lane would serve next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct First {
+    /// Its priority, or that as which it competes by now.
+    pub(crate) tier: u8,
+    pub(crate) place: Place,
+    /// When time alone may make it another one, or more urgent.
+    pub(crate) turns: Option<Time>,
+}
+
 const NIL: u32 = u32::MAX;
 
 /// The waiters of one lane, by index.
@@ -192,6 +202,23 @@ impl Queue {
         self.dispatched += 1;
         self.remove(next);
         Some(next)
+    }
+
+    /// Who is served next, as whoever has to choose between lanes sees it.
+    pub(crate) fn first(&self, now: Time, aging: Duration) -> Option<First> {
+        let node = self.nodes.get(self.next(now, aging)? as usize)?;
+        let ages = |place: Place| Some(place.since + aging).filter(|at| *at > now);
+        let background = self.front(Priority::Background as usize);
+        Some(First {
+            tier: match node.tier {
+                2 if ages(node.place).is_none() => Priority::Normal as u8,
+                tier => tier,
+            },
+            place: node.place,
+            turns: background
+                .filter(|_| node.tier > 0)
+                .and_then(|(place, _)| ages(place)),
+        })
     }
 
     /// The waiters in the order in which they came, for a verb that speaks to

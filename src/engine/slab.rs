@@ -57,6 +57,11 @@ impl<V> Slab<V> {
         seq
     }
 
+    /// No number under this is given to anybody from now on.
+    pub(crate) fn skip_to(&mut self, seq: u64) {
+        self.next_seq = self.next_seq.max(seq);
+    }
+
     /// The number that the next task gets.
     pub(crate) const fn next_seq(&self) -> u64 {
         self.next_seq

@@ -1,9 +1,11 @@
 //! What can be asked of a lane without changing it.
 
 use super::effects::BlockedBy;
-use super::lane::{Lane, Mode, Settings, Tally};
+use super::lane::{Gate, Lane, Mode, Settings, Tally};
+use super::queue::First;
 use super::slab::Key;
 use super::task::Record;
+use super::time::Time;
 
 impl<P: Clone> Lane<P> {
     pub(crate) fn record(&self, key: Key) -> Option<&Record<P>> {
@@ -88,8 +90,20 @@ impl<P: Clone> Lane<P> {
             None
         } else if self.paused || self.settings.max_concurrent == 0 {
             Some(BlockedBy::Paused)
+        } else if let Gate::Full(by) = self.gate
+            && self.has_free_slot()
+        {
+            Some(by)
         } else {
             Some(BlockedBy::MaxConcurrent)
         }
+    }
+
+    /// Its first waiter, if that could start for all that this lane has to
+    /// say. As of the latest time seen, or of now.
+    pub(super) fn first(&self, now: Option<Time>) -> Option<First> {
+        let now = now.map_or(self.clock, |now| self.clock.max(now));
+        let may_start = self.has_free_slot();
+        may_start.then(|| self.queue.first(now, self.settings.aging))?
     }
 }

@@ -25,7 +25,7 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
             how,
             orphans,
             recovery,
-        } => reclaimed(domain, task, end, *how, *orphans, *recovery),
+        } => reclaimed(domain, task, end, *how, *orphans, recovery),
         Notice::Stalled { task, end } => {
             let (elapsed, idle) = times(end);
             tracing::warn!(
@@ -191,16 +191,13 @@ fn reclaimed(
     end: &End,
     how: Reclaim,
     orphans: usize,
-    recovery: Recovery,
+    recovery: &Recovery<Arc<TaskCell>>,
 ) {
     let (elapsed, idle) = times(end);
-    let next = match recovery {
-        Recovery::Dispatched(seq) => Some(seq),
-        Recovery::NobodyWaiting | Recovery::StillBlocked(_) => None,
-    };
-    let ineffective = match recovery {
-        Recovery::StillBlocked(by) => Some(by),
-        Recovery::Dispatched(_) | Recovery::NobodyWaiting => None,
+    let (next, ineffective) = match recovery {
+        Recovery::Dispatched(next) => (Some(next.id()), None),
+        Recovery::NobodyWaiting => (None, None),
+        Recovery::StillBlocked(by) => (None, Some(by)),
     };
     tracing::warn!(
         target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name(),
@@ -213,7 +210,7 @@ fn reclaimed(
         },
         elapsed_ms = millis(elapsed), idle_ms = millis(idle), orphans,
         note = task.note().as_deref(),
-        dispatched = next.map(|seq| tracing::field::display(format!("{}-{seq}", domain.serial))),
+        dispatched = next.map(tracing::field::display),
         ineffective = ineffective.map(tracing::field::display),
         "lane slot reclaimed"
     );

@@ -10,6 +10,7 @@
 //! | `book`, `life` | what became of each task, and why (S2, S3, S4, S8, S9, S17, S19, S20) |
 //! | `notices` | what was said about it (S10, S17) |
 //! | `limits`, `punctual` | when a task is due, and whether it was in time (S8, S19) |
+//! | `hall` | several lanes of one group, and who of them is next (S1, S5, S6) |
 //! | `quiet` | when a lane that does not move must say so (S16) |
 //!
 //! Nothing here asks the engine why it did something: it is told what callers
@@ -26,6 +27,7 @@
 
 mod book;
 pub(crate) mod bytes;
+pub(in crate::engine) mod hall;
 mod life;
 mod limits;
 mod model;

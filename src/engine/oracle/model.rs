@@ -243,9 +243,9 @@ impl Model {
     }
 
     /// S17: whether a reclaim helped, `first` being whom it was followed by.
-    pub(super) fn check_recovery(&self, recovery: Recovery, first: Option<u64>) {
+    pub(super) fn check_recovery(&self, recovery: &Recovery<Token>, first: Option<Token>) {
         match recovery {
-            Recovery::Dispatched(seq) => assert_eq!(Some(seq), first, "S17: who was dispatched"),
+            Recovery::Dispatched(next) => assert_eq!(Some(*next), first, "S17: who was dispatched"),
             Recovery::NobodyWaiting => {
                 assert_eq!(first, None, "S17: somebody was dispatched");
                 assert!(self.waiting.is_empty(), "S17: somebody waits");
@@ -254,7 +254,7 @@ impl Model {
                 assert_eq!(first, None, "S17: somebody was dispatched");
                 assert!(!self.waiting.is_empty(), "S17: nobody waits");
                 assert!(self.holding || !self.has_free_slot(), "S17: a slot is free");
-                assert_eq!(by, self.blocked_by(), "S17: what blocks");
+                assert_eq!(*by, self.blocked_by(), "S17: what blocks");
             }
         }
     }

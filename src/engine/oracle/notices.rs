@@ -19,13 +19,11 @@ impl Book {
                 end,
                 how,
                 orphans,
-                recovery,
+                ref recovery,
             } => {
                 assert_eq!(self.owed.take(), Some((task, how, orphans)), "S17");
                 self.check_reclaimed(task, end, how, sim);
-                let first = self.grants.first();
-                let first = first.map(|token| sim.key(*token).seq);
-                model.check_recovery(recovery, first);
+                model.check_recovery(recovery, self.grants.first().copied());
             }
             Notice::TakeRefused {
                 task,

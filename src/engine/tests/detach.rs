@@ -56,7 +56,7 @@ fn a_detached_task_loses_its_slot_and_still_delivers() {
                 end,
                 how: Reclaim::Detached,
                 orphans: 1,
-                recovery: Recovery::Dispatched(sim.key(next).seq),
+                recovery: Recovery::Dispatched(next),
             }),
         ],
         "it is neither asked nor is its caller told"

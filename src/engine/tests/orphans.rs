@@ -38,7 +38,7 @@ fn refusals(sim: &mut Sim) -> Vec<u32> {
         .collect()
 }
 
-fn recoveries(sim: &mut Sim) -> Vec<(u32, Reclaim, Recovery)> {
+fn recoveries(sim: &mut Sim) -> Vec<(u32, Reclaim, Recovery<u32>)> {
     let events = sim.events().into_iter();
     events
         .filter_map(|event| match event {
@@ -147,7 +147,7 @@ fn s10_the_bound_over_all_lanes_refuses_like_the_lane_s_own() {
 #[test]
 fn s17_a_reclaim_says_who_was_dispatched_or_why_nobody_was() {
     let (mut sim, tasks) = abandoned(settings(1), 2);
-    let next = sim.key(tasks[1]).seq;
+    let next = tasks[1];
     sim.run_for(CEILING + TICK);
     assert_eq!(
         recoveries(&mut sim),

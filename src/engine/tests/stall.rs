@@ -58,7 +58,7 @@ fn s8_asked_at_the_ceiling_and_taken_one_tick_later() {
             end,
             how: Reclaim::Taken,
             orphans: 1,
-            recovery: Recovery::Dispatched(sim.key(waiter).seq),
+            recovery: Recovery::Dispatched(waiter),
         }),
     ];
     let at = CEILING + TICK;
@@ -81,7 +81,7 @@ fn s8_a_runner_that_comes_leaves_no_orphan() {
                 end,
                 how: Reclaim::Dropped,
                 orphans: 0,
-                recovery: Recovery::Dispatched(sim.key(waiter).seq),
+                recovery: Recovery::Dispatched(waiter),
             }),
             Event::Settled(holder, end),
         ]
@@ -123,7 +123,7 @@ fn s17_who_listens_and_ends_in_its_grace_has_its_value_and_is_reported() {
                 },
                 how: Reclaim::Finished,
                 orphans: 0,
-                recovery: Recovery::Dispatched(2),
+                recovery: Recovery::Dispatched(waiter),
             }),
             Event::Settled(holder, End::Completed)
         ]

@@ -1,0 +1,77 @@
+//! Lanes that share a budget: any sequence of deeds, judged after each.
+
+use std::cell::Cell;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
+
+use crate::engine::oracle::hall::{Deed, Hall, Plan};
+
+fn plan() -> BoxedStrategy<Plan> {
+    let lane = (0u8..4, 0u8..3);
+    (0u8..7, prop::array::uniform3(0u8..3), vec(lane, 1..6))
+        .prop_map(|(budget, reserved, lanes)| Plan {
+            budget,
+            reserved,
+            lanes,
+        })
+        .boxed()
+}
+
+fn deed() -> BoxedStrategy<Deed> {
+    let which = any::<u8>;
+    prop_oneof![
+        12 => (which(), 0u8..3, prop_oneof![4 => Just(0u8), 1 => 0u8..8])
+            .prop_map(|(lane, priority, waited)| Deed::Submit(lane, priority, waited)),
+        1 => which().prop_map(Deed::Try),
+        8 => which().prop_map(Deed::Complete),
+        2 => which().prop_map(Deed::Leave),
+        1 => which().prop_map(Deed::Clear),
+        1 => which().prop_map(Deed::Pause),
+        2 => which().prop_map(Deed::Resume),
+        2 => (which(), 0u8..5).prop_map(|(lane, most)| Deed::Resize(lane, most)),
+        2 => (0u8..7).prop_map(Deed::Budget),
+        3 => (0u8..40).prop_map(Deed::Pass),
+        1 => which().prop_map(Deed::Part),
+        1 => (which(), 0u8..3).prop_map(|(lane, share)| Deed::Join(lane, share)),
+    ]
+    .boxed()
+}
+
+#[test]
+fn s1_s5_s6_lanes_of_one_group() {
+    thread_local! {
+        static CASES: Cell<u64> = const { Cell::new(0) };
+        static OPERATIONS: Cell<u64> = const { Cell::new(0) };
+    }
+    let test = "s1_s5_s6_lanes_of_one_group";
+    let regressions = FileFailurePersistence::SourceParallel("proptest-regressions");
+    let config = ProptestConfig {
+        test_name: Some(test),
+        source_file: Some(file!()),
+        failure_persistence: (!cfg!(miri)).then(|| Box::new(regressions) as _),
+        ..ProptestConfig::default()
+    };
+    let cases = match std::env::var("PROPTEST_CASES") {
+        Ok(_) => config.cases,
+        Err(_) if cfg!(miri) => 4,
+        Err(_) => 1_000,
+    };
+    let mut runner = TestRunner::new(ProptestConfig { cases, ..config });
+    let outcome = runner.run(&(plan(), vec(deed(), 5..80)), |(plan, deeds)| {
+        let mut hall = Hall::new(&plan);
+        for deed in deeds {
+            hall.apply(deed);
+        }
+        CASES.set(CASES.get() + 1);
+        OPERATIONS.set(OPERATIONS.get() + hall.operations);
+        hall.wind_up();
+        Ok(())
+    });
+    let (cases, operations) = (CASES.get(), OPERATIONS.get());
+    println!("proof: layer=engine test={test} cases={cases} operations={operations}");
+    if let Err(failure) = outcome {
+        panic!("{failure}\nreplay: cargo test --lib engine::tests::groups::{test}");
+    }
+}
