@@ -5,3 +5,8 @@
 pub fn engine(bytes: &[u8]) {
     crate::engine::oracle::bytes::run(bytes);
 }
+
+/// The same for lanes that share a budget.
+pub fn group(bytes: &[u8]) {
+    crate::engine::oracle::bytes::run_group(bytes);
+}

@@ -188,6 +188,13 @@ impl<P> Effects<P> {
         self.push(Effect::Report(notice));
     }
 
+    pub(crate) fn reports_reclaim(&self) -> bool {
+        let reclaimed = |effect: &Effect<P>| {
+            matches!(effect, Effect::Report(Notice::Reclaimed { .. }))
+        };
+        self.iter().any(reclaimed)
+    }
+
     /// In a group, whether a reclaim helped is known once the group has
     /// dispatched.
     pub(crate) fn recovered(&mut self, helped: &Recovery<P>)

@@ -127,11 +127,11 @@ impl<M: Clone> Group<M> {
             .map(|member| &member.lane)
     }
 
-    /// The lane that goes next once something fits: it speaks for all that
-    /// wait (S16).
+    /// The lane whose first waiter has waited longest: it speaks for all that
+    /// the budget keeps waiting (S16). No newcomer takes that from it.
     pub(crate) fn speaker(&self) -> Option<&M> {
-        let rank = self.ready.first()?;
-        let key = self.members.key_at(rank.member)?;
+        let (_, index) = self.oldest.first()?;
+        let key = self.members.key_at(*index)?;
         self.members.get(key).map(|member| &member.lane)
     }
 
@@ -185,6 +185,12 @@ impl<M: Clone> Group<M> {
     pub(crate) fn leave<P: Clone>(&mut self, key: Key, lane: &Lane<P>) {
         self.next_seq = self.next_seq.max(lane.tasks.next_seq());
         self.restate(key, lane.active(), lane.first(None));
+    }
+
+    /// Whether anybody waits for whom there is room, as far as was told.
+    #[inline]
+    pub(crate) fn is_owing(&self) -> bool {
+        self.best().is_some()
     }
 
     /// Whom to visit: a lane that goes next, or one where time alone may have

@@ -4,7 +4,7 @@ use super::cell::TaskCell;
 use super::domain::Domain;
 use super::facts::{self, HolderSigns};
 use super::log;
-use crate::engine::Holders;
+use crate::engine::{BlockedBy, Holders, Lane};
 use crate::sync::Arc;
 
 /// How many lanes deep a chain of lanes that wait for each other is followed.
@@ -14,17 +14,13 @@ const DEEPEST: usize = 64;
 /// while nothing is dispatched.
 pub(crate) fn inspect(domain: &Arc<Domain>) {
     let now = domain.now();
-    let holders: Vec<Arc<TaskCell>> = domain.read(|engine| {
-        let keys = engine.holders().iter();
-        keys.filter_map(|key| engine.record(*key))
-            .map(|record| Arc::clone(&record.payload))
-            .collect()
-    });
+    let (holders, speaker) = in_the_way(domain);
     let signs: Vec<HolderSigns> = holders
         .iter()
         .map(|holder| facts::holder(holder, now))
         .collect();
     let root = signs.iter().find_map(|signs| signs.root.as_ref());
+    let root = speaker.as_ref().or(root);
     let speaks_for_us = root.filter(|root| !leads_back(root, domain));
     *domain.defers_to.lock() = speaks_for_us.map(Arc::downgrade);
     let moving = signs.iter().filter(|signs| !signs.waiting);
@@ -40,6 +36,28 @@ pub(crate) fn inspect(domain: &Arc<Domain>) {
         let root = root.map(|root| &*root.name);
         log::blocked(domain, &blocked, &holders, stillest, root, now);
     }
+}
+
+/// Whoever holds what this lane waits for: its own slots, or its group's budget,
+/// of which one lane speaks for all that wait for it.
+fn in_the_way(domain: &Arc<Domain>) -> (Vec<Arc<TaskCell>>, Option<Arc<Domain>>) {
+    let by = domain.read(Lane::blocked_by);
+    let seat = domain.seat().lock();
+    let group = seat.group();
+    let (Some(BlockedBy::GroupBudget | BlockedBy::Reservation), Some(group)) = (by, group) else {
+        return (seat.holders(), None);
+    };
+    drop(seat);
+    let mut kept = Vec::new();
+    let hall = group.lock();
+    let speaker = hall.speaker().filter(|lane| !Arc::ptr_eq(lane, domain));
+    let holders = if speaker.is_some() {
+        Vec::new()
+    } else {
+        hall.holders(&mut kept)
+    };
+    drop(hall);
+    (holders, speaker)
 }
 
 /// Whether the lane that would speak for this one leaves it, in the end, to

@@ -2,6 +2,7 @@
 
 use super::cell::TaskCell;
 use super::drain::Returned;
+use super::group::{Beside, GroupCell, Seat};
 use super::perform;
 use super::shared::{Shared, Standing};
 use super::terms::InForce;
@@ -32,7 +33,7 @@ pub(crate) struct Domain {
     pub(super) counted: bool,
     /// Handles, tasks and slots that refer to it, where they are counted.
     pub(super) users: AtomicUsize,
-    engine: Mutex<Engine>,
+    seat: Mutex<Seat>,
     has_waiters: AtomicBool,
     admits_descendants: AtomicBool,
     pub(crate) idle: Mutex<Wakers>,
@@ -59,7 +60,7 @@ impl Domain {
             terms: InForce::new(terms),
             counted,
             users: AtomicUsize::new(0),
-            engine: Mutex::new(engine),
+            seat: Mutex::new(Seat::alone(engine)),
             has_waiters: AtomicBool::new(false),
             admits_descendants: AtomicBool::new(false),
             idle: Mutex::new(Wakers::new()),
@@ -78,14 +79,15 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> R {
-        let mut effects = Effects::new();
-        let (output, arm) = self.feed(input, &mut effects);
+        let (mut effects, mut beside) = (Effects::new(), Beside::new());
+        let (output, arm) = self.feed(input, &mut effects, &mut beside);
         if let Some(at) = arm {
             self.arm(at);
         }
         if !effects.is_empty() {
             perform::carry_out_all(self, effects);
         }
+        beside.into_iter().for_each(Staged::carry_out);
         output
     }
 
@@ -96,13 +98,14 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> (R, Staged) {
-        let mut effects = Effects::new();
-        let (output, arm) = self.feed(input, &mut effects);
+        let (mut effects, mut beside) = (Effects::new(), Beside::new());
+        let (output, arm) = self.feed(input, &mut effects, &mut beside);
         let domain = Arc::clone(self);
         let staged = Staged {
             domain,
             effects,
             arm,
+            beside,
         };
         (output, staged)
     }
@@ -112,19 +115,81 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
         effects: &mut Actions,
+        beside: &mut Beside,
     ) -> (R, Option<Time>) {
-        let mut engine = self.engine.lock();
-        let output = input(&mut engine, effects);
+        let mut seat = self.seat.lock();
+        if let Some(group) = seat.group() {
+            drop(seat);
+            return self.feed_in(group, input, effects, beside);
+        }
+        let output = input(&mut seat.engine, effects);
+        (output, self.fed(&mut seat.engine, effects))
+    }
+
+    /// The same for a lane of a group: the group is locked before its lanes.
+    #[cold]
+    fn feed_in<R>(
+        self: &Arc<Self>,
+        group: Arc<GroupCell>,
+        input: impl FnOnce(&mut Engine, &mut Actions) -> R,
+        effects: &mut Actions,
+        beside: &mut Beside,
+    ) -> (R, Option<Time>) {
+        let mut hall = group.lock();
+        let mut seat = self.seat.lock();
+        let Some(member) = seat.member_of(&group) else {
+            // It has changed its group between the two locks.
+            drop((seat, hall));
+            return self.feed(input, effects, beside);
+        };
+        hall.enter(member, &mut seat.engine);
+        let output = input(&mut seat.engine, effects);
+        hall.leave(member, &seat.engine);
+        let arm = self.fed(&mut seat.engine, effects);
+        drop(seat);
+        let first = hall.serve(beside);
+        if effects.reports_reclaim() {
+            let seat = self.seat.lock();
+            effects.recovered(&hall.recovery(&seat.engine, first));
+        }
+        (output, arm)
+    }
+
+    /// What must be done after every input, before the lock is released.
+    /// Returns when the driver is to come, if it does not know.
+    #[inline]
+    pub(super) fn fed(&self, engine: &mut Engine, effects: &Actions) -> Option<Time> {
         if !effects.is_empty() {
             effects.iter().for_each(publish);
         }
-        self.hint(&engine);
-        (output, engine.rearm())
+        self.hint(engine);
+        engine.rearm()
     }
 
     /// Reads the engine; changes nothing.
     pub(crate) fn read<R>(&self, question: impl FnOnce(&Engine) -> R) -> R {
-        question(&self.engine.lock())
+        let seat = self.seat.lock();
+        let Some(group) = seat.group() else {
+            return question(&seat.engine);
+        };
+        drop(seat);
+        let mut hall = group.lock();
+        let mut seat = self.seat.lock();
+        if let Some(member) = seat.member_of(&group) {
+            // So that it knows what blocks it now.
+            hall.enter(member, &mut seat.engine);
+        }
+        question(&seat.engine)
+    }
+
+    /// The group that it is in.
+    pub(crate) fn group(&self) -> Option<Arc<GroupCell>> {
+        self.seat.lock().group()
+    }
+
+    /// For the group, which is locked.
+    pub(super) fn seat(&self) -> &Mutex<Seat> {
+        &self.seat
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -288,9 +353,11 @@ impl Domain {
 /// An input that was taken, and what is to follow from it.
 #[must_use = "effects that are not carried out are lost wake-ups"]
 pub(crate) struct Staged {
-    domain: Arc<Domain>,
-    effects: Actions,
-    arm: Option<Time>,
+    pub(super) domain: Arc<Domain>,
+    pub(super) effects: Actions,
+    pub(super) arm: Option<Time>,
+    /// What follows in other lanes of its group.
+    pub(super) beside: Beside,
 }
 
 impl Staged {
@@ -299,6 +366,16 @@ impl Staged {
             self.domain.arm(at);
         }
         perform::carry_out_all(&self.domain, self.effects);
+        self.beside.into_iter().for_each(Self::carry_out);
+    }
+}
+
+impl Drop for Domain {
+    fn drop(&mut self) {
+        // Nobody holds a slot in it any more, so nothing follows.
+        if let Some(group) = self.group() {
+            group.lock().dismiss(&mut self.seat.lock());
+        }
     }
 }
 

@@ -154,6 +154,7 @@ pub(crate) fn blocked(
     let oldest_active_age = oldest.map_or(Duration::ZERO, |at| now.since(at));
     let oldest_idle = stillest.map_or(Duration::ZERO, |(at, _)| now.since(at));
     let holder = stillest.map(|(_, holder)| holder);
+    let group = domain.group();
     macro_rules! event {
         ($level:expr) => {
             tracing::event!(
@@ -171,6 +172,7 @@ pub(crate) fn blocked(
                 holder_name = holder.and_then(|holder| holder.name()),
                 note = holder.and_then(|holder| holder.note()).as_deref(),
                 root,
+                group = group.as_ref().map(|group| &*group.name),
                 suppressed = blocked.suppressed,
                 "lane dispatch blocked"
             )

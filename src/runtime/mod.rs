@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `domain` | the engine behind its lock: `act` is the one way to it |
+//! | `group` | lanes that share a budget, and so a lock |
 //! | `perform` | what follows from a decision, outside every lock |
 //! | `cell`, `word`, `parts`, `spare` | what the parties to one task share |
 //! | `submit` | from the call to the slot |
@@ -18,8 +19,8 @@
 //!
 //! # The order of locks
 //!
-//! The turn of a reconfiguration, then directory, then domain, then a task's parts; timers, keys, wakers and bells
-//! come last and lock nothing. No user code runs under any of them (S13), and
+//! The turn of a reconfiguration, then directory, then group, then domain, then a
+//! task's parts; timers, keys, wakers and bells come last and lock nothing. No user code runs under any of them (S13), and
 //! no task's last reference is dropped under one: that may retire a lane.
 
 mod blocked;
@@ -32,6 +33,7 @@ mod drain;
 mod driver;
 mod edge;
 mod facts;
+mod group;
 mod handle;
 mod idle;
 mod keys;

@@ -1,7 +1,10 @@
 //! A trial from bytes: what the fuzzer feeds, and its corpus holds.
 
+use std::fmt::Debug;
+
 use arbitrary::{Arbitrary, Unstructured};
 
+use super::hall::{Deed, Hall, Plan};
 use super::ops::{Op, Scenario};
 use super::trial::Trial;
 
@@ -33,10 +36,33 @@ pub(crate) fn run(bytes: &[u8]) -> u64 {
     operations
 }
 
-/// Says what the bytes stood for, where that has failed.
-struct Told(Scenario, Vec<Op>);
+/// The same for lanes that share a budget.
+pub(crate) fn run_group(bytes: &[u8]) -> u64 {
+    let mut bytes = Unstructured::new(bytes);
+    let Ok(plan) = Plan::arbitrary(&mut bytes) else {
+        return 0;
+    };
+    let mut hall = Hall::new(&plan);
+    let mut told = Told(plan, Vec::new());
+    for _ in 0..LONGEST {
+        if bytes.is_empty() {
+            break;
+        }
+        let Ok(deed) = Deed::arbitrary(&mut bytes) else {
+            break;
+        };
+        told.1.push(deed);
+        hall.apply(deed);
+    }
+    let operations = hall.operations;
+    hall.wind_up();
+    operations
+}
 
-impl Drop for Told {
+/// Says what the bytes stood for, where that has failed.
+struct Told<S: Debug, O: Debug>(S, Vec<O>);
+
+impl<S: Debug, O: Debug> Drop for Told<S, O> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{:?}\n{:#?}", self.0, self.1);

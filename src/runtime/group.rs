@@ -1,0 +1,160 @@
+//! Lanes that share a budget share a lock: the group's, which is taken before
+//! that of any of its lanes.
+
+use super::cell::TaskCell;
+use super::domain::{Domain, Engine, Staged};
+use crate::clock::Clock;
+use crate::engine::{Effects, Group, Key, Recovery};
+use crate::sync::{Arc, Mutex, MutexGuard, Weak};
+
+/// What follows in other lanes than the one that was told something.
+pub(crate) type Beside = Vec<Staged>;
+
+/// A lane's engine, and its place in a group.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(super) engine: Engine,
+    membership: Option<Box<Membership>>,
+}
+
+#[derive(Debug)]
+struct Membership {
+    group: Arc<GroupCell>,
+    member: Key,
+}
+
+/// A group behind its lock.
+#[derive(Debug)]
+pub(crate) struct GroupCell {
+    pub(crate) name: Arc<str>,
+    hall: Mutex<Hall>,
+}
+
+/// What the lock of a group protects, beside the lanes themselves.
+#[derive(Debug)]
+pub(crate) struct Hall {
+    group: Group<Weak<Domain>>,
+}
+
+impl Seat {
+    pub(super) const fn alone(engine: Engine) -> Self {
+        Self {
+            engine,
+            membership: None,
+        }
+    }
+
+    pub(super) fn holders(&self) -> Vec<Arc<TaskCell>> {
+        let keys = self.engine.holders().iter();
+        let records = keys.filter_map(|key| self.engine.record(*key));
+        records.map(|record| Arc::clone(&record.payload)).collect()
+    }
+
+    #[inline]
+    pub(super) fn group(&self) -> Option<Arc<GroupCell>> {
+        let membership = self.membership.as_deref()?;
+        Some(Arc::clone(&membership.group))
+    }
+
+    /// Its place in this group, if it still is in it.
+    pub(super) fn member_of(&self, group: &Arc<GroupCell>) -> Option<Key> {
+        let membership = self.membership.as_deref()?;
+        Arc::ptr_eq(&membership.group, group).then_some(membership.member)
+    }
+}
+
+impl GroupCell {
+    pub(crate) fn new(name: Arc<str>, budget: usize, reserved: &[usize]) -> Self {
+        Self {
+            name,
+            hall: Mutex::new(Hall {
+                group: Group::new(budget, reserved),
+            }),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Hall> {
+        self.hall.lock()
+    }
+
+    /// A lane comes, which is in no group.
+    pub(crate) fn join(self: &Arc<Self>, domain: &Arc<Domain>, share: u32) {
+        let mut hall = self.lock();
+        let mut seat = domain.seat().lock();
+        let lane = Arc::downgrade(domain);
+        let member = hall.group.join(lane, share, &mut seat.engine);
+        seat.membership = Some(Box::new(Membership {
+            group: Arc::clone(self),
+            member,
+        }));
+    }
+}
+
+impl Hall {
+    pub(super) fn enter(&mut self, member: Key, engine: &mut Engine) {
+        self.group.enter(member, engine);
+    }
+
+    pub(super) fn leave(&mut self, member: Key, engine: &Engine) {
+        self.group.leave(member, engine);
+    }
+
+    pub(super) fn dismiss(&mut self, seat: &mut Seat) {
+        if let Some(membership) = seat.membership.take() {
+            self.group.part(membership.member, &mut seat.engine);
+        }
+    }
+
+    /// Gives slots to waiters of any of its lanes until nothing fits any more
+    /// (S5), and says who was first.
+    pub(super) fn serve(&mut self, beside: &mut Beside) -> Option<Arc<TaskCell>> {
+        if !self.group.is_owing() {
+            return None;
+        }
+        let (now, mut first) = (Clock.now(), None);
+        while let Some((member, lane)) = self.group.next(now) {
+            // A lane with waiters is kept by them.
+            let Some(domain) = lane.upgrade() else {
+                break;
+            };
+            let mut effects = Effects::new();
+            let mut seat = domain.seat().lock();
+            let told = self.group.visit(now, member, &mut seat.engine, &mut effects);
+            let arm = domain.fed(&mut seat.engine, &effects);
+            drop(seat);
+            first = first.or(told);
+            // Also where nothing follows: the last reference to a lane is not
+            // dropped under the lock of its group.
+            beside.push(Staged {
+                domain,
+                effects,
+                arm,
+                beside: Beside::new(),
+            });
+        }
+        first
+    }
+
+    /// The lane that speaks for all that the budget keeps waiting (S16).
+    pub(super) fn speaker(&self) -> Option<Arc<Domain>> {
+        self.group.speaker()?.upgrade()
+    }
+
+    /// Whoever holds a slot in any of its lanes. O(slots).
+    pub(super) fn holders(&self, beside: &mut Vec<Arc<Domain>>) -> Vec<Arc<TaskCell>> {
+        let mut holders = Vec::new();
+        for domain in self.group.busy().filter_map(Weak::upgrade) {
+            holders.extend(domain.seat().lock().holders());
+            beside.push(domain);
+        }
+        holders
+    }
+
+    pub(super) fn recovery(
+        &self,
+        engine: &Engine,
+        first: Option<Arc<TaskCell>>,
+    ) -> Recovery<Arc<TaskCell>> {
+        self.group.recovery(engine, first)
+    }
+}
