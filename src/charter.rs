@@ -147,8 +147,7 @@ impl Charters {
                 }
             }
             let mut names = self.by_name.iter();
-            let foreign =
-                names.find(|(name, by)| by.group != place.group && pattern.matches(name));
+            let foreign = names.find(|(name, by)| by.group != place.group && pattern.matches(name));
             if let Some((name, by)) = foreign {
                 return Err(claimed(by, name));
             }
@@ -163,8 +162,8 @@ impl Charters {
             return Err(claimed(by, member));
         }
         let mut patterns = self.by_pattern.iter();
-        let foreign = patterns
-            .find(|(pattern, by)| by.group != place.group && pattern.matches(member));
+        let foreign =
+            patterns.find(|(pattern, by)| by.group != place.group && pattern.matches(member));
         if let Some((pattern, by)) = foreign {
             return Err(claimed(by, pattern.text()));
         }

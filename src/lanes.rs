@@ -7,9 +7,10 @@ use crate::config::LaneConfig;
 use crate::control;
 use crate::engine::{Reason, State};
 use crate::error::{ConfigError, ControlError, LaneNameError, WaitActiveError};
+use crate::group::GroupConfig;
 use crate::plan::{DEFAULT, Draft, Plan};
 use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain};
-use crate::snapshot::{LaneSnapshot, Snapshot};
+use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot};
 use crate::sync::{Arc, Ordering};
 use crate::timeout::check_limit;
 use crate::{Drain, DrainReport, Lane, Reconfigure, TaskId};
@@ -365,6 +366,12 @@ impl Lanes {
                 .filter(|domain| !domain.is_over())
                 .map(|domain| LaneSnapshot::of(domain))
                 .collect(),
+            groups: self
+                .shared()
+                .groups()
+                .iter()
+                .map(GroupSnapshot::of)
+                .collect(),
         }
     }
 
@@ -397,6 +404,7 @@ impl std::fmt::Debug for Lanes {
 pub struct LanesBuilder {
     lanes: Vec<(String, LaneConfig)>,
     patterns: Vec<(String, LaneConfig)>,
+    groups: Vec<(String, GroupConfig)>,
     observe_only: bool,
     max_orphans: usize,
     fence_start: Option<u64>,
@@ -407,6 +415,7 @@ impl LanesBuilder {
         Self {
             lanes: Vec::new(),
             patterns: Vec::new(),
+            groups: Vec::new(),
             observe_only: false,
             max_orphans: 64,
             fence_start: None,
@@ -445,6 +454,12 @@ impl LanesBuilder {
     /// ```
     pub fn pattern(mut self, pattern: impl Into<String>, config: LaneConfig) -> Self {
         self.patterns.push((pattern.into(), config));
+        self
+    }
+
+    /// A budget that several lanes share. See [`GroupConfig`].
+    pub fn group(mut self, name: impl Into<String>, config: GroupConfig) -> Self {
+        self.groups.push((name.into(), config));
         self
     }
 
@@ -490,8 +505,9 @@ impl LanesBuilder {
     /// # Errors
     ///
     /// [`ConfigError`]: a name, a pattern, a duration or a first fence that
-    /// cannot work, a lane or a pattern that is configured twice, or two
-    /// patterns of which neither is more specific.
+    /// cannot work, a lane, a pattern or a group that is configured twice, two
+    /// patterns of which neither is more specific, or a group that cannot have
+    /// a member or keep for it what it was to.
     pub fn build(self) -> Result<Lanes, ConfigError> {
         let names: Vec<String> = self.lanes.iter().map(|(name, _)| name.clone()).collect();
         let mut draft = Draft::default();
@@ -500,6 +516,9 @@ impl LanesBuilder {
         }
         for (pattern, config) in self.patterns {
             draft.add_pattern(pattern, config)?;
+        }
+        for (group, config) in self.groups {
+            draft.add_group(group, config)?;
         }
         let plan = Plan::new(draft)?;
         if let Some(given) = self.fence_start

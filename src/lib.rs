@@ -38,6 +38,7 @@
 //! * `testing`: hostile futures, and a harness in virtual time, for tests of
 //!   one's own runner.
 
+mod charter;
 mod clock;
 mod config;
 #[cfg(feature = "serde")]
@@ -48,6 +49,7 @@ mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod group;
 mod host;
 mod id;
 mod lane;
@@ -71,9 +73,10 @@ pub use config_file::LanesConfig;
 pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
-    InvalidOption, LaneNameError, NameProblem, PanicPayload, PatternProblem, TaskError,
-    TryAcquireError, WaitActiveError,
+    InvalidOption, LaneNameError, MemberProblem, NameProblem, PanicPayload, PatternProblem,
+    TaskError, TryAcquireError, WaitActiveError,
 };
+pub use group::GroupConfig;
 pub use id::TaskId;
 pub use lane::Lane;
 pub use lanes::{Lanes, LanesBuilder};
@@ -83,7 +86,10 @@ pub use runtime::{
     Always, Descendants, Drain, DrainReport, Phase, QueuedWork, ReturnedTask, Run, Scoped, Slot,
     TaskContext, TaskHandle, TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
 };
-pub use snapshot::{Counters, LaneOrigin, LaneSnapshot, LaneState, Limits, Snapshot, TaskSnapshot};
+pub use snapshot::{
+    Counters, GroupSnapshot, LaneOrigin, LaneSnapshot, LaneState, Limits, MemberSnapshot, Snapshot,
+    TaskSnapshot,
+};
 pub use timeout::{LaneTimeout, Timeout};
 
 #[cfg(doctest)]

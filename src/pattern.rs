@@ -47,9 +47,15 @@ impl Pattern {
         let longer = |a: &'_ str, b: &'_ str| if a.len() < b.len() { b } else { a }.to_owned();
         let (p, q) = (self.prefix(), other.prefix());
         let (s, t) = (self.suffix(), other.suffix());
-        let meet = (p.starts_with(q) || q.starts_with(p)) && (s.ends_with(t) || t.ends_with(s));
-        let quarrel = meet && !self.is_within(other) && !other.is_within(self);
+        let quarrel = self.meets(other) && !self.is_within(other) && !other.is_within(self);
         quarrel.then(|| longer(p, q) + &longer(s, t))
+    }
+
+    /// Some name is matched by both.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        let (p, q) = (self.prefix(), other.prefix());
+        let (s, t) = (self.suffix(), other.suffix());
+        (p.starts_with(q) || q.starts_with(p)) && (s.ends_with(t) || t.ends_with(s))
     }
 
     /// Everything that this one matches, the other matches too: it begins and

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::charter::{Charters, Known};
 use crate::config::LaneConfig;
 use crate::engine::Spec;
 use crate::error::{ConfigError, check_name};
+use crate::group::GroupConfig;
 use crate::pattern::Pattern;
 use crate::sync::Arc;
 
@@ -63,6 +65,7 @@ impl Terms {
 pub(crate) struct Draft {
     lanes: BTreeMap<String, LaneConfig>,
     patterns: BTreeMap<String, LaneConfig>,
+    groups: BTreeMap<String, GroupConfig>,
     /// Lanes whose number of slots was given by name: it holds also where it
     /// was changed by hand.
     pub(crate) insisted: BTreeSet<String>,
@@ -100,6 +103,29 @@ impl Draft {
         self.patterns.insert(pattern, config);
     }
 
+    pub(crate) fn add_group(
+        &mut self,
+        group: String,
+        config: GroupConfig,
+    ) -> Result<(), ConfigError> {
+        if self.groups.contains_key(&group) {
+            return Err(ConfigError::DuplicateGroup { group });
+        }
+        self.groups.insert(group, config);
+        Ok(())
+    }
+
+    pub(crate) fn set_group(&mut self, group: String, config: GroupConfig) {
+        self.groups.insert(group, config);
+    }
+
+    pub(crate) fn remove_group(&mut self, group: &str) -> Result<(), ConfigError> {
+        let removed = self.groups.remove(group);
+        removed.map(drop).ok_or_else(|| ConfigError::UnknownGroup {
+            group: group.to_owned(),
+        })
+    }
+
     pub(crate) fn lane(&mut self, lane: &str) -> Result<&mut LaneConfig, ConfigError> {
         self.lanes.get_mut(lane).ok_or_else(|| unknown_lane(lane))
     }
@@ -131,6 +157,20 @@ pub(crate) struct Plan {
     lanes: BTreeMap<Arc<str>, Arc<Terms>>,
     /// The more specific of two that match one name comes first.
     patterns: Vec<(Pattern, Arc<Terms>)>,
+    groups: BTreeMap<String, GroupConfig>,
+    pub(crate) charters: Charters,
+}
+
+impl Known for Plan {
+    fn slots(&self, lane: &str) -> Option<usize> {
+        self.terms(lane).map(|terms| terms.config.max_concurrent())
+    }
+
+    fn meets(&self, pattern: &Pattern) -> bool {
+        let mut patterns = self.patterns.iter();
+        self.lanes.keys().any(|lane| pattern.matches(lane))
+            || patterns.any(|(other, _)| pattern.meets(other))
+    }
 }
 
 impl Plan {
@@ -161,7 +201,15 @@ impl Plan {
             patterns.push((pattern, Terms::new(config, origin)));
         }
         patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.weight()));
-        Ok(Self { lanes, patterns })
+        let mut plan = Self {
+            lanes,
+            patterns,
+            groups: BTreeMap::new(),
+            charters: Charters::default(),
+        };
+        plan.charters = Charters::new(&draft.groups, &plan)?;
+        plan.groups = draft.groups;
+        Ok(plan)
     }
 
     /// How a lane of this name is set; `None` if nothing is said of it. O(log n)
@@ -189,6 +237,7 @@ impl Plan {
         Draft {
             lanes: self.lanes.iter().map(lane).collect(),
             patterns: self.patterns.iter().map(pattern).collect(),
+            groups: self.groups.clone(),
             insisted: BTreeSet::new(),
         }
     }

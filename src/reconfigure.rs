@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::engine::OnStall;
 use crate::error::ConfigError;
+use crate::group::GroupConfig;
 use crate::plan::Draft;
 use crate::timeout::LaneTimeout;
 
@@ -28,6 +29,8 @@ enum Change {
     RemovePattern(String),
     #[cfg(feature = "serde")]
     Replace(crate::LanesConfig),
+    SetGroup(String, GroupConfig),
+    RemoveGroup(String),
 }
 
 impl Reconfigure {
@@ -101,6 +104,21 @@ impl Reconfigure {
         self.changes.push(Change::Replace(config));
     }
 
+    /// Adds a group, or sets one anew, as in
+    /// [`LanesBuilder::group`](crate::LanesBuilder::group). Lanes that come to
+    /// it, leave it or change to another take their tasks with them, and nobody
+    /// is evicted. Until all have moved, no group that changes starts anybody.
+    pub fn group(&mut self, group: impl Into<String>, config: GroupConfig) {
+        self.changes.push(Change::SetGroup(group.into(), config));
+    }
+
+    /// Removes a group. Its lanes go on, each by itself.
+    ///
+    /// Refused with [`ConfigError::UnknownGroup`] if there is none.
+    pub fn remove_group(&mut self, group: impl Into<String>) {
+        self.changes.push(Change::RemoveGroup(group.into()));
+    }
+
     /// Carried out on what is said of lanes now.
     pub(crate) fn apply(self, draft: &mut Draft) -> Result<(), ConfigError> {
         for change in self.changes {
@@ -120,6 +138,8 @@ impl Reconfigure {
                         draft.add_pattern(pattern, config)?;
                     }
                 }
+                Change::SetGroup(group, config) => draft.set_group(group, config),
+                Change::RemoveGroup(group) => draft.remove_group(&group)?,
                 Change::EditLane(lane, edits, insists) => {
                     let config = draft.lane(&lane)?;
                     let edited = edits

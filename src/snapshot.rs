@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::TaskId;
 use crate::engine::{BlockedBy, Key, Mode, Priority, Reason, Spec, State, Time};
 use crate::plan::Origin;
-use crate::runtime::{Domain, TaskCell, read_facts};
+use crate::runtime::{Domain, GroupCell, TaskCell, read_facts};
 use crate::sync::Arc;
 
 /// Every lane; made by [`Lanes::snapshot`](crate::Lanes::snapshot).
@@ -17,6 +17,57 @@ use crate::sync::Arc;
 pub struct Snapshot {
     /// In the order in which they were made.
     pub lanes: Vec<LaneSnapshot>,
+    /// By name.
+    pub groups: Vec<GroupSnapshot>,
+}
+
+/// A budget that several lanes share.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct GroupSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its budget: how many slots its lanes may hold together.
+    pub max_concurrent: usize,
+    /// How many they hold.
+    pub active: usize,
+    /// Who shares it, in the order in which they were configured.
+    pub members: Vec<MemberSnapshot>,
+}
+
+/// A member of a group: a lane, or all lanes of a pattern.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct MemberSnapshot {
+    /// The lane's name, or the pattern.
+    pub member: String,
+    /// How many slots are kept for it.
+    pub reserved: usize,
+    /// How many it holds.
+    pub active: usize,
+}
+
+impl GroupSnapshot {
+    pub(crate) fn of(group: &Arc<GroupCell>) -> Self {
+        let (max_concurrent, used) = group.usage();
+        let members = group
+            .shares()
+            .iter()
+            .zip(&used)
+            .map(|(share, active)| MemberSnapshot {
+                member: share.member.to_string(),
+                reserved: share.reserved,
+                active: *active,
+            });
+        Self {
+            name: group.name.to_string(),
+            max_concurrent,
+            active: used.iter().sum(),
+            members: members.collect(),
+        }
+    }
 }
 
 /// One lane.
@@ -34,6 +85,8 @@ pub struct LaneSnapshot {
     pub max_orphans: usize,
     /// What it grants a task that says nothing itself.
     pub limits: Limits,
+    /// The group that it is in.
+    pub group: Option<String>,
     /// Whether it is paused.
     pub paused: bool,
     /// Which new tasks it takes.
@@ -215,6 +268,7 @@ impl LaneSnapshot {
                 max_orphans: engine.max_orphans(),
                 origin: LaneOrigin::of(&terms.origin),
                 limits: Limits::of(&terms.base, false),
+                group: None,
                 paused: engine.is_paused(),
                 state: match engine.mode() {
                     Mode::Open => LaneState::Open,
@@ -248,6 +302,7 @@ impl LaneSnapshot {
                 .collect();
             (snapshot, seen)
         });
+        snapshot.group = domain.group().map(|group| group.name.to_string());
         seen.sort_by_key(|seen| (seen.task.spec().priority, seen.place, seen.key.seq));
         for seen in &seen {
             let into = match seen.state {

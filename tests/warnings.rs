@@ -5,7 +5,9 @@ mod tap;
 use std::future::pending;
 use std::time::Duration;
 
-use laneway::{Lane, LaneConfig, Lanes, Priority, Reason, TaskHandle, Timeout};
+use laneway::{
+    GroupConfig, Lane, LaneConfig, Lanes, Priority, Reason, TaskError, TaskHandle, Timeout,
+};
 use tap::Log;
 use tracing::Level;
 
@@ -359,4 +361,81 @@ async fn a_task_runs_in_a_span_under_its_submitters() {
         assert_eq!(spans(message), ["request", "task"], "{message}");
     }
     assert!(spans("outside").is_empty());
+}
+
+/// Three lanes of one slot each, and a budget over all.
+fn sharing(budget: usize) -> (Lanes, [Lane; 3]) {
+    let lanes = Lanes::builder()
+        .pattern("*", LaneConfig::new(1).stall_ceiling(MINUTE * 10))
+        .group("shared", GroupConfig::new(budget).member("*"))
+        .build()
+        .unwrap();
+    let named = ["a", "b", "c"].map(|name| lanes.lane(name).unwrap());
+    (lanes, named)
+}
+
+#[tokio::test(start_paused = true)]
+async fn s8_s17_a_phantom_in_one_lane_is_reclaimed_for_a_waiter_in_another() {
+    let log = Log::tap();
+    let (_lanes, [a, b, c]) = sharing(2);
+    let phantom = forever(&a);
+    let healthy = c.spawn(async |cx| {
+        for _ in 0..30 {
+            tokio::time::sleep(MINUTE).await;
+            cx.progress();
+        }
+    });
+    tokio::task::yield_now().await;
+    let waiter = b.spawn(async |_| ());
+    let id = waiter.id().to_string();
+    tokio::time::timeout(MINUTE * 10 + SECOND / 10, waiter)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(matches!(phantom.await, Err(TaskError::Stalled { .. })));
+    // S4: its sibling in the budget went on as it was.
+    healthy.await.unwrap();
+    let mut lines = log.warnings();
+    lines.retain(|line| line.message() == "lane slot reclaimed");
+    assert_eq!(lines.len(), 1);
+    lines[0].assert_fields(&[("lane", "a"), ("dispatched", &id)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_many_lanes_behind_one_budget_are_one_warning_that_names_it() {
+    let log = Log::tap();
+    let lanes = Lanes::builder()
+        .pattern("plugin:*", LaneConfig::new(1).no_stall_ceiling())
+        .group("background", GroupConfig::new(1).member("plugin:*"))
+        .build()
+        .unwrap();
+    let lane = |n: usize| lanes.lane(&format!("plugin:{n}")).unwrap();
+    let _holder = lane(0).task().name("the culprit").spawn(async |_| {
+        std::future::pending::<()>().await;
+    });
+    let waiters: Vec<_> = (1..20).map(|n| forever(&lane(n))).collect();
+    tokio::time::sleep(SECOND * 31).await;
+    log.one_warning("lane dispatch blocked").assert_fields(&[
+        ("lane", "plugin:1"),
+        ("group", "background"),
+        ("blocked_by", "group budget"),
+        ("holder_name", "the culprit"),
+    ]);
+    drop(waiters);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_waiters_behind_a_budget_in_healthy_hands_are_no_warning() {
+    let log = Log::tap();
+    let (_lanes, [a, b, _]) = sharing(1);
+    let holder = a.spawn(async |cx| {
+        for _ in 0..20 {
+            tokio::time::sleep(SECOND * 10).await;
+            cx.progress();
+        }
+    });
+    tokio::task::yield_now().await;
+    b.run(async |_| ()).await.unwrap();
+    holder.await.unwrap();
+    assert!(log.warnings().is_empty());
 }

@@ -189,9 +189,8 @@ impl<P> Effects<P> {
     }
 
     pub(crate) fn reports_reclaim(&self) -> bool {
-        let reclaimed = |effect: &Effect<P>| {
-            matches!(effect, Effect::Report(Notice::Reclaimed { .. }))
-        };
+        let reclaimed =
+            |effect: &Effect<P>| matches!(effect, Effect::Report(Notice::Reclaimed { .. }));
         self.iter().any(reclaimed)
     }
 

@@ -111,13 +111,14 @@ impl<M: Clone> Group<M> {
         self.budget
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn used(&self) -> usize {
         self.used
     }
 
-    /// What each share has for itself, and how much of the budget it uses.
-    pub(crate) fn shares(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.shares.iter().map(|share| (share.reserved, share.used))
+    /// How much of the budget each share uses.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = usize> {
+        self.shares.iter().map(|share| share.used)
     }
 
     /// The lanes that hold slots. O(slots held), whatever waits.

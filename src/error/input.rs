@@ -94,6 +94,57 @@ pub enum PatternProblem {
     },
 }
 
+/// Why a group cannot have a member, or cannot keep for it what it was to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemberProblem {
+    /// It is no name.
+    #[error(transparent)]
+    Name(InvalidName),
+    /// It is meant as a pattern, and is none.
+    #[error("the pattern {0}")]
+    Pattern(PatternProblem),
+    /// No lane has this name or ever can, for no pattern matches it.
+    #[error("there can be no such lane: add it, or a pattern that matches it")]
+    Unknown,
+    /// It stands for lanes that another member of the group stands for, and
+    /// neither is more specific.
+    #[error("the group's member {member:?} stands for the same lanes, and is no more specific")]
+    Overlaps {
+        /// The other member.
+        member: String,
+    },
+    /// A lane would be in two groups.
+    #[error("group {group:?} claims it too, as {member:?}, and a lane is in one group at most")]
+    ClaimedTwice {
+        /// The other group.
+        group: String,
+        /// Its member that stands for the same lane.
+        member: String,
+    },
+    /// Something is reserved for it, and it is no member.
+    #[error(
+        "slots are reserved for it, and it is no member: name it with `member`, in the same words"
+    )]
+    ReservedForStranger,
+    /// More is reserved for it than its own limit lets it use.
+    #[error("{reserved} slots are reserved for it, and it may use {max_concurrent}")]
+    OverLane {
+        /// What is reserved for it.
+        reserved: usize,
+        /// The lane's own limit.
+        max_concurrent: usize,
+    },
+    /// With it, more is reserved than there is.
+    #[error("with it {total} slots are reserved, and the group has {budget}")]
+    OverBudget {
+        /// What is reserved for the members up to this one.
+        total: usize,
+        /// The budget of the group.
+        budget: usize,
+    },
+}
+
 /// Why a scheduler could not be built, or be set anew; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -163,6 +214,36 @@ pub enum ConfigError {
     UnknownPattern {
         /// The pattern.
         pattern: String,
+    },
+    /// A group's name cannot work.
+    #[error("group {group:?}: {problem}")]
+    GroupName {
+        /// The name as given.
+        group: String,
+        /// What is wrong with it.
+        problem: InvalidName,
+    },
+    /// Two groups were given one name.
+    #[error("group {group:?} is configured twice")]
+    DuplicateGroup {
+        /// The name.
+        group: String,
+    },
+    /// A group that is not configured was to be removed.
+    #[error("group {group:?} is not configured, so there is nothing to remove")]
+    UnknownGroup {
+        /// The name.
+        group: String,
+    },
+    /// A group cannot have this member, or cannot keep for it what it was to.
+    #[error("group {group:?}, member {member:?}: {problem}")]
+    Member {
+        /// The name of the group.
+        group: String,
+        /// The member: a lane's name, or a pattern.
+        member: String,
+        /// What is wrong with it.
+        problem: MemberProblem,
     },
     /// The first fence is so great that the fences of a lane could run out.
     #[error("fences may not start at {given}: {max} is the most")]

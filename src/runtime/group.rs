@@ -1,10 +1,14 @@
 //! Lanes that share a budget share a lock: the group's, which is taken before
 //! that of any of its lanes.
 
+use std::collections::BTreeMap;
+
 use super::cell::TaskCell;
 use super::domain::{Domain, Engine, Staged};
+use crate::charter::{Charters, Share};
 use crate::clock::Clock;
 use crate::engine::{Effects, Group, Key, Recovery};
+use crate::plan::Plan;
 use crate::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// What follows in other lanes than the one that was told something.
@@ -27,8 +31,11 @@ struct Membership {
 #[derive(Debug)]
 pub(crate) struct GroupCell {
     pub(crate) name: Arc<str>,
+    shares: Vec<Share>,
     hall: Mutex<Hall>,
 }
+
+pub(crate) type Groups = BTreeMap<Arc<str>, Arc<GroupCell>>;
 
 /// What the lock of a group protects, beside the lanes themselves.
 #[derive(Debug)]
@@ -64,13 +71,32 @@ impl Seat {
 }
 
 impl GroupCell {
-    pub(crate) fn new(name: Arc<str>, budget: usize, reserved: &[usize]) -> Self {
+    pub(crate) fn new(name: Arc<str>, budget: usize, shares: &[Share]) -> Self {
+        let reserved: Vec<usize> = shares.iter().map(|share| share.reserved).collect();
         Self {
             name,
+            shares: shares.to_vec(),
             hall: Mutex::new(Hall {
-                group: Group::new(budget, reserved),
+                group: Group::new(budget, &reserved),
             }),
         }
+    }
+
+    pub(crate) fn shares(&self) -> &[Share] {
+        &self.shares
+    }
+
+    /// The budget, and what each share uses of it.
+    pub(crate) fn usage(&self) -> (usize, Vec<usize>) {
+        let hall = self.lock();
+        (hall.group.budget(), hall.group.shares().collect())
+    }
+
+    /// Sets the budget, and serves whom it has room for.
+    pub(super) fn set_budget(&self, budget: usize, beside: &mut Beside) {
+        let mut hall = self.lock();
+        hall.group.set_budget(budget);
+        hall.serve(beside);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Hall> {
@@ -78,16 +104,55 @@ impl GroupCell {
     }
 
     /// A lane comes, which is in no group.
-    pub(crate) fn join(self: &Arc<Self>, domain: &Arc<Domain>, share: u32) {
+    pub(super) fn join(self: &Arc<Self>, domain: &Arc<Domain>, share: u32) {
         let mut hall = self.lock();
-        let mut seat = domain.seat().lock();
-        let lane = Arc::downgrade(domain);
-        let member = hall.group.join(lane, share, &mut seat.engine);
-        seat.membership = Some(Box::new(Membership {
-            group: Arc::clone(self),
-            member,
-        }));
+        hall.seat(self, domain, &mut domain.seat().lock(), share);
     }
+}
+
+/// The groups of a plan. One that is divided as it was is the same one, and so
+/// are its lanes; any other begins `empty`, until its lanes have come.
+pub(super) fn cells(charters: &Charters, old: &Groups, empty: bool) -> Groups {
+    let cell = |(name, charter): (&Arc<str>, &crate::charter::Charter)| {
+        let same = old.get(name).filter(|cell| cell.shares == charter.shares);
+        let cell = same.map_or_else(
+            || {
+                let budget = if empty { 0 } else { charter.budget };
+                Arc::new(GroupCell::new(Arc::clone(name), budget, &charter.shares))
+            },
+            Arc::clone,
+        );
+        (Arc::clone(name), cell)
+    };
+    charters.groups.iter().map(cell).collect()
+}
+
+/// Where a lane of this name belongs.
+pub(super) fn place(plan: &Plan, groups: &Groups, lane: &str) -> Option<(Arc<GroupCell>, u32)> {
+    let place = plan.charters.place(lane)?;
+    Some((Arc::clone(groups.get(&place.group)?), place.share))
+}
+
+/// Moves a lane with all its tasks. At no moment is it in no group, unless that
+/// is where it goes. Says whether it moved.
+pub(super) fn regroup(domain: &Arc<Domain>, to: Option<&(Arc<GroupCell>, u32)>) -> bool {
+    let from = domain.group();
+    let (before, after) = (from.as_ref(), to.map(|(group, _)| group));
+    if before.map(Arc::as_ptr) == after.map(Arc::as_ptr) {
+        return false;
+    }
+    // Two groups are locked here and nowhere else, and by one thread at a
+    // time, since reconfigurations take turns.
+    let mut left = before.map(|group| group.lock());
+    let mut entered = after.map(|group| group.lock());
+    let mut seat = domain.seat().lock();
+    if let Some(hall) = &mut left {
+        hall.dismiss(&mut seat);
+    }
+    if let (Some(hall), Some((group, share))) = (&mut entered, to) {
+        hall.seat(group, domain, &mut seat, *share);
+    }
+    true
 }
 
 impl Hall {
@@ -97,6 +162,15 @@ impl Hall {
 
     pub(super) fn leave(&mut self, member: Key, engine: &Engine) {
         self.group.leave(member, engine);
+    }
+
+    fn seat(&mut self, cell: &Arc<GroupCell>, domain: &Arc<Domain>, seat: &mut Seat, share: u32) {
+        let lane = Arc::downgrade(domain);
+        let member = self.group.join(lane, share, &mut seat.engine);
+        seat.membership = Some(Box::new(Membership {
+            group: Arc::clone(cell),
+            member,
+        }));
     }
 
     pub(super) fn dismiss(&mut self, seat: &mut Seat) {
@@ -119,7 +193,9 @@ impl Hall {
             };
             let mut effects = Effects::new();
             let mut seat = domain.seat().lock();
-            let told = self.group.visit(now, member, &mut seat.engine, &mut effects);
+            let told = self
+                .group
+                .visit(now, member, &mut seat.engine, &mut effects);
             let arm = domain.fed(&mut seat.engine, &effects);
             drop(seat);
             first = first.or(told);

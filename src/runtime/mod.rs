@@ -69,6 +69,7 @@ pub(crate) use domain::{Actions, Domain, DomainRef, Engine, Staged, withdraw};
 pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};
 pub(crate) use drain::{Draining, forget_returned};
 pub(crate) use facts::{at_hand, read as read_facts};
+pub(crate) use group::GroupCell;
 pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, first_busy, wait_active};
 pub(crate) use perform::ask_holders;

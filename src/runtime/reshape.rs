@@ -1,6 +1,7 @@
 //! Setting lanes anew: one transaction, whole or not at all.
 
-use super::domain::{DomainRef, Staged};
+use super::domain::{Actions, DomainRef, Engine, Staged};
+use super::group::{self, Beside, GroupCell};
 use super::shared::Shared;
 use crate::error::ConfigError;
 use crate::plan::{Draft, Origin, Plan, Terms};
@@ -22,17 +23,46 @@ impl Shared {
         change(&mut draft)?;
         let insisted = std::mem::take(&mut draft.insisted);
         let plan = Arc::new(Plan::new(draft)?);
+        let old = self.groups_by_name();
+        let groups = group::cells(&plan.charters, &old, true);
+        let mut beside = Beside::new();
+        // What changes starts nobody until all lanes have moved, so that a
+        // grant fits the old budget as well as the new (S1).
+        let stays = |name: &Arc<str>, cell: &Arc<GroupCell>| {
+            let charter = plan.charters.groups.get(name);
+            let same = groups.get(name).is_some_and(|new| Arc::ptr_eq(new, cell));
+            same && charter.is_some_and(|charter| charter.budget == cell.usage().0)
+        };
+        for (_, cell) in old.iter().filter(|(name, cell)| !stays(name, cell)) {
+            cell.set_budget(0, &mut beside);
+        }
         // A lane that is made from here on is made of the new plan; those that
         // there are cannot go while they are referred to.
-        let lanes = self.adopt(&plan);
-        let staged: Vec<Staged> = lanes
-            .iter()
-            .filter_map(|lane| set_anew(lane, &plan, insisted.contains(&*lane.name)))
-            .collect();
+        let lanes = self.adopt(&plan, groups.clone());
+        let mut staged = Vec::new();
+        let mut touched = 0;
+        for lane in &lanes {
+            let place = group::place(&plan, &groups, &lane.name);
+            let moved = group::regroup(lane, place.as_ref());
+            let set = set_anew(lane, &plan, insisted.contains(&*lane.name));
+            touched += usize::from(moved || set.is_some());
+            staged.extend(set);
+            if moved && place.is_none() {
+                let now = lane.now();
+                let dispatch = |engine: &mut Engine, effects: &mut Actions| {
+                    engine.dispatch(now, effects);
+                };
+                staged.push(lane.stage(dispatch).1);
+            }
+        }
+        for (name, charter) in &plan.charters.groups {
+            if let Some(cell) = groups.get(name) {
+                cell.set_budget(charter.budget, &mut beside);
+            }
+        }
         drop(turn);
         // Every lane is set before anybody is told in one of them.
-        let touched = staged.len();
-        staged.into_iter().for_each(Staged::carry_out);
+        staged.into_iter().chain(beside).for_each(Staged::carry_out);
         Ok(touched)
     }
 }

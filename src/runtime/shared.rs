@@ -6,6 +6,7 @@ use std::hash::Hash;
 
 use super::domain::{Domain, DomainRef, Engine};
 use super::driver::Drivers;
+use super::group::{self, GroupCell, Groups};
 use super::keys::Keys;
 use super::orphans::Orphans;
 use super::timers::DomainTimers;
@@ -41,6 +42,7 @@ struct Directory {
     /// Those that were there when the scheduler was dropped.
     former: Vec<Weak<Domain>>,
     plan: Arc<Plan>,
+    groups: Groups,
     /// No lane that is made from now on may issue a smaller fence (S11).
     fence_floor: u64,
     mode: Standing,
@@ -68,6 +70,7 @@ impl Shared {
         plan: Plan,
         fence_floor: u64,
     ) -> Self {
+        let groups = group::cells(&plan.charters, &Groups::new(), false);
         Self {
             clock: Clock,
             observe_only,
@@ -80,6 +83,7 @@ impl Shared {
                 by_serial: HashMap::new(),
                 former: Vec::new(),
                 plan: Arc::new(plan),
+                groups,
                 fence_floor,
                 mode: Standing::default(),
             }),
@@ -119,17 +123,28 @@ impl Shared {
         Ok(DomainRef::first(&domain))
     }
 
+    pub(super) fn groups_by_name(&self) -> Groups {
+        self.directory.lock().groups.clone()
+    }
+
+    /// By name.
+    pub(crate) fn groups(&self) -> Vec<Arc<GroupCell>> {
+        self.groups_by_name().into_values().collect()
+    }
+
     /// What is said of lanes now.
     pub(super) fn draft(&self) -> Draft {
         let plan = Arc::clone(&self.directory.lock().plan);
         plan.draft()
     }
 
-    /// From now on lanes are made of this plan, and those that it names are
-    /// there. Returns all that there are, in the order in which they were made.
-    pub(super) fn adopt(self: &Arc<Self>, plan: &Arc<Plan>) -> Vec<DomainRef> {
+    /// From now on lanes are made of this plan and come to these groups, and
+    /// those that it names are there. Returns all that there are, in the order
+    /// in which they were made.
+    pub(super) fn adopt(self: &Arc<Self>, plan: &Arc<Plan>, groups: Groups) -> Vec<DomainRef> {
         let mut directory = self.directory.lock();
         let old = std::mem::replace(&mut directory.plan, Arc::clone(plan));
+        let groups = std::mem::replace(&mut directory.groups, groups);
         for name in plan.named() {
             if !directory.lanes.contains_key(name)
                 && let Some(terms) = plan.terms(name)
@@ -138,7 +153,7 @@ impl Shared {
             }
         }
         drop(directory);
-        drop(old);
+        drop((old, groups));
         self.all()
     }
 
@@ -233,6 +248,10 @@ impl Shared {
         let domain = Domain::new(SERIALS.next(), name, shared, terms, counted, engine);
         domain.returned.lock().expected = directory.mode.draining.is_some();
         let domain = Arc::new(domain);
+        if let Some((group, share)) = group::place(&directory.plan, &directory.groups, &domain.name)
+        {
+            group.join(&domain, share);
+        }
         directory.add(Arc::clone(&domain));
         domain
     }

@@ -190,7 +190,10 @@ impl Hall {
             descendant: false,
             waited,
         };
-        let spec = Spec { priority, ..plain() };
+        let spec = Spec {
+            priority,
+            ..plain()
+        };
         let accepted = self.act(index, |lane, now, _| lane.submit(now, token, &spec, entry));
         let key = match accepted {
             Err(refused) => {
@@ -292,7 +295,11 @@ impl Hall {
 
     fn check(&self) {
         self.model.check_served(self.now);
-        assert_eq!(self.group.used(), self.model.used(), "slots held in the group");
+        assert_eq!(
+            self.group.used(),
+            self.model.used(),
+            "slots held in the group"
+        );
         for (seat, model) in self.seats.iter().zip(&self.model.lanes) {
             assert_eq!(seat.lane.active(), model.active.len());
             assert_eq!(seat.lane.queued(), model.waiting.len());

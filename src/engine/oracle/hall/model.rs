@@ -141,7 +141,9 @@ impl Model {
         let candidates = self.candidates(now);
         let of = |(rank, _, _): &(Rank, usize, Token)| *rank;
         let best = candidates.iter().map(of).min();
-        let mut served = candidates.iter().filter(|(_, i, t)| (*i, *t) == (index, token));
+        let mut served = candidates
+            .iter()
+            .filter(|(_, i, t)| (*i, *t) == (index, token));
         assert_eq!(served.next().map(of), best, "S6: {token} was served");
     }
 
@@ -186,7 +188,11 @@ impl Model {
 
     /// Some holder, or none if there is none.
     pub(super) fn holder(&self, which: u8) -> Option<Token> {
-        let all: Vec<Token> = self.lanes.iter().flat_map(|lane| lane.active.clone()).collect();
+        let all: Vec<Token> = self
+            .lanes
+            .iter()
+            .flat_map(|lane| lane.active.clone())
+            .collect();
         pick(&all, which)
     }
 
