@@ -526,3 +526,44 @@ fn s1_s5_s7_a_group_that_changes_under_load() {
         }
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn s1_a_lane_that_is_widened_does_not_outrun_a_budget_that_shrinks_with_it() {
+    let (lanes, [a, ..]) = three(1, 2);
+    let held = a.try_acquire().unwrap();
+    let waits = a.spawn(async |_| ());
+    lanes
+        .reconfigure(|change| {
+            change.lane("a").max_concurrent(2);
+            change.group("shared", members(1));
+        })
+        .unwrap();
+    let_run().await;
+    assert_eq!(a.snapshot().blocked_by, Some(BlockedBy::GroupBudget));
+    drop(held);
+    waits.await.unwrap();
+}
+
+/// In whatever order the lanes move, which differs from run to run.
+#[tokio::test(start_paused = true)]
+async fn s1_nobody_starts_in_a_group_before_all_have_moved_to_it() {
+    for _ in 0..16 {
+        let (lanes, [a, b, c]) = three(2, 2);
+        let held = [a.try_acquire().unwrap(), a.try_acquire().unwrap()];
+        let waits = [b.spawn(async |_| ()), c.spawn(async |_| ())];
+        lanes
+            .reconfigure(|change| {
+                change.lane("b").max_concurrent(3);
+                change.lane("c").max_concurrent(3);
+                change.group("shared", members(2).reserve("a", 1));
+            })
+            .unwrap();
+        let_run().await;
+        let queued = [b, c].map(|lane| lane.snapshot().queued.len());
+        assert_eq!(queued, [1, 1]);
+        drop(held);
+        for task in waits {
+            task.await.unwrap();
+        }
+    }
+}
