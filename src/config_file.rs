@@ -1,6 +1,7 @@
 //! How lanes are set, as it is written in a file.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::de::{Error, MapAccess, Visitor};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config::LaneConfig;
 use crate::engine::{Ceiling, OnStall};
+use crate::group::GroupConfig;
 use crate::timeout::LaneTimeout;
 
 /// How all lanes are set, as a value that is read from TOML, JSON or whatever
@@ -36,6 +38,11 @@ use crate::timeout::LaneTimeout;
 ///     max_concurrent = 1
 ///     max_orphans = 0                       # a strict lane
 ///     pinned = false
+///
+///     [groups.shared]
+///     max_concurrent = 3
+///     members = ["main", "session:*"]
+///     reserved = { main = 1 }
 ///     "#,
 /// )?;
 /// let lanes = Lanes::builder().config(config).build()?;
@@ -46,37 +53,45 @@ use crate::timeout::LaneTimeout;
 #[serde(deny_unknown_fields)]
 pub struct LanesConfig {
     #[serde(default)]
-    lanes: Entries,
+    pub(crate) lanes: Entries<LaneConfig>,
     #[serde(default)]
-    patterns: Entries,
+    pub(crate) patterns: Entries<LaneConfig>,
+    #[serde(default)]
+    pub(crate) groups: Entries<GroupConfig>,
 }
 
-impl LanesConfig {
-    /// Its lanes and its patterns, in the order in which they are written.
-    pub(crate) fn entries(self) -> (Vec<Entry>, Vec<Entry>) {
-        (self.lanes.0, self.patterns.0)
+/// A table in the order in which it is written, with every key that is there:
+/// one that is there twice is an error later, and not in silence the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entries<V>(Vec<(String, V)>);
+
+impl<V> Default for Entries<V> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
 }
 
-type Entry = (String, LaneConfig);
+impl<V> IntoIterator for Entries<V> {
+    type Item = (String, V);
+    type IntoIter = std::vec::IntoIter<(String, V)>;
 
-/// A table, with every key that is there: one that is there twice is an error
-/// later, and not in silence the last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Entries(Vec<Entry>);
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Table;
+        struct Table<V>(PhantomData<V>);
 
-        impl<'de> Visitor<'de> for Table {
-            type Value = Entries;
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Table<V> {
+            type Value = Entries<V>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table of lanes by their names, or by patterns")
+                f.write_str("a table by names, or by patterns")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<V>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
@@ -85,7 +100,7 @@ impl<'de> Deserialize<'de> for Entries {
             }
         }
 
-        deserializer.deserialize_map(Table)
+        deserializer.deserialize_map(Table(PhantomData))
     }
 }
 
@@ -156,6 +171,25 @@ impl From<Written> for LaneConfig {
         } else {
             config
         }
+    }
+}
+
+/// The fields of a [`GroupConfig`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a group's configuration")]
+pub(crate) struct WrittenGroup {
+    max_concurrent: usize,
+    members: Vec<String>,
+    #[serde(default)]
+    reserved: Entries<usize>,
+}
+
+impl From<WrittenGroup> for GroupConfig {
+    fn from(written: WrittenGroup) -> Self {
+        let budget = Self::new(written.max_concurrent);
+        let group = written.members.into_iter().fold(budget, Self::member);
+        let reserve = |group: Self, (member, slots)| group.reserve(member, slots);
+        written.reserved.into_iter().fold(group, reserve)
     }
 }
 

@@ -41,6 +41,8 @@ use std::collections::BTreeMap;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "crate::config_file::WrittenGroup"))]
 #[must_use]
 pub struct GroupConfig {
     pub(crate) max_concurrent: usize,

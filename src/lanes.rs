@@ -473,9 +473,9 @@ impl LanesBuilder {
     /// beside those that are given here. With the feature `serde`.
     #[cfg(feature = "serde")]
     pub fn config(mut self, config: crate::LanesConfig) -> Self {
-        let (lanes, patterns) = config.entries();
-        self.lanes.extend(lanes);
-        self.patterns.extend(patterns);
+        self.lanes.extend(config.lanes);
+        self.patterns.extend(config.patterns);
+        self.groups.extend(config.groups);
         self
     }
 

@@ -77,6 +77,7 @@ impl Draft {
     pub(crate) fn clear(&mut self) {
         self.lanes.clear();
         self.patterns.clear();
+        self.groups.clear();
     }
 
     pub(crate) fn add_lane(&mut self, lane: String, config: LaneConfig) -> Result<(), ConfigError> {

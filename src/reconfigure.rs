@@ -130,12 +130,14 @@ impl Reconfigure {
                 #[cfg(feature = "serde")]
                 Change::Replace(config) => {
                     draft.clear();
-                    let (lanes, patterns) = config.entries();
-                    for (lane, config) in lanes {
+                    for (lane, config) in config.lanes {
                         draft.add_lane(lane, config)?;
                     }
-                    for (pattern, config) in patterns {
+                    for (pattern, config) in config.patterns {
                         draft.add_pattern(pattern, config)?;
+                    }
+                    for (group, config) in config.groups {
+                        draft.add_group(group, config)?;
                     }
                 }
                 Change::SetGroup(group, config) => draft.set_group(group, config),

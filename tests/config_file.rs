@@ -5,7 +5,9 @@
 mod common;
 
 use common::{MINUTE, SECOND};
-use laneway::{ConfigError, LaneConfig, LaneOrigin, Lanes, LanesConfig, OnStall, Timeout};
+use laneway::{
+    ConfigError, GroupConfig, LaneConfig, LaneOrigin, Lanes, LanesConfig, OnStall, Timeout,
+};
 
 const WHOLE: &str = r#"
     [lanes.main]
@@ -230,4 +232,47 @@ fn s18_unknown_keys_and_bad_values_are_errors() {
         let told = toml::from_str::<LanesConfig>(toml).unwrap_err().to_string();
         assert!(told.contains(said), "{toml}: {told}");
     }
+}
+
+#[tokio::test]
+async fn groups_are_read_and_replaced_with_the_rest() {
+    let group: GroupConfig = toml::from_str(
+        r#"
+        max_concurrent = 3
+        members = ["main", "session:*"]
+        reserved = { main = 1 }
+        "#,
+    )
+    .unwrap();
+    let built = GroupConfig::new(3).member("main").member("session:*");
+    assert_eq!(group, built.reserve("main", 1));
+    let typo = toml::from_str::<GroupConfig>("max_concurrent = 1\nmember = []");
+    assert!(
+        typo.unwrap_err()
+            .to_string()
+            .contains("unknown field `member`")
+    );
+
+    let shared = |budget: usize| {
+        read(&format!(
+            r#"
+            lanes.main.max_concurrent = 2
+            patterns."session:*".max_concurrent = 2
+            groups.shared = {{ max_concurrent = {budget}, members = ["main", "session:*"] }}
+            "#
+        ))
+    };
+    let lanes = Lanes::builder().config(shared(1)).build().unwrap();
+    let held = lanes.lane("main").unwrap().try_acquire().unwrap();
+    let session = lanes.lane("session:42").unwrap();
+    assert!(session.try_acquire().is_err());
+    lanes
+        .reconfigure(|change| change.replace(shared(2)))
+        .unwrap();
+    assert!(session.try_acquire().is_ok());
+    lanes
+        .reconfigure(|change| change.replace(main_of(2)))
+        .unwrap();
+    assert!(lanes.snapshot().groups.is_empty());
+    drop(held);
 }

@@ -163,7 +163,7 @@ impl<M: Clone> Group<M> {
     }
 
     /// Before an input to a member: whether it finds room for one more.
-    pub(crate) fn enter<P: Clone>(&mut self, key: Key, lane: &mut Lane<P>) {
+    pub(crate) fn enter<P: Clone>(&self, key: Key, lane: &mut Lane<P>) {
         lane.tasks.skip_to(self.next_seq);
         let share = self.members.get(key).map(|member| member.share);
         lane.gate = if share.is_some_and(|share| self.fits(share)) {

@@ -21,6 +21,7 @@
 //! | `moments` | the driver, progress, ceilings, claims |
 //! | `verbs` | resize, pause, close, drain, shutdown |
 //! | `names` | lanes and keys that come and go |
+//! | `groups` | lanes that share a budget |
 //! | `plans` | lanes that are set anew |
 //! | `three` | three threads at once |
 //! | `crowd` | many tasks (shuttle) |
@@ -29,6 +30,7 @@
 mod crowd;
 mod ending;
 mod explore;
+mod groups;
 mod moments;
 mod names;
 mod plans;

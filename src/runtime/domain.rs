@@ -173,7 +173,7 @@ impl Domain {
             return question(&seat.engine);
         };
         drop(seat);
-        let mut hall = group.lock();
+        let hall = group.lock();
         let mut seat = self.seat.lock();
         if let Some(member) = seat.member_of(&group) {
             // So that it knows what blocks it now.

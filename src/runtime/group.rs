@@ -156,7 +156,7 @@ pub(super) fn regroup(domain: &Arc<Domain>, to: Option<&(Arc<GroupCell>, u32)>) 
 }
 
 impl Hall {
-    pub(super) fn enter(&mut self, member: Key, engine: &mut Engine) {
+    pub(super) fn enter(&self, member: Key, engine: &mut Engine) {
         self.group.enter(member, engine);
     }
 

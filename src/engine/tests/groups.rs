@@ -75,3 +75,11 @@ fn s1_s5_s6_lanes_of_one_group() {
         panic!("{failure}\nreplay: cargo test --lib engine::tests::groups::{test}");
     }
 }
+
+/// What the fuzzer found worth keeping is tried without a fuzzer, too.
+#[test]
+#[cfg_attr(miri, ignore = "it reads files")]
+fn the_corpus_of_the_fuzzer() {
+    let operations = super::corpus("group", crate::engine::oracle::bytes::run_group);
+    assert!(operations > 1_000, "hardly anything is kept");
+}

@@ -313,37 +313,10 @@ fn long_lives() {
     prove("long_lives", Emphasis::Hostile, 50, 200..400);
 }
 
-struct Replay(std::path::PathBuf);
-
-impl Drop for Replay {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let file = self.0.display();
-            eprintln!("replay: cargo +nightly fuzz run engine {file}");
-        }
-    }
-}
-
 /// What the fuzzer found worth keeping is tried without a fuzzer, too.
 #[test]
 #[cfg_attr(miri, ignore = "it reads files")]
 fn the_corpus_of_the_fuzzer() {
-    let home = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz");
-    if !std::path::Path::new(home).exists() {
-        // What is published of the crate is without its fuzzer.
-        return;
-    }
-    let files = std::fs::read_dir(format!("{home}/corpus/engine")).expect("a corpus");
-    let (mut cases, mut operations) = (0, 0);
-    for file in files {
-        let path = file.expect("a listing").path();
-        let bytes = std::fs::read(&path).expect("a file of the corpus");
-        let _replay = Replay(path);
-        cases += 1;
-        operations += crate::engine::oracle::bytes::run(&bytes);
-    }
+    let operations = super::corpus("engine", crate::engine::oracle::bytes::run);
     assert!(operations > 1_000, "hardly anything is kept");
-    println!(
-        "proof: layer=engine test=the_corpus_of_the_fuzzer cases={cases} operations={operations}"
-    );
 }
