@@ -25,7 +25,7 @@ struct Spread {
     p90: f64,
 }
 
-const TITLES: [(&str, &str, &str); 3] = [
+const TITLES: [(&str, &str, &str); 4] = [
     (
         "lanes",
         "Cost of a task against the number of lanes",
@@ -40,6 +40,11 @@ const TITLES: [(&str, &str, &str); 3] = [
         "active",
         "Cost of a task beside others that are active",
         "active tasks",
+    ),
+    (
+        "group",
+        "Cost of a task against the number of lanes in its group",
+        "lanes in the group",
     ),
 ];
 

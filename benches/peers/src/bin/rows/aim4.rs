@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use laneway::{Lane, Lanes};
+use laneway::{GroupConfig, Lane, Lanes};
 use laneway_peers::report::{Point, Row};
 use laneway_peers::scale::Scale;
 use laneway_peers::schedulers::{Flavour, MINUTE, Map, Walk, any_lane, config, one_lane};
@@ -20,6 +20,7 @@ pub fn rows(scale: Scale) {
     among_lanes(scale);
     behind_queued(scale);
     beside_active(scale);
+    in_a_group(scale);
 }
 
 /// The costs of each size, and how the dearest compares with the smallest.
@@ -439,4 +440,112 @@ async fn many_of(semaphore: &Arc<Semaphore>, tasks: u64) -> Round {
         took: began.elapsed(),
         sum,
     }
+}
+
+// Groups ----------------------------------------------------------------------
+
+/// Lanes that share a budget of one slot, with nobody waiting in any of them, and
+/// with somebody in each.
+fn in_a_group(scale: Scale) {
+    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(500));
+    let sizes = scale.decades(10_000);
+    let hall = |size: &u64| (Hall::new(*size), Hall::new(*size));
+    let halls: Vec<_> = sizes.iter().map(hall).collect();
+    let plot = "group";
+    let row = "in a group of 1 to 10,000 lanes";
+    let alone = "`run`, one lane of the group";
+    let sides = halls.iter().zip(&sizes).map(|((hall, _), size)| {
+        let runtime = &runtime;
+        Side::new(format!("{alone}, {size}"), tasks, move || {
+            runtime.block_on(hall.round(tasks))
+        })
+    });
+    let turns = Turns::take(scale.rounds(201), sides.collect());
+    flat(plot, row, &turns, &sizes, alone, true);
+    let crowded = "`spawn`, somebody waits in every lane";
+    {
+        let _inside = runtime.enter();
+        halls.iter().for_each(|(_, hall)| hall.crowd());
+    }
+    let sides = halls.iter().zip(&sizes).map(|((_, hall), size)| {
+        let runtime = &runtime;
+        Side::new(format!("{crowded}, {size}"), tasks, move || {
+            runtime.block_on(hall.crowded_round(tasks))
+        })
+    });
+    let turns = Turns::take(scale.rounds(201), sides.collect());
+    flat(plot, row, &turns, &sizes, crowded, true);
+}
+
+struct Hall {
+    _lanes: Lanes,
+    members: Vec<Lane>,
+    countdown: Arc<Countdown>,
+    again: Arc<Notify>,
+}
+
+impl Hall {
+    fn new(size: u64) -> Self {
+        let lanes = Lanes::builder()
+            .pattern("member-*", config(1))
+            .group("shared", GroupConfig::new(1).member("member-*"))
+            .build()
+            .expect("the configuration is sound");
+        let member = |n: u64| lanes.lane(&format!("member-{n}")).expect("it is a name");
+        Self {
+            members: (0..size).map(member).collect(),
+            _lanes: lanes,
+            countdown: Arc::new(Countdown::default()),
+            again: Arc::default(),
+        }
+    }
+
+    async fn round(&self, tasks: u64) -> Round {
+        let (began, mut sum) = (Instant::now(), 0);
+        for n in 0..tasks {
+            sum += run(&self.members[0], n).await;
+        }
+        Round {
+            took: began.elapsed(),
+            sum,
+        }
+    }
+
+    /// From now on somebody waits in every lane, and one has the slot and waits
+    /// for a round.
+    fn crowd(&self) {
+        self.countdown.left.store(1, Relaxed);
+        for lane in &self.members {
+            self.join(lane.clone());
+        }
+    }
+
+    fn join(&self, lane: Lane) {
+        next_in_group(lane, Arc::clone(&self.countdown), Arc::clone(&self.again));
+    }
+
+    async fn crowded_round(&self, tasks: u64) -> Round {
+        // The one that ended the last round.
+        self.countdown.over.notified().await;
+        self.countdown.left.store(tasks, Relaxed);
+        let began = Instant::now();
+        self.again.notify_one();
+        while self.countdown.left.load(Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+        Round {
+            took: began.elapsed(),
+            sum: tasks,
+        }
+    }
+}
+
+fn next_in_group(lane: Lane, countdown: Arc<Countdown>, again: Arc<Notify>) {
+    let own = lane.clone();
+    drop(own.spawn(async move |_| {
+        if countdown.count() {
+            again.notified().await;
+        }
+        next_in_group(lane, countdown, again);
+    }));
 }
