@@ -77,7 +77,10 @@ impl Domain {
     ) -> R {
         let mut effects = Effects::new();
         let output = self.feed(input, &mut effects);
-        if !effects.is_empty() {
+        if effects.is_empty() {
+            // It holds nothing, which the compiler does not know.
+            std::mem::forget(effects);
+        } else {
             perform::carry_out_all(self, effects);
         }
         output

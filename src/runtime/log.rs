@@ -71,7 +71,10 @@ pub(crate) fn span(task: &TaskCell) -> Span {
             name = task.name(), key = task.key(),
         )
     };
-    quietly(span).unwrap_or_else(Span::none)
+    // One that nobody listens to is none: it is not worth entering.
+    quietly(|| Some(span()).filter(|span| !span.is_disabled()))
+        .flatten()
+        .unwrap_or_else(Span::none)
 }
 
 /// The span of a task that runs elsewhere than it was submitted.
@@ -80,6 +83,7 @@ pub(crate) fn span_under(submitter: &Span, task: &TaskCell) -> Span {
 }
 
 /// Runs code that does not panic, in a span.
+#[inline]
 pub(crate) fn within<R>(span: &Span, code: impl FnOnce() -> R) -> R {
     if span.is_none() {
         return code();
@@ -94,8 +98,13 @@ pub(crate) fn within<R>(span: &Span, code: impl FnOnce() -> R) -> R {
 #[inline]
 pub(crate) fn close(span: &mut Span) {
     if !span.is_none() {
-        quietly(|| *span = Span::none());
+        drop_it(span);
     }
+}
+
+#[cold]
+fn drop_it(span: &mut Span) {
+    quietly(|| *span = Span::none());
 }
 
 /// A wait that nobody set a limit for, once it is over: of interest when
