@@ -4,6 +4,8 @@ use super::effects::BlockedBy;
 use super::lane::{Lane, Mode, Settings, Tally};
 use super::slab::Key;
 use super::task::Record;
+#[cfg(any(test, fuzzing))]
+use super::time::Time;
 
 impl<P: Clone> Lane<P> {
     pub(crate) fn record(&self, key: Key) -> Option<&Record<P>> {
@@ -56,6 +58,13 @@ impl<P: Clone> Lane<P> {
 
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// When a task is looked at next.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn moment(&self, key: Key) -> Option<Time> {
+        let at = self.tasks.get(key)?.moment();
+        Some(at).filter(|at| *at < Time::FAR)
     }
 
     /// The memory it holds on to, in entries of all its tables.
