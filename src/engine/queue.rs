@@ -210,6 +210,12 @@ impl Queue {
     }
 
     fn next(&self, rows: &impl ByIndex<Row: Waiter>, now: Time, aging: Duration) -> Option<u32> {
+        // Mostly all who wait are of one priority, and nobody came back.
+        if self.returned.is_empty()
+            && let Some(tier) = self.tiers.iter().find(|tier| tier.len == self.len)
+        {
+            return Some(tier.head).filter(|head| *head != NIL);
+        }
         let [foreground, normal, background] = [0, 1, 2].map(|tier| self.front(rows, tier));
         let older = |a: Option<(Place, u32)>, b: Option<(Place, u32)>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),

@@ -145,8 +145,7 @@ impl<V> Slab<V> {
         }
         self.free = key.index;
         self.len -= 1;
-        // Few entries are not worth giving back with every task.
-        if self.entries.len() > KEEP {
+        if self.entries.len() > KEEP && self.len < self.entries.len() / 4 {
             self.give_back_tail();
         }
         match old {

@@ -6,6 +6,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::domain::DomainRef;
+use super::job::Waiting;
 use super::parts::{Parts, Rare};
 use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
 use super::word::{AtomicWord, Word};
@@ -17,12 +18,6 @@ use crate::options::Options;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering};
 
 pub(crate) type Meta = Arc<dyn Any + Send + Sync>;
-
-/// The body of a detached task, while it waits for its slot.
-pub(crate) trait Body: Send {
-    /// Puts it on its runtime. Called outside every lock.
-    fn launch(self: Box<Self>, cell: Arc<TaskCell>);
-}
 
 pub(crate) struct TaskCell {
     /// `None` only between two tasks; see [`spare`](super::spare).
@@ -142,9 +137,9 @@ impl TaskCell {
         }
     }
 
-    pub(crate) fn bind(&mut self, bound: Bound, body: Box<dyn Body>) {
+    pub(crate) fn bind(&mut self, bound: Bound, body: Option<Waiting>) {
         self.bound = Some(bound);
-        self.shared.get_mut().body = Some(body);
+        self.shared.get_mut().body = body;
     }
 
     /// Makes it nobody's again, if there was nothing out of the ordinary about

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::cell::{Body, TaskCell};
+use super::cell::TaskCell;
+use super::job::Waiting;
 use super::teardown::Hook;
 use super::wakers::{Wakers, drop_guarded, wake_all};
 use crate::engine::End;
@@ -21,7 +22,7 @@ pub(crate) struct Parts {
     pub(crate) joiner: Option<Waker>,
     settled: Settled,
     /// What is launched when it has its slot.
-    pub(crate) body: Option<Box<dyn Body>>,
+    pub(crate) body: Option<Waiting>,
     /// The task that submitted it.
     pub(crate) parent: Option<Arc<TaskCell>>,
     rare: Option<Box<Rare>>,
@@ -172,7 +173,7 @@ pub(crate) struct Ended {
     joiner: Option<Waker>,
     others: Vec<Waker>,
     watcher: Option<AbortHandle>,
-    values: (Option<Box<dyn Body>>, Option<OnWait>),
+    values: (Option<Waiting>, Option<OnWait>),
     parent: Option<Arc<TaskCell>>,
 }
 

@@ -6,10 +6,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tracing::Span;
 
 use super::cell::TaskCell;
 use super::domain::ended_word;
+use super::log::Spanned;
 use super::teardown::{self, Teardown};
 use super::wakers::{drop_guarded, guarded};
 use super::word::Word;
@@ -43,8 +43,8 @@ pin_project! {
         #[pin]
         future: Option<Fut>,
         sink: S,
-        ending: Option<Ending>,
-        span: Span,
+        ending: Option<Box<Ending>>,
+        span: Spanned,
         detached: bool,
     }
 
@@ -81,14 +81,14 @@ impl<F, Fut, S> Runner<F, Fut, S> {
             future: None,
             sink,
             ending: None,
-            span: Span::none(),
+            span: None,
             detached,
         }
     }
 
     /// The task has its slot, and this is who runs it.
     #[inline]
-    pub(crate) fn admit(self: Pin<&mut Self>, task: Arc<TaskCell>, span: Span) {
+    pub(crate) fn admit(self: Pin<&mut Self>, task: Arc<TaskCell>, span: Spanned) {
         let this = self.project();
         *this.task = Some(task);
         *this.span = span;
@@ -120,7 +120,8 @@ impl<F, Fut, S> Runner<F, Fut, S> {
         let Some(task) = this.task.clone() else {
             return;
         };
-        if let Some(Ending { over, teardown }) = this.ending.take() {
+        if let Some(ending) = this.ending.take() {
+            let Ending { over, teardown } = *ending;
             *this.task = None;
             teardown::continue_detached(&task, teardown, over.reason, over.completed);
             return;
@@ -135,7 +136,7 @@ impl<F, Fut, S> Runner<F, Fut, S> {
         current::enter(this.task, || {
             drop_guarded(start);
             // A pinned value is dropped in place; a panic stays here (S14).
-            log::within(this.span, || {
+            log::within(this.span.as_deref(), || {
                 guarded("a destructor", || this.future.set(None));
             });
         });
@@ -166,7 +167,7 @@ where
                 let this = self.as_mut().project();
                 let task = this.task.as_ref();
                 if let Some(teardown) = task.and_then(|task| Teardown::begin(task, over.reason)) {
-                    *this.ending = Some(Ending { over, teardown });
+                    *this.ending = Some(Box::new(Ending { over, teardown }));
                 }
                 over
             }
@@ -199,7 +200,7 @@ where
             let start = this.start.take();
             let start = start.map(|start| (start, TaskContext::new(Arc::clone(task))));
             let turn = || turn(start, this.future.as_mut(), this.sink, last_poll, cx);
-            let span = &*this.span;
+            let span = this.span.as_deref();
             let turned = current::enter(this.task, || log::within(span, turn));
             let Some(task) = this.task.as_deref() else {
                 return Poll::Pending;
@@ -246,7 +247,7 @@ where
         if this.future.is_none() && this.start.is_none() {
             return;
         }
-        let (future, span, start) = (&mut this.future, &*this.span, this.start.take());
+        let (future, span, start) = (&mut this.future, this.span.as_deref(), this.start.take());
         current::enter(this.task, || {
             log::within(span, || {
                 drop_guarded(start);

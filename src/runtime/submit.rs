@@ -2,8 +2,9 @@
 
 use std::task::{Context, Poll};
 
-use super::cell::{Body, Bound, TaskCell};
+use super::cell::{Bound, TaskCell};
 use super::edge::{self, Edge};
+use super::job::Waiting;
 use super::word::Word;
 use super::{current, spare};
 use crate::engine::{Accepted, End, Entry, Reason, Refused};
@@ -20,7 +21,7 @@ pub(crate) enum Comer<'a> {
         at_once: bool,
     },
     Detached {
-        body: &'a mut dyn FnMut(Handle) -> Box<dyn Body>,
+        body: &'a mut dyn FnMut(Handle) -> Option<Waiting>,
         blocking: bool,
     },
 }
