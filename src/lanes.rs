@@ -10,7 +10,7 @@ use crate::engine::{Reason, State};
 use crate::error::{ConfigError, ControlError, LaneNameError, WaitActiveError, check_name};
 use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain};
 use crate::snapshot::{LaneSnapshot, Snapshot};
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 use crate::timeout::check_limit;
 use crate::{Drain, DrainReport, Lane, TaskId};
 
@@ -137,8 +137,7 @@ impl Lanes {
                 Err(ControlError::NotRunning { id })
             }
             Some(record) => {
-                let extended = &record.payload.extended_until;
-                extended.fetch_max(until.as_nanos(), Ordering::Relaxed);
+                record.payload.extend(until);
                 Ok(())
             }
         })

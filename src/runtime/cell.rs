@@ -3,11 +3,10 @@
 
 use std::any::Any;
 use std::task::Waker;
-use std::time::Duration;
 
 use super::domain::DomainRef;
 use super::job::Waiting;
-use super::parts::{Parts, Rare};
+use super::parts::{Limits, Parts, Rare};
 use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
 use super::word::{AtomicWord, Word};
 use crate::TaskId;
@@ -25,8 +24,10 @@ pub(crate) struct TaskCell {
     /// Where it is granted anything but what its lane grants everybody.
     spec: Option<Box<Spec>>,
     labels: Option<Box<Labels>>,
-    /// Only of a detached task.
-    bound: Option<Bound>,
+    /// Only of a detached task: where it runs, and whether that is on a thread
+    /// which cannot be stopped.
+    bound: Option<host::Id>,
+    blocking: bool,
 
     pub(crate) word: AtomicWord,
     index: AtomicU32,
@@ -41,12 +42,9 @@ pub(crate) struct TaskCell {
     /// The last sign of life that is no report: its claim, or the end of a
     /// wait for one of our lanes.
     stirred: AtomicU64,
-    pub(crate) extended_until: AtomicU64,
-    pub(crate) deadline: AtomicU64,
 
     /// The reason and stage of the ask; see [`Asked`].
     asked: AtomicU8,
-    pub(crate) take_at: AtomicU64,
     /// How many futures listen for the cancel signal.
     listeners: AtomicU32,
     /// Somebody polls for the signal without a future.
@@ -56,14 +54,6 @@ pub(crate) struct TaskCell {
     pub(crate) children: AtomicU32,
 
     pub(crate) shared: Mutex<Parts>,
-}
-
-/// Where a detached task runs.
-#[derive(Clone, Copy)]
-pub(crate) struct Bound {
-    pub(crate) runtime: host::Id,
-    /// On a thread that cannot be stopped.
-    pub(crate) blocking: bool,
 }
 
 /// What its submitter calls it.
@@ -96,6 +86,7 @@ impl TaskCell {
             spec: None,
             labels: None,
             bound: None,
+            blocking: false,
             word: AtomicWord::new(Word::Queued),
             index: AtomicU32::new(0),
             seq: AtomicU64::new(0),
@@ -104,10 +95,7 @@ impl TaskCell {
             held: AtomicBool::new(false),
             progress: AtomicU64::new(0),
             stirred: AtomicU64::new(0),
-            extended_until: AtomicU64::new(0),
-            deadline: AtomicU64::new(u64::MAX),
             asked: AtomicU8::new(0),
-            take_at: AtomicU64::new(0),
             listeners: AtomicU32::new(0),
             listens: AtomicBool::new(false),
             hooks: AtomicU32::new(0),
@@ -137,8 +125,9 @@ impl TaskCell {
         }
     }
 
-    pub(crate) fn bind(&mut self, bound: Bound, body: Option<Waiting>) {
-        self.bound = Some(bound);
+    pub(crate) fn bind(&mut self, runtime: host::Id, blocking: bool, body: Waiting) {
+        self.bound = Some(runtime);
+        self.blocking = blocking;
         self.shared.get_mut().body = body;
     }
 
@@ -155,6 +144,8 @@ impl TaskCell {
             index: _,
             labels,
             bound,
+            // Says nothing where it is not bound.
+            blocking: _,
             word,
             seq,
             started,
@@ -162,10 +153,7 @@ impl TaskCell {
             held: _,
             progress,
             stirred,
-            extended_until,
-            deadline,
             asked,
-            take_at,
             listens,
             // Each of them is somebody who would have the cell, or left a trace
             // in its parts.
@@ -175,7 +163,7 @@ impl TaskCell {
             shared,
         } = self;
         let parts = shared.get_mut();
-        if parts.peek().is_some() || parts.body.is_some() || labels.is_some() {
+        if parts.peek().is_some() || !parts.body.is_nobody() || labels.is_some() {
             return false;
         }
         let (parent, wakers) = (parts.parent.take(), parts.clear());
@@ -190,10 +178,7 @@ impl TaskCell {
         started.store(0, Ordering::Relaxed);
         progress.store(0, Ordering::Relaxed);
         stirred.store(0, Ordering::Relaxed);
-        extended_until.store(0, Ordering::Relaxed);
-        deadline.store(u64::MAX, Ordering::Relaxed);
         asked.store(0, Ordering::Relaxed);
-        take_at.store(0, Ordering::Relaxed);
         listens.store(false, Ordering::Relaxed);
         // Last: it may be the last that its lane was kept by.
         *domain = None;
@@ -234,11 +219,11 @@ impl TaskCell {
     }
 
     pub(crate) fn is_bound_to(&self, runtime: host::Id) -> bool {
-        self.bound.is_some_and(|bound| bound.runtime == runtime)
+        self.bound == Some(runtime)
     }
 
     pub(crate) fn is_blocking(&self) -> bool {
-        self.bound.is_some_and(|bound| bound.blocking)
+        self.bound.is_some() && self.blocking
     }
 
     pub(crate) fn labels(&self) -> Option<&Labels> {
@@ -298,6 +283,13 @@ impl TaskCell {
         }
     }
 
+    /// Its silence is granted until then, or until later where it was before.
+    pub(crate) fn extend(&self, until: Time) {
+        let mut parts = self.shared.lock();
+        let granted = &mut parts.rare().limits.extended;
+        *granted = (*granted).max(Some(until));
+    }
+
     /// It was seen to live, which is not a report of progress.
     pub(crate) fn stir(&self, at: Time) {
         self.stirred.fetch_max(at.as_nanos(), Ordering::Relaxed);
@@ -347,6 +339,11 @@ impl TaskCell {
         };
         wake_all(signal);
         wake_all(runner);
+    }
+
+    /// Its end is under way, and this is the latest that it comes.
+    pub(crate) fn set_take_at(&self, at: Time) {
+        self.shared.lock().rare().limits.take_at = Some(at);
     }
 
     pub(crate) fn end_teardown(&self) {
@@ -473,11 +470,10 @@ impl TaskCell {
         Some(Arc::clone(&phase.text))
     }
 
-    /// The ceiling of the innermost phase that has one.
-    pub(crate) fn phase_silence(&self) -> Option<Duration> {
+    /// The limits of its own, beside what it was granted.
+    pub(crate) fn limits(&self) -> Limits {
         let parts = self.shared.lock();
-        let mut phases = parts.peek()?.phases.iter().rev();
-        phases.find_map(|phase| phase.silence)
+        parts.peek().map_or_else(Limits::default, Rare::limits)
     }
 }
 

@@ -182,7 +182,7 @@ impl Domain {
                 }
             }
             if let Some(take_at) = engine.take_at(key, task.spec()) {
-                task.take_at.store(take_at.as_nanos(), Ordering::Relaxed);
+                task.set_take_at(take_at);
             }
             unclaimed
         });
@@ -333,7 +333,7 @@ pub(crate) fn cancel_locked(
     let facts = facts::at_hand(&task);
     let found = engine.cancel(now, key, reason, withdrawn, task.spec(), &facts, effects);
     if let Some(take_at) = engine.take_at(key, task.spec()) {
-        task.take_at.store(take_at.as_nanos(), Ordering::Relaxed);
+        task.set_take_at(take_at);
     }
     found
 }

@@ -16,18 +16,30 @@ pub(crate) trait Body: Send + Sync {
     fn discard(&self);
 }
 
-/// A body that waits. Dropped, it never runs, whoever else has the job.
+/// A body that waits, if there is one. Dropped, it never runs, whoever else has
+/// the job.
 pub(crate) struct Waiting(Option<Arc<dyn Body>>);
 
 impl Waiting {
+    pub(crate) const NOBODY: Self = Self(None);
+
     pub(super) fn new(body: Arc<dyn Body>) -> Self {
         Self(Some(body))
     }
 
-    pub(crate) fn launch(mut self, cell: Arc<TaskCell>) {
-        if let Some(body) = self.0.take() {
-            body.launch(cell);
-        }
+    pub(crate) const fn is_nobody(&self) -> bool {
+        self.0.is_none()
+    }
+
+    #[must_use = "drop it outside the lock"]
+    pub(crate) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    /// Says whether there was one.
+    pub(crate) fn launch(mut self, cell: &Arc<TaskCell>) -> bool {
+        let body = self.0.take();
+        body.map(|body| body.launch(Arc::clone(cell))).is_some()
     }
 }
 

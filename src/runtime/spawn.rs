@@ -59,12 +59,12 @@ where
     let (mut start, mut output) = (Some(start), None);
     let mut body = |runtime| {
         let start = Start {
-            code: start.take()?,
+            code: start.take().expect("it is submitted once"),
             submitter: log::submitter(),
         };
         let job = Arc::new(Job::<F, T, BLOCKING>::new(start, runtime));
         output = Some(Arc::clone(&job) as Arc<dyn Output<T>>);
-        Some(Waiting::new(job))
+        Waiting::new(job)
     };
     let comer = Comer::Detached {
         body: &mut body,
@@ -102,7 +102,7 @@ fn claim(task: &TaskCell) -> Claim {
 fn put_back(task: &Arc<TaskCell>, body: Arc<dyn Body>) {
     // In its place before it rejoins: the next grant may come in the same
     // breath.
-    task.shared.lock().body = Some(Waiting::new(body));
+    task.shared.lock().body = Waiting::new(body);
     rejoin(task);
     // It may have been settled before, and then nobody takes it out any more.
     if task.settled().is_some() {

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::cell::{Bound, TaskCell};
+use super::cell::TaskCell;
 use super::edge::{self, Edge};
 use super::job::Waiting;
 use super::word::Word;
@@ -21,7 +21,7 @@ pub(crate) enum Comer<'a> {
         at_once: bool,
     },
     Detached {
-        body: &'a mut dyn FnMut(Handle) -> Option<Waiting>,
+        body: &'a mut dyn FnMut(Handle) -> Waiting,
         blocking: bool,
     },
 }
@@ -62,11 +62,7 @@ pub(crate) fn submit(
         Comer::Present { at_once } => entry.at_once = at_once,
         Comer::Detached { body, blocking } => {
             entry.present = false;
-            let bound = Bound {
-                runtime: runtime.id(),
-                blocking,
-            };
-            cell.bind(bound, body(runtime.clone()));
+            cell.bind(runtime.id(), blocking, body(runtime.clone()));
         }
     }
     domain.shared.keys.note(&task);
@@ -120,9 +116,7 @@ fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
         && !entry.present
     {
         let body = task.shared.lock().body.take();
-        if let Some(body) = body {
-            body.launch(Arc::clone(task));
-        }
+        body.launch(task);
     }
     Ok(())
 }
