@@ -11,7 +11,7 @@ use crate::group::GroupConfig;
 use crate::plan::{DEFAULT, Draft, Plan};
 use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain};
 use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot};
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 use crate::timeout::check_limit;
 use crate::{Drain, DrainReport, Lane, Reconfigure, TaskId};
 
@@ -195,8 +195,7 @@ impl Lanes {
                 Err(ControlError::NotRunning { id })
             }
             Some(record) => {
-                let extended = &record.payload.extended_until;
-                extended.fetch_max(until.as_nanos(), Ordering::Relaxed);
+                record.payload.extend(until);
                 Ok(())
             }
         })

@@ -130,3 +130,24 @@ async fn s18_an_id_of_another_scheduler_is_unknown() {
     other.resume();
     assert_eq!((task.await.unwrap(), foreign.await.unwrap()), (1, 2));
 }
+
+/// A body and its value are in one place, which its handle keeps.
+#[tokio::test]
+async fn s7_the_body_of_a_task_that_never_runs_goes_with_its_place_in_line() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let slot = main.acquire().await.unwrap();
+    let captured = Arc::new(());
+    let (future, thread) = (Arc::clone(&captured), Arc::clone(&captured));
+    let future = main.spawn(async move |_| drop(future));
+    let thread = main.spawn_blocking(move |_| drop(thread));
+    assert_eq!(Arc::strong_count(&captured), 3);
+    future.cancel(Reason::User);
+    thread.cancel(Reason::User);
+    assert_eq!(
+        Arc::strong_count(&captured),
+        1,
+        "the handles are still there"
+    );
+    drop((future, thread, slot));
+    assert_clean(&main);
+}

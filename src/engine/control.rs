@@ -169,7 +169,7 @@ impl<P: Clone> Lane<P> {
     /// Everybody who waits, in the order in which they would be served; those
     /// who sleep come last.
     pub(crate) fn waiting(&self) -> Vec<Key> {
-        let queued = self.queue.in_order();
+        let queued = self.queue.in_order(&self.tasks);
         let queued = queued
             .into_iter()
             .filter_map(|index| self.tasks.key_at(index));
@@ -204,7 +204,7 @@ impl<P: Clone> Lane<P> {
         if self.tasks.get(key).is_none() {
             return;
         }
-        self.queue.remove(key.index);
+        self.queue.remove(&mut self.tasks, key.index);
         if let Some(gone) = self.forget(key) {
             self.tally.ended += 1;
             effects.push(Effect::Settle {
@@ -320,7 +320,7 @@ impl<P: Clone> Lane<P> {
                 State::Granted | State::Running | State::Detached
             )
         }) {
-            self.timers.set_earlier(key.index, at);
+            self.timers.set_earlier(&mut self.tasks, key.index, at);
         }
     }
 

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 use super::effects::{BlockedBy, Effects, Recovery};
 use super::lane::{Gate, Lane};
-use super::queue::{FAIR_SHARE, First, Place};
+use super::queue::{FAIR_SHARE, First, Place, Priority};
 use super::slab::{Key, Slab};
 use super::time::Time;
 
@@ -72,7 +72,7 @@ struct Member<M> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    tier: u8,
+    tier: Priority,
     place: Place,
     member: u32,
 }
@@ -143,7 +143,7 @@ impl<M: Clone> Group<M> {
 
     /// A lane comes to the group, with what it has.
     pub(crate) fn join<P: Clone>(&mut self, lane: M, share: u32, engine: &mut Lane<P>) -> Key {
-        let key = self.members.insert(Member {
+        let key = self.members.insert(|| Member {
             lane,
             share,
             used: 0,

@@ -126,7 +126,8 @@ impl<P: Clone> Lane<P> {
             return;
         };
         let waited = now.since(record.enqueued);
-        let (queued_ahead, active_ahead) = (record.queued_ahead, record.active_ahead);
+        let queued_ahead = record.queued_ahead as usize;
+        let active_ahead = record.active_ahead as usize;
         let mut said = *record.said();
         let mut next: Option<Duration> = None;
         let mut pending = |after: Option<Duration>, said: &mut bool| match after {
@@ -183,7 +184,7 @@ impl<P: Clone> Lane<P> {
         let due = record.started + CLAIM;
         // It may be claimed at any moment, and by then its limits must be
         // looked after as they would be had it been claimed at once (S8).
-        let step = record.first_look.unwrap_or(CLAIM);
+        let step = record.first_look.duration().unwrap_or(CLAIM);
         let first = record.started + step;
         let soon = if now < first {
             first

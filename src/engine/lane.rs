@@ -7,7 +7,7 @@ use super::effects::{BlockedBy, Effect, Effects, Grant, Notice, Reclaim, Recover
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
 use super::task::{CLAIM, End, Gone, Record, Spec, State};
-use super::time::Time;
+use super::time::{Span, Time};
 use super::timers::Timers;
 
 /// What a lane is set to.
@@ -210,33 +210,39 @@ impl<P: Clone> Lane<P> {
             // come to the queue later (S20).
             seq: self.tasks.next_seq(),
         };
-        let mut record = Record::new(task, spec.priority, place, now);
-        record.first_look = spec.first_look();
-        record.active_ahead = self.holders.len();
         self.tally.submitted += 1;
-        if free {
-            self.gate.shut();
-            self.watch.moved();
-            let look = if entry.present {
-                record.state = State::Running;
-                record.first_look
-            } else {
-                record.state = State::Granted;
-                Some(claim_by(&record))
-            };
-            record.holder = self.next_holder();
-            let key = self.tasks.insert(record);
-            self.holders.push(key);
-            self.look_after(now, key, look);
-            let fence = self.next_grant();
-            return Ok(Accepted::Started { key, fence });
+        let first_look = Span::from(spec.first_look());
+        let (state, look) = match (free, entry.present) {
+            (true, true) => (State::Running, first_look),
+            (true, false) => (State::Granted, claim_by(first_look)),
+            (false, _) => (State::Queued, Span::from(spec.first_look_queued())),
+        };
+        let holder = self.next_holder();
+        let queued_ahead = if free {
+            0
+        } else {
+            self.queue.ahead(spec.priority)
+        };
+        let queued_ahead = count(queued_ahead);
+        let key = self.tasks.insert(|| Record {
+            state,
+            first_look,
+            queued_ahead,
+            active_ahead: holder,
+            holder,
+            ..Record::new(task, spec.priority, place, now)
+        });
+        self.timers.set(&mut self.tasks, key.index, now + look);
+        if !free {
+            self.queue.push(&mut self.tasks, key.index);
+            self.watch.queued(now, self.warn_after());
+            return Ok(Accepted::Queued { key });
         }
-        record.queued_ahead = self.queue.ahead(spec.priority);
-        let key = self.tasks.insert(record);
-        self.queue.push(key.index, spec.priority, place);
-        self.look_after(now, key, spec.first_look_queued());
-        self.watch.queued(now, self.warn_after());
-        Ok(Accepted::Queued { key })
+        self.gate.shut();
+        self.watch.moved();
+        self.holders.push(key);
+        let fence = self.next_grant();
+        Ok(Accepted::Started { key, fence })
     }
 
     /// A runner is through with its task, or whoever waited for it is gone.
@@ -253,7 +259,7 @@ impl<P: Clone> Lane<P> {
         };
         let state = record.state;
         match state {
-            State::Queued => self.queue.remove(key.index),
+            State::Queued => self.queue.remove(&mut self.tasks, key.index),
             state if state.holds_slot() => self.vacate(key),
             State::Detached | State::Orphan => self.orphans -= 1,
             _ => {}
@@ -306,7 +312,7 @@ impl<P: Clone> Lane<P> {
             return None;
         }
         let now = self.advance(now);
-        let index = self.queue.pop(now, self.settings.aging)?;
+        let index = self.queue.pop(&mut self.tasks, now, self.settings.aging)?;
         let key = self.tasks.key_at(index)?;
         let fence = self.occupy(now, key);
         self.watch.begin(now, self.warn_after());
@@ -321,8 +327,8 @@ impl<P: Clone> Lane<P> {
             fence,
             at: now,
             waited: now.since(record.place.since),
-            queued_ahead: record.queued_ahead,
-            active_ahead: record.active_ahead,
+            queued_ahead: record.queued_ahead as usize,
+            active_ahead: record.active_ahead as usize,
         }));
         Some(key)
     }
@@ -418,9 +424,9 @@ impl<P: Clone> Lane<P> {
         let look = spec
             .first_look_queued()
             .map(|after| (record.enqueued + after).max(now));
-        self.queue.push(key.index, record.priority, record.place);
+        self.queue.push(&mut self.tasks, key.index);
         if let Some(at) = look {
-            self.timers.set(key.index, at);
+            self.timers.set(&mut self.tasks, key.index, at);
         }
         self.watch.queued(now, self.warn_after());
         self.dispatch(now, effects);
@@ -456,7 +462,7 @@ impl<P: Clone> Lane<P> {
             self.dispatch(now, effects);
         }
         self.drain_due(now, effects);
-        while let Some(index) = self.timers.pop_due(now) {
+        while let Some(index) = self.timers.pop_due(&mut self.tasks, now) {
             if let Some(key) = self.tasks.key_at(index)
                 && let Some(record) = self.tasks.get(key)
             {
@@ -476,10 +482,8 @@ impl<P: Clone> Lane<P> {
 
     /// Sets when a task is looked at next; never is `None`.
     pub(super) fn look_at(&mut self, key: Key, at: Option<Time>) {
-        match at {
-            Some(at) => self.timers.set(key.index, at),
-            None => self.timers.clear(key.index),
-        }
+        let at = at.unwrap_or(Time::FAR);
+        self.timers.set(&mut self.tasks, key.index, at);
     }
 
     pub(super) fn set_state(&mut self, key: Key, state: State) {
@@ -499,7 +503,7 @@ impl<P: Clone> Lane<P> {
         if let Some(&moved) = self.holders.get(place)
             && let Some(record) = self.tasks.get_mut(moved)
         {
-            record.holder = u32::try_from(place).unwrap_or(u32::MAX);
+            record.holder = count(place);
         }
         super::slab::trim(&mut self.holders);
         if self.queue.len() == 0 {
@@ -507,15 +511,12 @@ impl<P: Clone> Lane<P> {
         }
     }
 
-    /// The last of a task: nothing that is kept by its index outlives it.
+    /// The last of a task, which is neither queued nor a holder any more.
     #[inline]
     pub(super) fn forget(&mut self, key: Key) -> Option<Gone<P>> {
-        let gone = self.tasks.remove(key)?.gone();
-        self.timers.clear(key.index);
-        let reach = self.tasks.reach();
-        self.queue.give_back(reach);
-        self.timers.give_back(reach);
-        Some(gone)
+        self.tasks.get(key)?;
+        self.timers.clear(&mut self.tasks, key.index);
+        self.tasks.remove(key).map(Record::gone)
     }
 
     #[inline]
@@ -545,14 +546,14 @@ impl<P: Clone> Lane<P> {
             record.started = now;
             record.take_back(|said| said.grace_tick = None);
             record.holder = holder;
-            let look = claim_by(record);
-            self.timers.set(key.index, now + look);
+            let look = claim_by(record.first_look);
+            self.timers.set(&mut self.tasks, key.index, now + look);
         }
         self.next_grant()
     }
 
     fn next_holder(&self) -> u32 {
-        u32::try_from(self.holders.len()).unwrap_or(u32::MAX)
+        count(self.holders.len())
     }
 
     const fn next_grant(&mut self) -> u64 {
@@ -563,13 +564,6 @@ impl<P: Clone> Lane<P> {
     }
 
     #[inline]
-    fn look_after(&mut self, now: Time, key: Key, after: Option<Duration>) {
-        if let Some(after) = after {
-            self.timers.set(key.index, now + after);
-        }
-    }
-
-    #[inline]
     fn next_moment(&self) -> Time {
         let drain = match self.mode {
             Mode::Draining { deadline, .. } => deadline,
@@ -577,7 +571,8 @@ impl<P: Clone> Lane<P> {
         };
         let watch = self.watch.next_check(self.queue.len());
         let or_never = |at: Option<Time>| at.unwrap_or(Time::FAR);
-        or_never(self.timers.first())
+        self.timers
+            .first(&self.tasks)
             .min(or_never(self.resume_at))
             .min(or_never(drain))
             .min(or_never(watch))
@@ -599,8 +594,13 @@ impl Gate {
     }
 }
 
+/// As a record keeps it: a lane has under 2^32 tasks.
+fn count(tasks: usize) -> u32 {
+    u32::try_from(tasks).unwrap_or(u32::MAX)
+}
+
 /// When a task that was granted a slot is looked at first, counted from the
 /// grant.
-fn claim_by<P>(record: &Record<P>) -> Duration {
-    record.first_look.map_or(CLAIM, |look| look.min(CLAIM))
+fn claim_by(first_look: Span) -> Span {
+    first_look.min(Span::of(CLAIM))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::slab::cut;
+use super::slab::{ByIndex, NIL};
 use super::time::Time;
 
 /// How urgent a queued task is.
@@ -36,63 +36,64 @@ pub(crate) struct Place {
     pub(crate) seq: u64,
 }
 
+impl Place {
+    const FIRST: Self = Self {
+        since: Time::from_nanos(0),
+        seq: 0,
+    };
+    const LAST: Self = Self {
+        since: Time::FAR,
+        seq: u64::MAX,
+    };
+}
+
 /// The waiter that a lane would serve next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct First {
     /// Its priority, or that as which it competes by now.
-    pub(crate) tier: u8,
+    pub(crate) tier: Priority,
     pub(crate) place: Place,
     /// When time alone may make it another one, or more urgent.
     pub(crate) turns: Option<Time>,
 }
 
-const NIL: u32 = u32::MAX;
-
-/// The waiters of one lane, by index.
+/// The waiters of one lane.
 ///
 /// A newcomer goes to the end of its tier's list, and leaving costs O(1) from
 /// anywhere. Only who comes back to an older place (`waited`, S20) is kept in
-/// an ordered map beside the list, O(log n) in those that did.
+/// an ordered map beside the lists, O(log n) in those that did.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    nodes: Vec<Node>,
     tiers: [Tier; 3],
+    returned: BTreeMap<(usize, Place), u32>,
     len: usize,
     dispatched: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    prev: u32,
-    next: u32,
-    place: Place,
-    tier: u8,
-    standing: Standing,
-}
-
+/// How a task stands in line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(crate) enum Standing {
     Absent,
-    Listed,
+    /// In its tier's list, between these two.
+    Listed {
+        prev: u32,
+        next: u32,
+    },
     Returned,
 }
 
-const ABSENT: Node = Node {
-    prev: NIL,
-    next: NIL,
-    place: Place {
-        since: Time::START,
-        seq: 0,
-    },
-    tier: 0,
-    standing: Standing::Absent,
-};
+/// A row of whatever is kept of tasks by index.
+pub(crate) trait Waiter {
+    fn place(&self) -> Place;
+    fn priority(&self) -> Priority;
+    fn standing(&self) -> Standing;
+    fn standing_mut(&mut self) -> &mut Standing;
+}
 
 #[derive(Debug)]
 struct Tier {
     head: u32,
     tail: u32,
-    returned: BTreeMap<Place, u32>,
     len: usize,
 }
 
@@ -101,12 +102,11 @@ impl Queue {
         const TIER: Tier = Tier {
             head: NIL,
             tail: NIL,
-            returned: BTreeMap::new(),
             len: 0,
         };
         Self {
-            nodes: Vec::new(),
             tiers: [TIER; 3],
+            returned: BTreeMap::new(),
             len: 0,
             dispatched: 0,
         }
@@ -125,118 +125,132 @@ impl Queue {
             .sum()
     }
 
-    pub(crate) fn push(&mut self, index: u32, priority: Priority, place: Place) {
-        let slot = index as usize;
-        if slot >= self.nodes.len() {
-            self.nodes.resize(slot + 1, ABSENT);
-        }
-        let tier = &mut self.tiers[priority as usize];
-        let tail = tier.tail;
-        let listed = tail == NIL || self.nodes[tail as usize].place < place;
-        self.nodes[slot] = Node {
-            prev: if listed { tail } else { NIL },
-            next: NIL,
-            place,
-            tier: priority as u8,
-            standing: if listed {
-                Standing::Listed
-            } else {
-                Standing::Returned
-            },
-        };
-        if listed {
-            match self.nodes.get_mut(tail as usize) {
-                Some(node) => node.next = index,
-                None => tier.head = index,
-            }
-            tier.tail = index;
-        } else {
-            tier.returned.insert(place, index);
-        }
-        tier.len += 1;
-        self.len += 1;
-    }
-
-    pub(crate) fn remove(&mut self, index: u32) {
-        let Some(&node) = self.nodes.get(index as usize) else {
+    /// A task joins with the place and the priority that its row has.
+    #[inline]
+    pub(crate) fn push(&mut self, rows: &mut impl ByIndex<Row: Waiter>, index: u32) {
+        let Some(waiter) = rows.row(index) else {
             return;
         };
-        let tier = &mut self.tiers[usize::from(node.tier)];
-        match node.standing {
+        let (place, at) = (waiter.place(), waiter.priority() as usize);
+        let tier = &mut self.tiers[at];
+        tier.len += 1;
+        self.len += 1;
+        let standing = match rows.row_mut(tier.tail) {
+            Some(last) if last.place() > place => {
+                self.returned.insert((at, place), index);
+                Standing::Returned
+            }
+            last => {
+                let prev = std::mem::replace(&mut tier.tail, index);
+                match last.map(Waiter::standing_mut) {
+                    Some(Standing::Listed { next, .. }) => *next = index,
+                    _ => tier.head = index,
+                }
+                Standing::Listed { prev, next: NIL }
+            }
+        };
+        if let Some(waiter) = rows.row_mut(index) {
+            *waiter.standing_mut() = standing;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, rows: &mut impl ByIndex<Row: Waiter>, index: u32) {
+        let Some(waiter) = rows.row_mut(index) else {
+            return;
+        };
+        let (place, at) = (waiter.place(), waiter.priority() as usize);
+        let tier = &mut self.tiers[at];
+        match std::mem::replace(waiter.standing_mut(), Standing::Absent) {
             Standing::Absent => return,
             Standing::Returned => {
-                tier.returned.remove(&node.place);
+                self.returned.remove(&(at, place));
             }
-            Standing::Listed => {
-                match self.nodes.get_mut(node.prev as usize) {
-                    Some(before) => before.next = node.next,
-                    None => tier.head = node.next,
+            Standing::Listed { prev, next } => {
+                match rows.row_mut(prev).map(Waiter::standing_mut) {
+                    Some(Standing::Listed { next: link, .. }) => *link = next,
+                    _ => tier.head = next,
                 }
-                match self.nodes.get_mut(node.next as usize) {
-                    Some(after) => after.prev = node.prev,
-                    None => tier.tail = node.prev,
+                match rows.row_mut(next).map(Waiter::standing_mut) {
+                    Some(Standing::Listed { prev: link, .. }) => *link = prev,
+                    _ => tier.tail = prev,
                 }
             }
         }
         tier.len -= 1;
         self.len -= 1;
-        self.nodes[index as usize] = ABSENT;
-    }
-
-    /// No index from `reach` on is in use any more.
-    #[inline]
-    pub(crate) fn give_back(&mut self, reach: usize) {
-        cut(&mut self.nodes, reach);
     }
 
     /// The memory it holds on to, in entries.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn footprint(&self) -> usize {
-        let returned: usize = self.tiers.iter().map(|tier| tier.returned.len()).sum();
-        self.nodes.capacity() + returned
+        self.returned.len()
     }
 
     /// Takes out who is served next.
-    pub(crate) fn pop(&mut self, now: Time, aging: Duration) -> Option<u32> {
-        let next = self.next(now, aging)?;
+    pub(crate) fn pop(
+        &mut self,
+        rows: &mut impl ByIndex<Row: Waiter>,
+        now: Time,
+        aging: Duration,
+    ) -> Option<u32> {
+        let next = self.next(rows, now, aging)?;
         self.dispatched += 1;
-        self.remove(next);
+        self.remove(rows, next);
         Some(next)
     }
 
     /// Who is served next, as whoever has to choose between lanes sees it.
-    pub(crate) fn first(&self, now: Time, aging: Duration) -> Option<First> {
-        let node = self.nodes.get(self.next(now, aging)? as usize)?;
+    pub(crate) fn first(
+        &self,
+        rows: &impl ByIndex<Row: Waiter>,
+        now: Time,
+        aging: Duration,
+    ) -> Option<First> {
+        let waiter = rows.row(self.next(rows, now, aging)?)?;
+        let (priority, place) = (waiter.priority(), waiter.place());
         let ages = |place: Place| Some(place.since + aging).filter(|at| *at > now);
-        let background = self.front(Priority::Background as usize);
+        let background = || self.front(rows, Priority::Background as usize);
         Some(First {
-            tier: match node.tier {
-                2 if ages(node.place).is_none() => Priority::Normal as u8,
-                tier => tier,
+            tier: match priority {
+                Priority::Background if ages(place).is_none() => Priority::Normal,
+                priority => priority,
             },
-            place: node.place,
-            turns: background
-                .filter(|_| node.tier > 0)
-                .and_then(|(place, _)| ages(place)),
+            place,
+            turns: match priority {
+                Priority::Foreground => None,
+                _ => background().and_then(|(place, _)| ages(place)),
+            },
         })
     }
 
     /// The waiters in the order in which they came, for a verb that speaks to
     /// all of them.
-    pub(crate) fn in_order(&self) -> Vec<u32> {
-        let mut all: Vec<_> = self
-            .nodes
-            .iter()
-            .zip(0u32..)
-            .filter(|(node, _)| node.standing != Standing::Absent)
-            .map(|(node, index)| (node.tier, node.place, index))
-            .collect();
+    pub(crate) fn in_order(&self, rows: &impl ByIndex<Row: Waiter>) -> Vec<u32> {
+        let mut all = Vec::with_capacity(self.len);
+        for (at, tier) in self.tiers.iter().enumerate() {
+            let mut index = tier.head;
+            while let Some(waiter) = rows.row(index)
+                && let Standing::Listed { next, .. } = waiter.standing()
+            {
+                all.push((at, waiter.place(), index));
+                index = next;
+            }
+        }
+        let returned = self.returned.iter();
+        all.extend(returned.map(|(&(at, place), &index)| (at, place, index)));
         all.sort_unstable();
         all.into_iter().map(|(_, _, index)| index).collect()
     }
 
-    fn next(&self, now: Time, aging: Duration) -> Option<u32> {
-        let [foreground, normal, background] = [0, 1, 2].map(|tier| self.front(tier));
+    fn next(&self, rows: &impl ByIndex<Row: Waiter>, now: Time, aging: Duration) -> Option<u32> {
+        // Mostly all who wait are of one priority, and nobody came back.
+        if self.returned.is_empty()
+            && let Some(tier) = self.tiers.iter().find(|tier| tier.len == self.len)
+        {
+            return Some(tier.head).filter(|head| *head != NIL);
+        }
+        let [foreground, normal, background] = [0, 1, 2].map(|tier| self.front(rows, tier));
         let older = |a: Option<(Place, u32)>, b: Option<(Place, u32)>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -253,13 +267,17 @@ impl Queue {
             .map(|(_, index)| index)
     }
 
-    fn front(&self, tier: usize) -> Option<(Place, u32)> {
-        let tier = &self.tiers[tier];
-        let listed = self
-            .nodes
-            .get(tier.head as usize)
-            .map(|node| (node.place, tier.head));
-        let returned = tier.returned.first_key_value().map(|(p, i)| (*p, *i));
+    #[inline]
+    fn front(&self, rows: &impl ByIndex<Row: Waiter>, tier: usize) -> Option<(Place, u32)> {
+        let head = self.tiers[tier].head;
+        let listed = rows.row(head).map(|waiter| (waiter.place(), head));
+        if self.returned.is_empty() {
+            return listed;
+        }
+        let mut returned = self
+            .returned
+            .range((tier, Place::FIRST)..=(tier, Place::LAST));
+        let returned = returned.next().map(|((_, place), index)| (*place, *index));
         match (listed, returned) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -287,16 +305,62 @@ mod tests {
         }
     }
 
-    fn queue(waiters: &[(u32, Priority)]) -> Queue {
-        let mut queue = Queue::new();
+    #[derive(Clone, Copy)]
+    struct Row(Place, Priority, Standing);
+
+    impl Waiter for Row {
+        fn place(&self) -> Place {
+            self.0
+        }
+
+        fn priority(&self) -> Priority {
+            self.1
+        }
+
+        fn standing(&self) -> Standing {
+            self.2
+        }
+
+        fn standing_mut(&mut self) -> &mut Standing {
+            &mut self.2
+        }
+    }
+
+    /// A queue and its rows.
+    struct Line(Queue, Vec<Row>);
+
+    impl Line {
+        fn new() -> Self {
+            Self(
+                Queue::new(),
+                vec![Row(place(0), Normal, Standing::Absent); 24],
+            )
+        }
+
+        fn push(&mut self, index: u32, priority: Priority, place: Place) {
+            self.1[index as usize] = Row(place, priority, Standing::Absent);
+            self.0.push(&mut self.1, index);
+        }
+
+        fn remove(&mut self, index: u32) {
+            self.0.remove(&mut self.1, index);
+        }
+
+        fn pop(&mut self, now: Time) -> Option<u32> {
+            self.0.pop(&mut self.1, now, AGING)
+        }
+    }
+
+    fn queue(waiters: &[(u32, Priority)]) -> Line {
+        let mut queue = Line::new();
         for (index, priority) in waiters {
             queue.push(*index, *priority, place(u64::from(*index)));
         }
         queue
     }
 
-    fn drain(queue: &mut Queue, now: Time) -> Vec<u32> {
-        std::iter::from_fn(|| queue.pop(now, AGING)).collect()
+    fn drain(queue: &mut Line, now: Time) -> Vec<u32> {
+        std::iter::from_fn(|| queue.pop(now)).collect()
     }
 
     #[test]
@@ -308,8 +372,8 @@ mod tests {
             (3, Normal),
             (4, Foreground),
         ]);
-        assert_eq!(q.ahead(Foreground), 2);
-        assert_eq!(q.ahead(Normal), 4);
+        assert_eq!(q.0.ahead(Foreground), 2);
+        assert_eq!(q.0.ahead(Normal), 4);
         assert_eq!(drain(&mut q, at(5)), [2, 4, 1, 3, 0]);
     }
 
@@ -334,43 +398,25 @@ mod tests {
     fn s6_who_comes_back_takes_its_old_place() {
         let mut q = queue(&[(0, Normal), (2, Normal), (3, Normal)]);
         q.push(1, Normal, place(1));
-        assert_eq!(q.ahead(Normal), 4);
+        assert_eq!(q.0.ahead(Normal), 4);
         q.remove(2);
         assert_eq!(drain(&mut q, at(4)), [0, 1, 3]);
     }
 
     #[test]
     fn only_who_comes_back_to_an_older_place_costs_more_than_o1() {
-        let returned = |q: &Queue| {
-            q.tiers
-                .iter()
-                .map(|tier| tier.returned.len())
-                .sum::<usize>()
-        };
         let mut q = queue(&[(0, Normal), (2, Normal), (3, Background)]);
-        assert_eq!(returned(&q), 0);
-        let before = q.footprint();
+        assert_eq!(q.0.footprint(), 0);
         q.push(1, Normal, place(1));
-        assert_eq!((returned(&q), q.footprint()), (1, before + 1));
-    }
-
-    #[test]
-    fn s15_a_storm_gives_its_memory_back() {
-        let mut q = Queue::new();
-        for index in 0..10_000 {
-            q.push(index, Normal, place(u64::from(index)));
-        }
-        for index in 0..10_000 {
-            q.remove(index);
-        }
-        q.give_back(0);
-        assert!(q.footprint() < 256);
+        assert_eq!(q.0.footprint(), 1);
+        q.remove(1);
+        assert_eq!(q.0.footprint(), 0);
     }
 
     proptest! {
         #[test]
         fn agrees_with_a_sorted_list(ops in prop::collection::vec((0u8..4, 0u32..16, 0u8..3, 0u64..8), 0..150)) {
-            let mut queue = Queue::new();
+            let mut queue = Line::new();
             let mut model: Vec<(u8, Place, u32)> = Vec::new();
             let (mut seq, mut dispatched, mut clock) = (0, 0u64, 100u64);
             for (op, index, tier, back) in ops {
@@ -397,15 +443,15 @@ mod tests {
                                 (if aged { 1 } else { *tier }, *place)
                             })
                         }.copied();
-                        prop_assert_eq!(queue.pop(at(clock), AGING), best.map(|(_, _, index)| index));
+                        prop_assert_eq!(queue.pop(at(clock)), best.map(|(_, _, index)| index));
                         model.retain(|entry| Some(entry) != best.as_ref());
                     }
                     _ => {}
                 }
-                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.0.len(), model.len());
             }
             model.sort_unstable();
-            prop_assert_eq!(queue.in_order(), model.iter().map(|(_, _, i)| *i).collect::<Vec<_>>());
+            prop_assert_eq!(queue.0.in_order(&queue.1), model.iter().map(|(_, _, i)| *i).collect::<Vec<_>>());
         }
     }
 }

@@ -187,7 +187,8 @@ impl<P: Clone> Lane<P> {
             });
         }
         // A task that is to be detached may have a harder limit before that.
-        self.timers.set_earlier(key.index, now + RETRY_TAKE);
+        let retry = now + RETRY_TAKE;
+        self.timers.set_earlier(&mut self.tasks, key.index, retry);
     }
 
     /// By when a task that was asked to end has lost its slot at the latest.
@@ -229,7 +230,7 @@ impl<P: Clone> Lane<P> {
         record.set_end(told);
         record.state = State::Orphan;
         let task = record.payload.clone();
-        self.timers.clear(key.index);
+        self.timers.clear(&mut self.tasks, key.index);
         effects.push(Effect::Ask {
             task: task.clone(),
             reason: end.reason(),

@@ -11,7 +11,17 @@ pub(crate) struct Key {
     pub(crate) seq: u64,
 }
 
-const NIL: u32 = u32::MAX;
+/// What is kept of each task, by index. The lists of tasks keep their links there,
+/// so that a task is in one place however many lists it is in.
+pub(crate) trait ByIndex {
+    type Row;
+
+    fn row(&self, index: u32) -> Option<&Self::Row>;
+    fn row_mut(&mut self, index: u32) -> Option<&mut Self::Row>;
+}
+
+/// No index.
+pub(super) const NIL: u32 = u32::MAX;
 /// Below this the memory is not worth a reallocation.
 const KEEP: usize = 32;
 
@@ -67,28 +77,37 @@ impl<V> Slab<V> {
         self.next_seq
     }
 
-    /// Every index in use is below this; it shrinks with the slab, and what is
-    /// kept by index elsewhere shrinks with it.
-    pub(crate) const fn reach(&self) -> usize {
-        self.entries.len()
+    /// The value is made in its place, and not moved there: nothing can panic
+    /// between the two.
+    #[inline]
+    pub(crate) fn insert(&mut self, make: impl FnOnce() -> V) -> Key {
+        let seq = self.burn_seq();
+        let index = self.vacancy();
+        if let Some(entry) = self.entries.get_mut(index as usize) {
+            let value = make();
+            let vacant = std::mem::replace(entry, Entry::Occupied { seq, value });
+            // It holds nothing, which the compiler does not know.
+            std::mem::forget(vacant);
+            self.len += 1;
+        }
+        Key { index, seq }
     }
 
+    /// A vacant index that is on the free list no more.
     #[inline]
-    pub(crate) fn insert(&mut self, value: V) -> Key {
-        let seq = self.burn_seq();
-        let entry = Entry::Occupied { seq, value };
-        let index = if self.free == NIL {
-            let index = u32::try_from(self.entries.len()).expect("under 2^32 tasks in a lane");
-            self.entries.push(entry);
-            index
-        } else {
-            let index = self.free;
-            self.unlink_free(index);
-            self.entries[index as usize] = entry;
-            index
-        };
-        self.len += 1;
-        Key { index, seq }
+    fn vacancy(&mut self) -> u32 {
+        let index = self.free;
+        if let Some(Entry::Vacant { next, .. }) = self.entries.get(index as usize) {
+            self.free = *next;
+            if let Some(Entry::Vacant { prev, .. }) = self.entry_mut(self.free) {
+                *prev = NIL;
+            }
+            return index;
+        }
+        let index = u32::try_from(self.entries.len()).expect("under 2^32 tasks in a lane");
+        let (prev, next) = (NIL, NIL);
+        self.entries.push(Entry::Vacant { prev, next });
+        index
     }
 
     #[inline]
@@ -119,18 +138,21 @@ impl<V> Slab<V> {
 
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<V> {
-        let index = key.index as usize;
-        match self.entries.get(index)? {
+        let entry = self.entries.get_mut(key.index as usize)?;
+        match entry {
             Entry::Occupied { seq, .. } if *seq == key.seq => {}
             _ => return None,
         }
+        let (prev, next) = (NIL, self.free);
+        let old = std::mem::replace(entry, Entry::Vacant { prev, next });
+        if let Some(Entry::Vacant { prev, .. }) = self.entry_mut(next) {
+            *prev = key.index;
+        }
+        self.free = key.index;
         self.len -= 1;
-        let old = if index + 1 == self.entries.len() {
-            self.entries.pop()?
-        } else {
-            self.vacate(key.index)
-        };
-        self.give_back_tail();
+        if self.entries.len() > KEEP && self.len < self.entries.len() / 4 {
+            self.give_back_tail();
+        }
         match old {
             Entry::Occupied { value, .. } => Some(value),
             Entry::Vacant { .. } => None,
@@ -145,18 +167,6 @@ impl<V> Slab<V> {
                 Entry::Occupied { seq, value } => Some((Key { index, seq: *seq }, value)),
                 Entry::Vacant { .. } => None,
             })
-    }
-
-    fn vacate(&mut self, index: u32) -> Entry<V> {
-        let vacant = Entry::Vacant {
-            prev: NIL,
-            next: self.free,
-        };
-        if let Some(Entry::Vacant { prev, .. }) = self.entry_mut(self.free) {
-            *prev = index;
-        }
-        self.free = index;
-        std::mem::replace(&mut self.entries[index as usize], vacant)
     }
 
     fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<V>> {
@@ -178,7 +188,6 @@ impl<V> Slab<V> {
     }
 
     /// Every entry is pushed once and popped once, so this is O(1) amortised.
-    #[inline]
     fn give_back_tail(&mut self) {
         while let Some(Entry::Vacant { .. }) = self.entries.last() {
             let last = u32::try_from(self.entries.len() - 1).unwrap_or(NIL);
@@ -189,25 +198,52 @@ impl<V> Slab<V> {
     }
 }
 
-/// Gives back the memory of a vector that is mostly empty, however much it lost
-/// at once. Amortised O(1): a vector must lose half of what it holds between
-/// two reallocations, or double it.
-pub(crate) fn trim<T>(vec: &mut Vec<T>) {
-    if vec.len() < vec.capacity() / 4 {
-        vec.shrink_to((vec.len() * 2).max(KEEP));
+impl<V> ByIndex for Slab<V> {
+    type Row = V;
+
+    #[inline]
+    fn row(&self, index: u32) -> Option<&V> {
+        match self.entries.get(index as usize)? {
+            Entry::Occupied { value, .. } => Some(value),
+            Entry::Vacant { .. } => None,
+        }
+    }
+
+    #[inline]
+    fn row_mut(&mut self, index: u32) -> Option<&mut V> {
+        match self.entries.get_mut(index as usize)? {
+            Entry::Occupied { value, .. } => Some(value),
+            Entry::Vacant { .. } => None,
+        }
     }
 }
 
-/// Gives back the end of a table by index, of which nothing from `reach` on is in
-/// use. Told from outside, and not found out there: a table that shrank with every
-/// task would be filled again for the next one, up to the highest index of a wide
-/// lane. For the same reason one that is small, or half in use, stays as it is.
-#[inline]
-pub(crate) fn cut<T>(table: &mut Vec<T>, reach: usize) {
-    if table.len() > KEEP.max(reach * 2) {
-        table.truncate(reach);
-        trim(table);
+#[cfg(test)]
+impl<V> ByIndex for Vec<V> {
+    type Row = V;
+
+    fn row(&self, index: u32) -> Option<&V> {
+        self.get(index as usize)
     }
+
+    fn row_mut(&mut self, index: u32) -> Option<&mut V> {
+        self.get_mut(index as usize)
+    }
+}
+
+/// Gives back the memory of a vector that is mostly empty, however much it lost
+/// at once. Amortised O(1): a vector must lose half of what it holds between
+/// two reallocations, or double it.
+#[inline]
+pub(crate) fn trim<T>(vec: &mut Vec<T>) {
+    if vec.len() < vec.capacity() / 4 && vec.capacity() > KEEP {
+        shrink(vec);
+    }
+}
+
+#[cold]
+fn shrink<T>(vec: &mut Vec<T>) {
+    vec.shrink_to((vec.len() * 2).max(KEEP));
 }
 
 #[cfg(test)]
@@ -217,9 +253,9 @@ mod tests {
     #[test]
     fn a_stale_key_finds_nothing() {
         let mut slab = Slab::new();
-        let first = slab.insert('a');
+        let first = slab.insert(|| 'a');
         assert_eq!(slab.remove(first), Some('a'));
-        let second = slab.insert('b');
+        let second = slab.insert(|| 'b');
         assert_eq!(second.index, first.index);
         assert_eq!(slab.get(first), None);
         assert_eq!(slab.get_mut(first), None);
@@ -232,7 +268,7 @@ mod tests {
     fn s15_a_storm_gives_its_memory_back() {
         let mut slab = Slab::new();
         let keys: Vec<_> = (0..if cfg!(miri) { 1_000 } else { 100_000 })
-            .map(|n| slab.insert(n))
+            .map(|n| slab.insert(|| n))
             .collect();
         // Out of order, so that the free list is exercised from its middle.
         for key in keys.iter().skip(1).step_by(2).chain(keys.iter().step_by(2)) {
@@ -240,8 +276,9 @@ mod tests {
         }
         assert_eq!(slab.len(), 0);
         assert!(slab.entries.capacity() <= KEEP * 4);
-        let again = slab.insert(7);
-        assert_eq!((again.index, slab.get(again)), (0, Some(&7)));
+        let again = slab.insert(|| 7);
+        assert!((again.index as usize) < KEEP);
+        assert_eq!(slab.get(again), Some(&7));
     }
 
     #[test]
@@ -260,35 +297,20 @@ mod tests {
         trim(&mut table);
         assert_eq!(table.capacity(), KEEP);
         let mut slab = Slab::new();
-        slab.insert(table);
+        slab.insert(|| table);
         assert_eq!(slab.footprint(), slab.entries.capacity());
-    }
-
-    #[test]
-    fn s15_a_table_by_index_is_cut_once_half_of_it_is_out_of_use_and_not_before() {
-        let cut_to = |len: usize, reach| {
-            let mut table = vec![0; len];
-            cut(&mut table, reach);
-            table.len()
-        };
-        assert_eq!((cut_to(KEEP, 0), cut_to(KEEP + 1, 0)), (KEEP, 0));
-        assert_eq!(cut_to(4 * KEEP, 2 * KEEP), 4 * KEEP);
-        assert_eq!(cut_to(4 * KEEP + 1, 2 * KEEP), 2 * KEEP);
-        let mut table = vec![0; 100 * KEEP];
-        cut(&mut table, KEEP);
-        assert_eq!(table.capacity(), 2 * KEEP);
     }
 
     #[test]
     fn holes_are_reused_before_the_end_grows() {
         let mut slab = Slab::new();
-        let keys: Vec<_> = (0..8).map(|n| slab.insert(n)).collect();
+        let keys: Vec<_> = (0..8).map(|n| slab.insert(|| n)).collect();
         for at in [2, 5, 3] {
             slab.remove(keys[at]);
         }
-        let mut reused: Vec<_> = (0..3).map(|n| slab.insert(n).index).collect();
+        let mut reused: Vec<_> = (0..3).map(|n| slab.insert(|| n).index).collect();
         reused.sort_unstable();
         assert_eq!(reused, [2, 3, 5]);
-        assert_eq!(slab.insert(9).index, 8);
+        assert_eq!(slab.insert(|| 9).index, 8);
     }
 }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::queue::{Place, Priority};
-use super::time::Time;
+use super::queue::{Place, Priority, Standing, Waiter};
+use super::time::{Span, Time};
+use super::timers::Moment;
 use super::vocabulary::{Limit, OnStall, Reason};
 
 /// The resolution of the scheduler's timer.
@@ -239,20 +240,24 @@ pub(crate) struct Record<P> {
     pub(crate) enqueued: Time,
     pub(crate) started: Time,
     /// See [`Spec::first_look`]; kept so that a grant needs no spec.
-    pub(crate) first_look: Option<Duration>,
+    pub(super) first_look: Span,
     /// Waiters and holders ahead of it when it joined the queue.
-    pub(crate) queued_ahead: usize,
-    pub(crate) active_ahead: usize,
+    pub(crate) queued_ahead: u32,
+    pub(crate) active_ahead: u32,
     /// Where it stands in the list of holders.
     pub(crate) holder: u32,
+    /// How it stands in the queue.
+    pub(super) standing: Standing,
+    /// When it is looked at next.
+    pub(super) moment: Moment,
     /// What most tasks never have, and so nobody should have to move: a
     /// record passes through the critical section by value.
-    late: Option<Box<Late>>,
+    pub(super) late: Option<Box<Late>>,
 }
 
 /// See [`Record::end`] and [`Record::said`].
 #[derive(Debug, Default)]
-struct Late {
+pub(super) struct Late {
     end: Option<End>,
     said: Said,
 }
@@ -267,12 +272,20 @@ impl<P> Record<P> {
             place,
             enqueued: now,
             started: now,
-            first_look: None,
+            first_look: Span::ENDLESS,
             queued_ahead: 0,
             active_ahead: 0,
             holder: 0,
+            standing: Standing::Absent,
+            moment: Moment::NEVER,
             late: None,
         }
+    }
+
+    /// When it is looked at next.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) const fn moment(&self) -> Time {
+        self.moment.at()
     }
 
     /// How it ends, once it was asked to.
@@ -308,6 +321,42 @@ impl<P> Record<P> {
             since: self.place.since,
             late: self.late,
         }
+    }
+}
+
+impl<P> Waiter for Record<P> {
+    #[inline]
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    #[inline]
+    fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    #[inline]
+    fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    #[inline]
+    fn standing_mut(&mut self) -> &mut Standing {
+        &mut self.standing
+    }
+}
+
+impl<P> AsRef<Moment> for Record<P> {
+    #[inline]
+    fn as_ref(&self) -> &Moment {
+        &self.moment
+    }
+}
+
+impl<P> AsMut<Moment> for Record<P> {
+    #[inline]
+    fn as_mut(&mut self) -> &mut Moment {
+        &mut self.moment
     }
 }
 

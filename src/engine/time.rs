@@ -46,6 +46,39 @@ impl std::ops::Add<Duration> for Time {
     }
 }
 
+/// A duration that may be without end, in half the memory of an
+/// `Option<Duration>`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Span(u64);
+
+impl Span {
+    pub(crate) const ENDLESS: Self = Self(u64::MAX);
+
+    pub(crate) const fn of(span: Duration) -> Self {
+        Self(nanos(span))
+    }
+
+    pub(crate) fn duration(self) -> Option<Duration> {
+        (self != Self::ENDLESS).then(|| Duration::from_nanos(self.0))
+    }
+}
+
+impl From<Option<Duration>> for Span {
+    #[inline]
+    fn from(span: Option<Duration>) -> Self {
+        span.map_or(Self::ENDLESS, Self::of)
+    }
+}
+
+impl std::ops::Add<Span> for Time {
+    type Output = Self;
+
+    /// Saturates at [`Time::FAR`], where what is endless ends.
+    fn add(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
 /// A duration as nanoseconds, saturating: anything longer is never reached.
 pub(crate) const fn nanos(span: Duration) -> u64 {
     span.as_secs()
@@ -69,5 +102,14 @@ mod tests {
         assert_eq!(Time::START.before(Duration::MAX), Time::from_nanos(0));
         assert_eq!(Time::START.since(Time::FAR), Duration::ZERO);
         assert_eq!((Time::START + LONGEST).since(Time::START), LONGEST);
+    }
+
+    #[test]
+    fn what_is_endless_ends_never() {
+        let span = |span: Option<Duration>| (Span::from(span), Span::from(span).duration());
+        assert_eq!(span(None), (Span::ENDLESS, None));
+        assert_eq!(span(Some(LONGEST)), (Span::of(LONGEST), Some(LONGEST)));
+        assert_eq!(Time::START + Span::ENDLESS, Time::FAR);
+        assert_eq!(Time::START + Span::of(LONGEST), Time::START + LONGEST);
     }
 }

@@ -60,6 +60,13 @@ impl<P: Clone> Lane<P> {
         &self.settings
     }
 
+    /// When a task is looked at next.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn moment(&self, key: Key) -> Option<Time> {
+        let at = self.tasks.get(key)?.moment();
+        Some(at).filter(|at| *at < Time::FAR)
+    }
+
     /// The memory it holds on to, in entries of all its tables.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn footprint(&self) -> usize {
@@ -104,6 +111,6 @@ impl<P: Clone> Lane<P> {
     pub(super) fn first(&self, now: Option<Time>) -> Option<First> {
         let now = now.map_or(self.clock, |now| self.clock.max(now));
         let may_start = self.has_free_slot();
-        may_start.then(|| self.queue.first(now, self.settings.aging))?
+        may_start.then(|| self.queue.first(&self.tasks, now, self.settings.aging))?
     }
 }

@@ -3,10 +3,10 @@
 
 use std::any::Any;
 use std::task::Waker;
-use std::time::Duration;
 
 use super::domain::DomainRef;
-use super::parts::{Parts, Rare};
+use super::job::Waiting;
+use super::parts::{Limits, Parts, Rare};
 use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
 use super::word::{AtomicWord, Word};
 use crate::TaskId;
@@ -18,12 +18,6 @@ use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Orderi
 
 pub(crate) type Meta = Arc<dyn Any + Send + Sync>;
 
-/// The body of a detached task, while it waits for its slot.
-pub(crate) trait Body: Send {
-    /// Puts it on its runtime. Called outside every lock.
-    fn launch(self: Box<Self>, cell: Arc<TaskCell>);
-}
-
 pub(crate) struct TaskCell {
     /// `None` only between two tasks; see [`spare`](super::spare).
     domain: Option<DomainRef>,
@@ -31,8 +25,10 @@ pub(crate) struct TaskCell {
     /// terms with which the lane was made.
     spec: Option<Arc<Spec>>,
     labels: Option<Box<Labels>>,
-    /// Only of a detached task.
-    bound: Option<Bound>,
+    /// Only of a detached task: where it runs, and whether that is on a thread
+    /// which cannot be stopped.
+    bound: Option<host::Id>,
+    blocking: bool,
 
     pub(crate) word: AtomicWord,
     index: AtomicU32,
@@ -47,12 +43,9 @@ pub(crate) struct TaskCell {
     /// The last sign of life that is no report: its claim, or the end of a
     /// wait for one of our lanes.
     stirred: AtomicU64,
-    pub(crate) extended_until: AtomicU64,
-    pub(crate) deadline: AtomicU64,
 
     /// The reason and stage of the ask; see [`Asked`].
     asked: AtomicU8,
-    pub(crate) take_at: AtomicU64,
     /// How many futures listen for the cancel signal.
     listeners: AtomicU32,
     /// Somebody polls for the signal without a future.
@@ -62,14 +55,6 @@ pub(crate) struct TaskCell {
     pub(crate) children: AtomicU32,
 
     pub(crate) shared: Mutex<Parts>,
-}
-
-/// Where a detached task runs.
-#[derive(Clone, Copy)]
-pub(crate) struct Bound {
-    pub(crate) runtime: host::Id,
-    /// On a thread that cannot be stopped.
-    pub(crate) blocking: bool,
 }
 
 /// What its submitter calls it.
@@ -102,6 +87,7 @@ impl TaskCell {
             spec: None,
             labels: None,
             bound: None,
+            blocking: false,
             word: AtomicWord::new(Word::Queued),
             index: AtomicU32::new(0),
             seq: AtomicU64::new(0),
@@ -110,10 +96,7 @@ impl TaskCell {
             held: AtomicBool::new(false),
             progress: AtomicU64::new(0),
             stirred: AtomicU64::new(0),
-            extended_until: AtomicU64::new(0),
-            deadline: AtomicU64::new(u64::MAX),
             asked: AtomicU8::new(0),
-            take_at: AtomicU64::new(0),
             listeners: AtomicU32::new(0),
             listens: AtomicBool::new(false),
             hooks: AtomicU32::new(0),
@@ -143,9 +126,10 @@ impl TaskCell {
         }
     }
 
-    pub(crate) fn bind(&mut self, bound: Bound, body: Box<dyn Body>) {
-        self.bound = Some(bound);
-        self.shared.get_mut().body = Some(body);
+    pub(crate) fn bind(&mut self, runtime: host::Id, blocking: bool, body: Waiting) {
+        self.bound = Some(runtime);
+        self.blocking = blocking;
+        self.shared.get_mut().body = body;
     }
 
     /// Makes it nobody's again, if there was nothing out of the ordinary about
@@ -161,6 +145,8 @@ impl TaskCell {
             index: _,
             labels,
             bound,
+            // Says nothing where it is not bound.
+            blocking: _,
             word,
             seq,
             started,
@@ -168,10 +154,7 @@ impl TaskCell {
             held: _,
             progress,
             stirred,
-            extended_until,
-            deadline,
             asked,
-            take_at,
             listens,
             // Each of them is somebody who would have the cell, or left a trace
             // in its parts.
@@ -181,7 +164,7 @@ impl TaskCell {
             shared,
         } = self;
         let parts = shared.get_mut();
-        if parts.peek().is_some() || parts.body.is_some() || labels.is_some() {
+        if parts.peek().is_some() || !parts.body.is_nobody() || labels.is_some() {
             return false;
         }
         let (parent, wakers) = (parts.parent.take(), parts.clear());
@@ -196,10 +179,7 @@ impl TaskCell {
         started.store(0, Ordering::Relaxed);
         progress.store(0, Ordering::Relaxed);
         stirred.store(0, Ordering::Relaxed);
-        extended_until.store(0, Ordering::Relaxed);
-        deadline.store(u64::MAX, Ordering::Relaxed);
         asked.store(0, Ordering::Relaxed);
-        take_at.store(0, Ordering::Relaxed);
         listens.store(false, Ordering::Relaxed);
         // Last: it may be the last that its lane was kept by.
         *domain = None;
@@ -240,11 +220,11 @@ impl TaskCell {
     }
 
     pub(crate) fn is_bound_to(&self, runtime: host::Id) -> bool {
-        self.bound.is_some_and(|bound| bound.runtime == runtime)
+        self.bound == Some(runtime)
     }
 
     pub(crate) fn is_blocking(&self) -> bool {
-        self.bound.is_some_and(|bound| bound.blocking)
+        self.bound.is_some() && self.blocking
     }
 
     pub(crate) fn labels(&self) -> Option<&Labels> {
@@ -304,6 +284,13 @@ impl TaskCell {
         }
     }
 
+    /// Its silence is granted until then, or until later where it was before.
+    pub(crate) fn extend(&self, until: Time) {
+        let mut parts = self.shared.lock();
+        let granted = &mut parts.rare().limits.extended;
+        *granted = (*granted).max(Some(until));
+    }
+
     /// It was seen to live, which is not a report of progress.
     pub(crate) fn stir(&self, at: Time) {
         self.stirred.fetch_max(at.as_nanos(), Ordering::Relaxed);
@@ -353,6 +340,11 @@ impl TaskCell {
         };
         wake_all(signal);
         wake_all(runner);
+    }
+
+    /// Its end is under way, and this is the latest that it comes.
+    pub(crate) fn set_take_at(&self, at: Time) {
+        self.shared.lock().rare().limits.take_at = Some(at);
     }
 
     pub(crate) fn end_teardown(&self) {
@@ -479,11 +471,10 @@ impl TaskCell {
         Some(Arc::clone(&phase.text))
     }
 
-    /// The ceiling of the innermost phase that has one.
-    pub(crate) fn phase_silence(&self) -> Option<Duration> {
+    /// The limits of its own, beside what it was granted.
+    pub(crate) fn limits(&self) -> Limits {
         let parts = self.shared.lock();
-        let mut phases = parts.peek()?.phases.iter().rev();
-        phases.find_map(|phase| phase.silence)
+        parts.peek().map_or_else(Limits::default, Rare::limits)
     }
 }
 

@@ -237,7 +237,7 @@ impl TaskContext {
     /// ```
     pub fn set_deadline(&self, deadline: Instant) {
         let at = self.0.domain().shared.clock.time(deadline);
-        self.0.deadline.store(at.as_nanos(), Ordering::Relaxed);
+        self.0.shared.lock().rare().limits.deadline = Some(at);
         let key = self.0.slot_key();
         self.0.domain().act(|engine, _| engine.look_by(key, at));
     }

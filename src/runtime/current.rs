@@ -11,10 +11,12 @@ crate::sync::per_thread! {
 
 /// Runs code as part of a task. The cell is moved in and out again, not
 /// cloned: a poll costs no atomic operation.
+#[inline]
 pub(crate) fn enter<R>(task: &mut Option<Arc<TaskCell>>, code: impl FnOnce() -> R) -> R {
     struct Restore<'a>(&'a mut Option<Arc<TaskCell>>);
 
     impl Restore<'_> {
+        #[inline]
         fn exchange(&mut self) {
             // A thread that is being torn down has no current task.
             let _ = CURRENT.try_with(|current| *self.0 = current.replace(self.0.take()));
@@ -22,6 +24,7 @@ pub(crate) fn enter<R>(task: &mut Option<Arc<TaskCell>>, code: impl FnOnce() -> 
     }
 
     impl Drop for Restore<'_> {
+        #[inline]
         fn drop(&mut self) {
             self.exchange();
         }
@@ -59,7 +62,7 @@ pub(crate) fn task() -> Option<Arc<TaskCell>> {
 /// # Ok(()) }
 /// ```
 pub fn progress() -> bool {
-    with(TaskCell::report_progress)
+    with(TaskCell::report_progress).is_some()
 }
 
 /// Says what the current task is doing now, which is progress, and returns
@@ -91,12 +94,13 @@ pub fn progress_note(text: impl Into<Arc<str>>) -> bool {
 }
 
 /// For code that is ours: the task is out of its place meanwhile.
-fn with(code: impl FnOnce(&TaskCell)) -> bool {
+#[inline]
+pub(crate) fn with<R>(code: impl FnOnce(&TaskCell) -> R) -> Option<R> {
     let look = |current: &Cell<Option<Arc<TaskCell>>>| {
         let task = current.take();
-        let is_some = task.as_deref().map(code).is_some();
+        let said = task.as_deref().map(code);
         current.set(task);
-        is_some
+        said
     };
-    CURRENT.try_with(look).unwrap_or(false)
+    CURRENT.try_with(look).ok().flatten()
 }

@@ -84,7 +84,10 @@ impl Domain {
         if let Some(at) = arm {
             self.arm(at);
         }
-        if !effects.is_empty() {
+        if effects.is_empty() {
+            // It holds nothing, which the compiler does not know.
+            std::mem::forget(effects);
+        } else {
             perform::carry_out_all(self, effects);
         }
         beside.into_iter().for_each(Staged::carry_out);
@@ -250,7 +253,7 @@ impl Domain {
                 }
             }
             if let Some(take_at) = engine.take_at(key, task.spec()) {
-                task.take_at.store(take_at.as_nanos(), Ordering::Relaxed);
+                task.set_take_at(take_at);
             }
             unclaimed
         });
@@ -431,7 +434,7 @@ pub(crate) fn cancel_locked(
     let facts = facts::at_hand(&task);
     let found = engine.cancel(now, key, reason, withdrawn, task.spec(), &facts, effects);
     if let Some(take_at) = engine.take_at(key, task.spec()) {
-        task.take_at.store(take_at.as_nanos(), Ordering::Relaxed);
+        task.set_take_at(take_at);
     }
     found
 }

@@ -3,9 +3,10 @@
 
 use super::cell::TaskCell;
 use super::domain::Domain;
+use super::parts::Limits;
 use super::word::Word;
 use crate::engine::{Facts, OnStall, TICK, Time};
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 
 /// How deep a chain of tasks that wait for each other is followed. Deeper than
 /// any sane nesting; it ends a cycle of handles that await each other.
@@ -34,9 +35,9 @@ pub(crate) fn read(task: &TaskCell, now: Time) -> Facts {
     }
 }
 
-/// What can be read under the domain's lock: atomics only, no children.
+/// What can be read under the domain's lock: of the task alone, no children.
 pub(crate) fn at_hand(task: &TaskCell) -> Facts {
-    let phase = task.phase_silence();
+    let limits = task.limits();
     let word = task.word.get();
     let reported = task.last_report();
     Facts {
@@ -46,9 +47,9 @@ pub(crate) fn at_hand(task: &TaskCell) -> Facts {
         reported: reported.is_some(),
         waiting: false,
         hold_until: None,
-        phase,
-        deadline: time(task.deadline.load(Ordering::Relaxed)).filter(|at| *at < Time::FAR),
-        extended_until: time(task.extended_until.load(Ordering::Relaxed)),
+        phase: limits.phase,
+        deadline: limits.deadline.filter(|at| *at < Time::FAR),
+        extended_until: limits.extended,
         listens: listens(task, DEEPEST),
         hooks: task.has_teardown(),
     }
@@ -102,10 +103,6 @@ pub(crate) fn holder(task: &TaskCell, now: Time) -> HolderSigns {
 fn latest(task: &TaskCell, reported: Option<Time>) -> Time {
     let stirred = task.stirred();
     reported.map_or(stirred, |reported| reported.max(stirred))
-}
-
-fn time(nanos: u64) -> Option<Time> {
-    (nanos != 0).then(|| Time::from_nanos(nanos))
 }
 
 fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
@@ -181,14 +178,16 @@ impl Life {
 fn child_decides(child: &TaskCell, below: &Life, now: Time) -> Option<Time> {
     let later = below.hold_until.map(|at| at + TICK);
     if child.asked().is_some() {
-        let take_at = Time::from_nanos(child.take_at.load(Ordering::Relaxed)) + TICK * 2;
+        let take_at = child.limits().take_at.unwrap_or_default() + TICK * 2;
         return Some(take_at.max(later.unwrap_or(take_at))).filter(|at| now < *at);
     }
     let spec = child.spec();
     let reclaims = spec.on_stall == OnStall::Reclaim && !child.domain().shared.observe_only;
-    let phase = child.phase_silence();
+    let Limits {
+        phase, extended, ..
+    } = child.limits();
     let limit = phase.or_else(|| spec.silence(below.reported).map(|(limit, _)| limit));
-    let extended = time(child.extended_until.load(Ordering::Relaxed)).filter(|until| now < *until);
+    let extended = extended.filter(|until| now < *until);
     let soon = match limit.map(|limit| below.active_at + limit).max(extended) {
         // Silence that was granted to it on purpose is its parent's, too.
         Some(due) if now < due => (phase.is_some() || extended.is_some()).then(|| due + TICK),

@@ -1,17 +1,18 @@
 //! What stands for a detached task.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
 use super::edge::{self, Edge};
-use super::output::Output;
+use super::job::Output;
 use super::run::value;
 use super::wakers::drop_guarded;
 use crate::engine::{End, Key, Reason, State};
 use crate::options::Refusal;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 use crate::{Lane, TaskError, TaskId};
 
 /// A detached task: await it for the result, or drop it and let it run.
@@ -51,12 +52,14 @@ pub struct TaskHandle<T> {
     inner: Inner<T>,
     edge: Option<Edge>,
     abort_on_drop: bool,
+    /// It is as good as a value behind a lock.
+    value: PhantomData<Mutex<T>>,
 }
 
 enum Inner<T> {
     Task {
         task: Arc<TaskCell>,
-        output: Arc<Output<T>>,
+        output: Arc<dyn Output<T>>,
     },
     Refused {
         id: TaskId,
@@ -83,10 +86,13 @@ impl<T> TaskHandle<T> {
     pub(crate) fn new(
         lane: &Lane,
         submitted: Result<Arc<TaskCell>, Refusal>,
-        output: Arc<Output<T>>,
+        output: Option<Arc<dyn Output<T>>>,
     ) -> Self {
         let inner = match submitted {
-            Ok(task) => Inner::Task { task, output },
+            Ok(task) => Inner::Task {
+                task,
+                output: output.expect("what is accepted has a body"),
+            },
             Err(refusal) => Inner::Refused {
                 id: match &refusal {
                     Refusal::Refused(id, _) => *id,
@@ -99,6 +105,7 @@ impl<T> TaskHandle<T> {
             inner,
             edge: None,
             abort_on_drop: false,
+            value: PhantomData,
         }
     }
 
@@ -148,6 +155,9 @@ impl<T> TaskHandle<T> {
     }
 }
 
+/// Its value is not in it.
+impl<T> Unpin for TaskHandle<T> {}
+
 impl<T> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
@@ -159,10 +169,12 @@ impl<T> Future for TaskHandle<T> {
             }
             Inner::Task { task, output } => (task, output),
         };
-        if task.settled().is_none() {
+        let settled = task.settled().or_else(|| {
             task.set_joiner(cx.waker());
-        }
-        let Some(end) = task.settled() else {
+            // It may have been settled between the two.
+            task.settled()
+        });
+        let Some(end) = settled else {
             edge::renew(&mut this.edge, task, false);
             task.domain().shared.drive_here();
             return Poll::Pending;

@@ -7,7 +7,7 @@
 //! | `perform` | what follows from a decision, outside every lock |
 //! | `cell`, `word`, `parts`, `spare` | what the parties to one task share |
 //! | `submit` | from the call to the slot |
-//! | `runner`, `run`, `spawn`, `slot`, `teardown` | from the slot to the release |
+//! | `runner`, `run`, `spawn`, `job`, `slot`, `teardown` | from the slot to the release |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
@@ -36,12 +36,12 @@ mod facts;
 mod group;
 mod handle;
 mod idle;
+mod job;
 mod keys;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod leaks;
 mod log;
 mod orphans;
-mod output;
 mod parts;
 mod perform;
 mod phase;

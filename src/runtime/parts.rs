@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::cell::{Body, TaskCell};
+use super::cell::TaskCell;
+use super::job::Waiting;
 use super::teardown::Hook;
 use super::wakers::{Wakers, drop_guarded, wake_all};
-use crate::engine::End;
+use crate::engine::{End, Time};
 use crate::host::{AbortHandle, Handle};
 use crate::options::OnWait;
 use crate::sync::Arc;
@@ -21,7 +22,7 @@ pub(crate) struct Parts {
     pub(crate) joiner: Option<Waker>,
     settled: Settled,
     /// What is launched when it has its slot.
-    pub(crate) body: Option<Box<dyn Body>>,
+    pub(crate) body: Waiting,
     /// The task that submitted it.
     pub(crate) parent: Option<Arc<TaskCell>>,
     rare: Option<Box<Rare>>,
@@ -50,6 +51,8 @@ pub(crate) struct Rare {
     pub(crate) ending: bool,
     /// Where hooks can run when their task was dropped outside its runner.
     pub(crate) home: Option<Handle>,
+    /// But for the phase, which is found where the phases are.
+    pub(crate) limits: Limits,
     /// The children in whose results it is pending, by their address.
     pub(crate) awaits: HashMap<usize, Awaited>,
 }
@@ -58,6 +61,18 @@ pub(crate) struct Awaited {
     pub(crate) task: Arc<TaskCell>,
     /// It is part of its parent's future, and ends with that.
     pub(crate) owned: bool,
+}
+
+/// What a task was granted, or set itself, while it ran.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Limits {
+    /// The ceiling of the innermost phase that has one.
+    pub(crate) phase: Option<Duration>,
+    pub(crate) deadline: Option<Time>,
+    /// Until when its silence was extended.
+    pub(crate) extended: Option<Time>,
+    /// By when its slot is taken from it, once it was asked to end.
+    pub(crate) take_at: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,7 +90,7 @@ impl Parts {
             runner: None,
             joiner: None,
             settled: Settled::No,
-            body: None,
+            body: Waiting::NOBODY,
             parent: None,
             rare: None,
         }
@@ -160,6 +175,14 @@ impl Rare {
         &mut self.leavers
     }
 
+    pub(crate) fn limits(&self) -> Limits {
+        let mut phases = self.phases.iter().rev();
+        Limits {
+            phase: phases.find_map(|phase| phase.silence),
+            ..self.limits
+        }
+    }
+
     /// Names a phase or a child of this task.
     pub(crate) const fn next_id(&mut self) -> u64 {
         self.last_id += 1;
@@ -172,7 +195,7 @@ pub(crate) struct Ended {
     joiner: Option<Waker>,
     others: Vec<Waker>,
     watcher: Option<AbortHandle>,
-    values: (Option<Box<dyn Body>>, Option<OnWait>),
+    values: (Waiting, Option<OnWait>),
     parent: Option<Arc<TaskCell>>,
 }
 
@@ -183,7 +206,7 @@ impl Ended {
         }
         wake_all(self.joiner);
         wake_all(self.others);
-        if self.values.0.is_some() || self.values.1.is_some() {
+        if !self.values.0.is_nobody() || self.values.1.is_some() {
             drop_guarded(self.values);
         }
         drop(self.parent);

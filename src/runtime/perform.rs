@@ -138,9 +138,8 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
 fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
     let task = &grant.task;
     let body = task.shared.lock().body.take();
-    match body {
-        Some(body) => body.launch(Arc::clone(task)),
-        None => task.wake_runner(),
+    if !body.launch(task) {
+        task.wake_runner();
     }
     // Last, since a subscriber is user code that may panic.
     let warn_after = domain.terms.with(|terms| terms.config.warning_after());

@@ -104,7 +104,7 @@ impl Drop for Phase {
         self.task.report_progress();
         // What applies from now on may be tighter than the phase was.
         let ceiling = self.task.spec().silence(true).map(|(ceiling, _)| ceiling);
-        if let Some(limit) = self.task.phase_silence().or(ceiling) {
+        if let Some(limit) = self.task.limits().phase.or(ceiling) {
             let (key, at) = (self.task.slot_key(), self.task.now() + limit);
             self.task.domain().act(|engine, _| engine.look_by(key, at));
         }

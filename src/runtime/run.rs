@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::log;
-use super::runner::{Outcome, Runner};
+use super::runner::{Outcome, Runner, Sink};
 use super::submit::{Admission, NoSlot};
 use crate::error::PanicPayload;
 use crate::options::Options;
@@ -97,6 +97,17 @@ where
         let outcome = this.runner.sink().take();
         this.admission.cut_edge();
         Poll::Ready(value(lane, id, end, outcome))
+    }
+}
+
+/// The value of a task that its caller polls: it goes no further.
+impl<T> Sink<T> for Option<Outcome<T>> {
+    fn put(&mut self, outcome: Outcome<T>) {
+        *self = Some(outcome);
+    }
+
+    fn take_back(&mut self) -> Self {
+        self.take()
     }
 }
 

@@ -3,15 +3,15 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tracing::Span;
 
 use super::cell::TaskCell;
 use super::domain::ended_word;
+use super::log::Spanned;
 use super::teardown::{self, Teardown};
-use super::wakers::drop_guarded;
+use super::wakers::{drop_guarded, guarded};
 use super::word::Word;
 use super::{current, log, spare};
 use crate::engine::{End, Reason};
@@ -43,24 +43,33 @@ pin_project! {
         #[pin]
         future: Option<Fut>,
         sink: S,
-        ending: Option<Ending>,
-        span: Span,
+        ending: Option<Box<Ending>>,
+        span: Spanned,
         detached: bool,
     }
 
     impl<F, Fut, S> PinnedDrop for Runner<F, Fut, S> {
         fn drop(mut this: Pin<&mut Self>) {
-            this.as_mut().abandon();
+            if this.task.is_some() {
+                this.as_mut().abandon();
+            }
             log::close(this.project().span);
         }
     }
 }
 
-/// The future is gone; what is left is to let go.
-struct Ending {
+/// How a task came to its end.
+#[derive(Clone, Copy)]
+struct Over {
     reason: Reason,
+    /// Its future was ready, or panicked.
     completed: bool,
-    teardown: Option<Teardown>,
+}
+
+/// The future is gone, and the hooks and children are not yet.
+struct Ending {
+    over: Over,
+    teardown: Teardown,
 }
 
 impl<F, Fut, S> Runner<F, Fut, S> {
@@ -72,13 +81,14 @@ impl<F, Fut, S> Runner<F, Fut, S> {
             future: None,
             sink,
             ending: None,
-            span: Span::none(),
+            span: None,
             detached,
         }
     }
 
     /// The task has its slot, and this is who runs it.
-    pub(crate) fn admit(self: Pin<&mut Self>, task: Arc<TaskCell>, span: Span) {
+    #[inline]
+    pub(crate) fn admit(self: Pin<&mut Self>, task: Arc<TaskCell>, span: Spanned) {
         let this = self.project();
         *this.task = Some(task);
         *this.span = span;
@@ -104,17 +114,16 @@ impl<F, Fut, S> Runner<F, Fut, S> {
     }
 
     /// Dropped before it was through: by its caller, or by its runtime.
+    #[cold]
     fn abandon(self: Pin<&mut Self>) {
         let mut this = self.project();
         let Some(task) = this.task.clone() else {
             return;
         };
         if let Some(ending) = this.ending.take() {
+            let Ending { over, teardown } = *ending;
             *this.task = None;
-            match ending.teardown {
-                Some(t) => teardown::continue_detached(&task, t, ending.reason, ending.completed),
-                None => drop(let_go(task, ending.reason, ending.completed)),
-            }
+            teardown::continue_detached(&task, teardown, over.reason, over.completed);
             return;
         }
         let reason = if *this.detached {
@@ -127,8 +136,8 @@ impl<F, Fut, S> Runner<F, Fut, S> {
         current::enter(this.task, || {
             drop_guarded(start);
             // A pinned value is dropped in place; a panic stays here (S14).
-            log::within(this.span, || {
-                super::wakers::guarded("a destructor", || this.future.set(None));
+            log::within(this.span.as_deref(), || {
+                guarded("a destructor", || this.future.set(None));
             });
         });
         *this.task = None;
@@ -145,34 +154,39 @@ where
 {
     /// Ready when the slot is released: which task it was, and how it ended if
     /// the sink does not have the outcome.
+    #[inline]
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<(TaskId, Option<End>)> {
-        if self.ending.is_none() {
-            let ending = std::task::ready!(self.as_mut().work(cx));
-            self.as_mut().drop_future();
-            let this = self.as_mut().project();
-            let task = this.task.as_ref();
-            let teardown = task.and_then(|task| Teardown::begin(task, ending.reason));
-            *this.ending = Some(Ending { teardown, ..ending });
-        }
+        let over = match &self.ending {
+            Some(ending) => ending.over,
+            None => {
+                let over = ready!(self.as_mut().work(cx));
+                self.as_mut().drop_future();
+                let this = self.as_mut().project();
+                let task = this.task.as_ref();
+                if let Some(teardown) = task.and_then(|task| Teardown::begin(task, over.reason)) {
+                    *this.ending = Some(Box::new(Ending { over, teardown }));
+                }
+                over
+            }
+        };
         let this = self.project();
-        if let Some(ending) = this.ending
-            && let Some(teardown) = &mut ending.teardown
-        {
-            std::task::ready!(teardown.poll(cx));
-            ending.teardown = None;
+        if let Some(ending) = this.ending {
+            ready!(ending.teardown.poll(cx));
+            *this.ending = None;
         }
-        let (Some(task), Some(ending)) = (this.task.take(), this.ending.take()) else {
+        let Some(task) = this.task.take() else {
             unreachable!("only a task that is over comes here, and only once");
         };
         log::close(this.span);
         let id = task.id();
-        Poll::Ready((id, let_go(task, ending.reason, ending.completed)))
+        Poll::Ready((id, let_go(task, over.reason, over.completed)))
     }
 
-    fn work(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
+    #[inline]
+    fn work(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Over> {
         loop {
             let mut this = self.as_mut().project();
             let Some(task) = this.task.as_ref() else {
@@ -185,95 +199,128 @@ where
             let last_poll = task.asked().is_some_and(|asked| asked.drop_now);
             let start = this.start.take();
             let start = start.map(|start| (start, TaskContext::new(Arc::clone(task))));
-            let span = &*this.span;
-            let poll = || {
-                catch_unwind(AssertUnwindSafe(|| {
-                    if let Some((start, context)) = start {
-                        this.future.set(Some(start(context)));
-                    }
-                    match this.future.as_mut().as_pin_mut() {
-                        // What is ready counts, whatever else this tokio task
-                        // has polled before (S3).
-                        Some(future) if last_poll => {
-                            pin!(tokio::task::unconstrained(future)).poll(cx)
-                        }
-                        Some(future) => future.poll(cx),
-                        None => Poll::Pending,
-                    }
-                }))
-            };
-            let polled = current::enter(this.task, || log::within(span, poll));
+            let turn = || turn(start, this.future.as_mut(), this.sink, last_poll, cx);
+            let span = this.span.as_deref();
+            let turned = current::enter(this.task, || log::within(span, turn));
             let Some(task) = this.task.as_deref() else {
                 return Poll::Pending;
             };
-            let outcome = match polled {
-                Ok(Poll::Ready(value)) => Ok(value),
-                Err(panic) => Err(panic),
-                Ok(Poll::Pending) => {
-                    task.set_runner(cx.waker());
-                    if task.word.get() != Word::Running {
-                        return Poll::Ready(taken(task));
-                    }
-                    match task.asked() {
-                        Some(asked) if asked.drop_now && last_poll => {
-                            if !task.word.shift(Word::Running, ended_word(asked.reason)) {
-                                return Poll::Ready(taken(task));
-                            }
-                            return Poll::Ready(Ending {
-                                reason: asked.reason,
-                                completed: false,
-                                teardown: None,
-                            });
+            let Turned::Through { reason, first } = turned else {
+                task.set_runner(cx.waker());
+                if task.word.get() != Word::Running {
+                    return Poll::Ready(taken(task));
+                }
+                match task.asked() {
+                    Some(asked) if asked.drop_now && last_poll => {
+                        if !task.word.shift(Word::Running, ended_word(asked.reason)) {
+                            return Poll::Ready(taken(task));
                         }
-                        // Asked in the middle of that poll: one more (S3).
-                        Some(asked) if asked.drop_now => continue,
-                        _ => return Poll::Pending,
+                        return Poll::Ready(Over {
+                            reason: asked.reason,
+                            completed: false,
+                        });
                     }
+                    // Asked in the middle of that poll: one more (S3).
+                    Some(asked) if asked.drop_now => continue,
+                    _ => return Poll::Pending,
                 }
             };
-            let reason = match outcome {
-                Ok(_) => Reason::Completed,
-                Err(_) => Reason::Panicked,
-            };
-            // The value first: whoever sees `Done` may settle the caller, who
-            // then looks for it. From the move of the word on, nothing can
-            // take it away (S3).
-            this.sink.put(outcome);
-            if !task.word.shift(Word::Running, Word::Done) {
-                let ending = Ending {
+            if first.unwrap_or_else(|| task.word.shift(Word::Running, Word::Done)) {
+                return Poll::Ready(Over {
+                    reason,
                     completed: true,
-                    ..taken(task)
-                };
-                drop_guarded(this.sink.take_back());
-                return Poll::Ready(ending);
+                });
             }
-            return Poll::Ready(Ending {
-                reason,
+            drop_guarded(this.sink.take_back());
+            return Poll::Ready(Over {
                 completed: true,
-                teardown: None,
+                ..taken(task)
             });
         }
     }
 
     /// In place, as part of the task, and before its slot is released: no
     /// overlap with the next holder.
+    #[inline]
     fn drop_future(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let (future, span, start) = (&mut this.future, &*this.span, this.start.take());
+        if this.future.is_none() && this.start.is_none() {
+            return;
+        }
+        let (future, span, start) = (&mut this.future, this.span.as_deref(), this.start.take());
         current::enter(this.task, || {
             log::within(span, || {
                 drop_guarded(start);
-                super::wakers::guarded("a destructor", || future.set(None));
+                guarded("a destructor", || future.set(None));
             });
         });
     }
 }
 
-fn taken(task: &TaskCell) -> Ending {
-    Ending {
+/// What one poll came to.
+enum Turned {
+    Pending,
+    Through {
+        reason: Reason,
+        /// Whether it moved the word, so that the value is what counts; `None`
+        /// where that is yet to be tried.
+        first: Option<bool>,
+    },
+}
+
+/// Polls a future as part of its task and, where it is through, ends it there:
+/// the value is put where it is safe, the word is moved, the future is dropped.
+#[inline]
+fn turn<F, Fut, S>(
+    start: Option<(F, TaskContext)>,
+    mut future: Pin<&mut Option<Fut>>,
+    sink: &mut S,
+    last_poll: bool,
+    cx: &mut Context<'_>,
+) -> Turned
+where
+    F: FnOnce(TaskContext) -> Fut,
+    Fut: Future,
+    S: Sink<Fut::Output>,
+{
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        if let Some((start, context)) = start {
+            future.set(Some(start(context)));
+        }
+        match future.as_mut().as_pin_mut() {
+            // What is ready counts, whatever else this tokio task has polled
+            // before (S3).
+            Some(future) if last_poll => pin!(tokio::task::unconstrained(future)).poll(cx),
+            Some(future) => future.poll(cx),
+            None => Poll::Pending,
+        }
+    }));
+    let outcome = match polled {
+        Ok(Poll::Ready(value)) => Ok(value),
+        Ok(Poll::Pending) => return Turned::Pending,
+        Err(panic) => Err(panic),
+    };
+    let reason = match outcome {
+        Ok(_) => Reason::Completed,
+        Err(_) => Reason::Panicked,
+    };
+    // The value first: whoever sees `Done` may settle the caller, who then
+    // looks for it. From the move of the word on, nothing can take it away
+    // (S3).
+    sink.put(outcome);
+    let first = current::with(|task| task.word.shift(Word::Running, Word::Done));
+    // A thread that is being torn down has no current task, and its runner does
+    // the rest outside.
+    if first.is_some() {
+        guarded("a destructor", || future.set(None));
+    }
+    Turned::Through { reason, first }
+}
+
+fn taken(task: &TaskCell) -> Over {
+    Over {
         reason: task.asked().map_or(Reason::Reset, |asked| asked.reason),
         completed: false,
-        teardown: None,
     }
 }
 

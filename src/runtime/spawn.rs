@@ -6,19 +6,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use tracing::Span;
 
-use super::cell::{Body, TaskCell};
+use super::cell::TaskCell;
 use super::handle::TaskHandle;
-use super::output::Output;
+use super::job::{Body, Job, Output, Start, Waiting};
 use super::runner::{Runner, Sink};
 use super::submit::{Comer, give_up, rejoin, submit};
 use super::teardown::finish_detached;
-use super::wakers::drop_guarded;
+use super::wakers::{drop_guarded, guarded};
 use super::word::Word;
 use super::{current, log};
 use crate::engine::Reason;
-use crate::host::Handle;
 use crate::options::Options;
 use crate::sync::Arc;
 use crate::{Lane, TaskContext};
@@ -33,22 +31,7 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: Send + 'static,
 {
-    let output = Output::new();
-    let mut start = Some(start);
-    let mut body = |runtime| -> Box<dyn Body> {
-        Box::new(Async {
-            start: start.take(),
-            output: Arc::clone(&output),
-            runtime,
-            submitter: Span::current(),
-        })
-    };
-    let comer = Comer::Detached {
-        body: &mut body,
-        blocking: false,
-    };
-    let submitted = submit(lane, options, comer);
-    TaskHandle::new(lane, submitted, output)
+    detach::<_, _, false>(lane, options, start)
 }
 
 pub(crate) fn spawn_blocking<F, T>(
@@ -60,19 +43,32 @@ where
     F: FnOnce(TaskContext) -> T + Send + 'static,
     T: Send + 'static,
 {
-    let output = Output::new();
-    let mut start = Some(start);
-    let mut body = |runtime| -> Box<dyn Body> {
-        Box::new(Blocking {
-            start: start.take(),
-            output: Arc::clone(&output),
-            runtime,
-            submitter: Span::current(),
-        })
+    detach::<_, _, true>(lane, options, start)
+}
+
+fn detach<F, T, const BLOCKING: bool>(
+    lane: &Lane,
+    options: Option<Box<Options>>,
+    start: F,
+) -> TaskHandle<T>
+where
+    F: Send + 'static,
+    T: Send + 'static,
+    Job<F, T, BLOCKING>: Body,
+{
+    let (mut start, mut output) = (Some(start), None);
+    let mut body = |runtime| {
+        let start = Start {
+            code: start.take().expect("it is submitted once"),
+            submitter: log::submitter(),
+        };
+        let job = Arc::new(Job::<F, T, BLOCKING>::new(start, runtime));
+        output = Some(Arc::clone(&job) as Arc<dyn Output<T>>);
+        Waiting::new(job)
     };
     let comer = Comer::Detached {
         body: &mut body,
-        blocking: true,
+        blocking: BLOCKING,
     };
     let submitted = submit(lane, options, comer);
     TaskHandle::new(lane, submitted, output)
@@ -103,10 +99,10 @@ fn claim(task: &TaskCell) -> Claim {
 }
 
 /// Puts a body back in line, at its old place (S20).
-fn put_back(task: &Arc<TaskCell>, body: Box<dyn Body>) {
+fn put_back(task: &Arc<TaskCell>, body: Arc<dyn Body>) {
     // In its place before it rejoins: the next grant may come in the same
     // breath.
-    task.shared.lock().body = Some(body);
+    task.shared.lock().body = Waiting::new(body);
     rejoin(task);
     // It may have been settled before, and then nobody takes it out any more.
     if task.settled().is_some() {
@@ -115,12 +111,17 @@ fn put_back(task: &Arc<TaskCell>, body: Box<dyn Body>) {
     }
 }
 
-struct Async<F, T> {
-    start: Option<F>,
-    output: Arc<Output<T>>,
-    runtime: Handle,
-    submitter: Span,
+/// A job for which nobody is left to come.
+fn give_up_on(task: &Arc<TaskCell>, job: &impl Body) {
+    guarded("a destructor", || job.discard());
+    give_up(task, Reason::RuntimeShutdown);
 }
+
+/// A task that was granted its slot, and its job on the way to claim it.
+type Coming<J> = (Arc<TaskCell>, Arc<J>);
+
+type Async<F, T> = Job<F, T, false>;
+type Blocking<F, T> = Job<F, T, true>;
 
 impl<F, Fut> Body for Async<F, Fut::Output>
 where
@@ -128,31 +129,52 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: Send + 'static,
 {
-    fn launch(self: Box<Self>, task: Arc<TaskCell>) {
+    fn launch(self: Arc<Self>, task: Arc<TaskCell>) {
         let runtime = self.runtime.clone();
         // A runtime that is gone drops it on the spot, which settles it.
         drop(runtime.spawn(Spawned {
-            task: Some(task),
-            body: Some(self),
+            coming: Some((task, self)),
             runner: None,
         }));
+    }
+
+    fn discard(&self) {
+        drop(self.start());
     }
 }
 
 pin_project! {
-    struct Spawned<F, Fut: Future> {
-        task: Option<Arc<TaskCell>>,
-        body: Option<Box<Async<F, Fut::Output>>>,
+    struct Spawned<F, Fut>
+    where
+        F: FnOnce(TaskContext) -> Fut,
+        F: Send,
+        F: 'static,
+        Fut: Future,
+        Fut: Send,
+        Fut: 'static,
+        Fut::Output: Send,
+        Fut::Output: 'static,
+    {
+        coming: Option<Coming<Async<F, Fut::Output>>>,
         #[pin]
-        runner: Option<Runner<F, Fut, Arc<Output<Fut::Output>>>>,
+        runner: Option<Runner<F, Fut, Arc<Async<F, Fut::Output>>>>,
     }
 
-    impl<F, Fut: Future> PinnedDrop for Spawned<F, Fut> {
+    impl<F, Fut> PinnedDrop for Spawned<F, Fut>
+    where
+        F: FnOnce(TaskContext) -> Fut,
+        F: Send,
+        F: 'static,
+        Fut: Future,
+        Fut: Send,
+        Fut: 'static,
+        Fut::Output: Send,
+        Fut::Output: 'static,
+    {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let (Some(task), Some(body)) = (this.task.take(), this.body.take()) {
-                drop_guarded(body);
-                give_up(&task, Reason::RuntimeShutdown);
+            if let Some((task, job)) = this.coming.take() {
+                give_up_on(&task, &*job);
             }
         }
     }
@@ -168,21 +190,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if let (Some(task), Some(mut body)) = (this.task.take(), this.body.take()) {
-            match (claim(&task), body.start.take()) {
+        if let Some((task, job)) = this.coming.take() {
+            match (claim(&task), job.start()) {
                 (Claim::Mine, Some(start)) => {
-                    let span = log::span_under(&body.submitter, &task);
-                    let output = Arc::clone(&body.output);
-                    this.runner.set(Some(Runner::new(start, output, true)));
+                    let span = log::span_under(start.submitter, &task);
+                    this.runner.set(Some(Runner::new(start.code, job, true)));
                     if let Some(runner) = this.runner.as_mut().as_pin_mut() {
                         runner.admit(task, span);
                     }
                 }
-                (Claim::PassedOn, start) => {
-                    body.start = start;
-                    put_back(&task, body);
+                (Claim::PassedOn, Some(start)) => {
+                    job.put_back(start);
+                    put_back(&task, job);
                 }
-                (_, start) => drop_guarded((body, start)),
+                (_, start) => drop_guarded(start),
             }
         }
         match this.runner.as_mut().as_pin_mut() {
@@ -192,33 +213,26 @@ where
     }
 }
 
-struct Blocking<F, T> {
-    start: Option<F>,
-    output: Arc<Output<T>>,
-    runtime: Handle,
-    submitter: Span,
-}
-
 impl<F, T> Body for Blocking<F, T>
 where
     F: FnOnce(TaskContext) -> T + Send + 'static,
     T: Send + 'static,
 {
-    fn launch(self: Box<Self>, task: Arc<TaskCell>) {
+    fn launch(self: Arc<Self>, task: Arc<TaskCell>) {
         let runtime = self.runtime.clone();
-        let thread = Thread {
-            task: Some(task),
-            body: Some(self),
-        };
+        let thread = Thread(Some((task, self)));
         drop(runtime.spawn_blocking(move || thread.run()));
+    }
+
+    fn discard(&self) {
+        drop(self.start());
     }
 }
 
 /// A blocking closure on its way to a thread.
-struct Thread<F, T> {
-    task: Option<Arc<TaskCell>>,
-    body: Option<Box<Blocking<F, T>>>,
-}
+struct Thread<F, T>(Option<Coming<Blocking<F, T>>>)
+where
+    Blocking<F, T>: Body;
 
 impl<F, T> Thread<F, T>
 where
@@ -226,53 +240,57 @@ where
     T: Send + 'static,
 {
     fn run(mut self) {
-        let (Some(task), Some(mut body)) = (self.task.take(), self.body.take()) else {
+        let Some((task, mut job)) = self.0.take() else {
             return;
         };
-        match (claim(&task), body.start.take()) {
-            (Claim::Mine, Some(start)) => (*body).run(task, start),
-            (Claim::PassedOn, start) => {
-                body.start = start;
-                put_back(&task, body);
+        match (claim(&task), job.start()) {
+            (Claim::Mine, Some(start)) => block(&task, &mut job, start),
+            (Claim::PassedOn, Some(start)) => {
+                job.put_back(start);
+                put_back(&task, job);
             }
-            (_, start) => drop_guarded((body, start)),
+            (_, start) => drop_guarded(start),
         }
     }
 }
 
-impl<F, T> Drop for Thread<F, T> {
+impl<F, T> Drop for Thread<F, T>
+where
+    Blocking<F, T>: Body,
+{
     /// Its runtime went before a thread was free.
     fn drop(&mut self) {
-        if let (Some(task), Some(body)) = (self.task.take(), self.body.take()) {
-            drop_guarded(body);
-            give_up(&task, Reason::RuntimeShutdown);
+        if let Some((task, job)) = self.0.take() {
+            give_up_on(&task, &*job);
         }
     }
 }
 
-impl<F, T> Blocking<F, T>
+/// The thread is the runner: nobody can stop it, so there is no last poll and
+/// no drop, only a result that comes in time or late.
+fn block<F, T>(task: &Arc<TaskCell>, job: &mut Arc<Blocking<F, T>>, start: Start<F>)
 where
-    F: FnOnce(TaskContext) -> T,
+    F: FnOnce(TaskContext) -> T + Send,
+    T: Send,
 {
-    /// The thread is the runner: nobody can stop it, so there is no last poll
-    /// and no drop, only a result that comes in time or late.
-    fn run(mut self, task: Arc<TaskCell>, start: F) {
-        let mut span = log::span_under(&self.submitter, &task);
-        let cx = TaskContext::new(Arc::clone(&task));
-        let mut current = Some(Arc::clone(&task));
-        let outcome = current::enter(&mut current, || {
-            log::within(&span, || catch_unwind(AssertUnwindSafe(|| start(cx))))
-        });
-        log::close(&mut span);
-        let reason = match outcome {
-            Ok(_) => Reason::Completed,
-            Err(_) => Reason::Panicked,
-        };
-        // In this order, as in the runner of a future.
-        self.output.put(outcome);
-        if !task.word.shift(Word::Running, Word::Done) {
-            drop_guarded(self.output.take_back());
-        }
-        finish_detached(&task, reason, true);
+    let mut span = log::span_under(start.submitter, task);
+    let start = start.code;
+    let cx = TaskContext::new(Arc::clone(task));
+    let mut current = Some(Arc::clone(task));
+    let outcome = current::enter(&mut current, || {
+        log::within(span.as_deref(), || {
+            catch_unwind(AssertUnwindSafe(|| start(cx)))
+        })
+    });
+    log::close(&mut span);
+    let reason = match outcome {
+        Ok(_) => Reason::Completed,
+        Err(_) => Reason::Panicked,
+    };
+    // In this order, as in the runner of a future.
+    job.put(outcome);
+    if !task.word.shift(Word::Running, Word::Done) {
+        drop_guarded(job.take_back());
     }
+    finish_detached(task, reason, true);
 }

@@ -2,8 +2,9 @@
 
 use std::task::{Context, Poll};
 
-use super::cell::{Body, Bound, TaskCell};
+use super::cell::TaskCell;
 use super::edge::{self, Edge};
+use super::job::Waiting;
 use super::word::Word;
 use super::{current, spare};
 use crate::engine::{Accepted, End, Entry, Reason, Refused};
@@ -21,7 +22,7 @@ pub(crate) enum Comer<'a> {
         at_once: bool,
     },
     Detached {
-        body: &'a mut dyn FnMut(Handle) -> Box<dyn Body>,
+        body: &'a mut dyn FnMut(Handle) -> Waiting,
         blocking: bool,
     },
 }
@@ -67,11 +68,7 @@ pub(crate) fn submit(
         Comer::Present { at_once } => entry.at_once = at_once,
         Comer::Detached { body, blocking } => {
             entry.present = false;
-            let bound = Bound {
-                runtime: runtime.id(),
-                blocking,
-            };
-            cell.bind(bound, body(runtime.clone()));
+            cell.bind(runtime.id(), blocking, body(runtime.clone()));
         }
     }
     domain.shared.keys.note(&task);
@@ -125,9 +122,7 @@ fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
         && !entry.present
     {
         let body = task.shared.lock().body.take();
-        if let Some(body) = body {
-            body.launch(Arc::clone(task));
-        }
+        body.launch(task);
     }
     Ok(())
 }

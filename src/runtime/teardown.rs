@@ -26,20 +26,22 @@ pub(crate) struct Teardown {
 
 impl Teardown {
     /// `None` where there is nothing to do.
+    #[inline]
     pub(crate) fn begin(task: &Arc<TaskCell>, reason: Reason) -> Option<Self> {
-        if !task.has_teardown() {
-            return None;
-        }
+        task.has_teardown().then(|| Self::of(task, reason))
+    }
+
+    fn of(task: &Arc<TaskCell>, reason: Reason) -> Self {
         let now = task.now();
         let key = task.slot_key();
         task.domain()
             .act(|engine, _| engine.begin_teardown(now, key, task.spec()));
         abort_children(task);
-        Some(Self {
+        Self {
             task: Some(Arc::clone(task)),
             reason,
             running: None,
-        })
+        }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -192,7 +192,7 @@ impl Sim {
                 }
                 State::Detached | State::Orphan => false,
             };
-            let set = lane.timers.moment(key.index);
+            let set = lane.moment(key);
             assert!(set.is_some() || !must, "never looked at again: {record:?}");
             assert!(
                 set.is_none_or(|at| self.alarm.is_some_and(|alarm| alarm <= at)),

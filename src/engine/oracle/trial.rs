@@ -221,7 +221,7 @@ impl Trial {
             started: record.started,
             state: record.state,
             end: record.end(),
-            moment: lane.timers.moment(key.index),
+            moment: lane.moment(key),
         };
         lane.records().map(print).collect()
     }

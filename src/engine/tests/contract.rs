@@ -4,9 +4,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::sim::{DETACHED, Sim, ceiling, millis, plain, secs};
+use super::sim::{DETACHED, PRESENT, Sim, ceiling, millis, plain, secs};
 use crate::engine::task::Facts;
-use crate::engine::{BlockedBy, Effect, Effects, Limit, Reason, Released, Spec, State, TICK};
+use crate::engine::{
+    BlockedBy, Effect, Effects, Entry, Limit, Reason, Released, Spec, State, TICK,
+};
 
 const MINUTE: Duration = secs(60);
 
@@ -52,7 +54,7 @@ fn the_driver_is_told_of_a_moment_once() {
 fn a_waiter_is_looked_at_when_its_first_limit_comes_and_without_any_never() {
     let mut sim = Sim::new(1);
     sim.submit(plain());
-    let moment = |sim: &Sim, task: u32| sim.lane.timers.moment(sim.key(task).index);
+    let moment = |sim: &Sim, task: u32| sim.lane.moment(sim.key(task));
     let waiter = sim.submit(plain());
     assert_eq!(moment(&sim, waiter), None);
     let waiter = sim.submit(Spec {
@@ -67,7 +69,7 @@ fn a_waiter_is_looked_at_when_its_first_limit_comes_and_without_any_never() {
 #[test]
 fn s20_a_grant_that_nobody_has_come_for_is_looked_at_when_it_must_be_claimed() {
     let mut sim = Sim::new(1);
-    let moment = |sim: &Sim, task: u32| sim.lane.timers.moment(sim.key(task).index);
+    let moment = |sim: &Sim, task: u32| sim.lane.moment(sim.key(task));
     let first = sim.enter(plain(), DETACHED).expect("it is open");
     assert_eq!(moment(&sim, first), Some(sim.now + secs(5)));
     let second = sim.enter(ceiling(secs(3)), DETACHED).expect("it is open");
@@ -183,11 +185,21 @@ fn s16_an_arrival_after_a_dispatch_does_not_reset_the_clock_of_who_still_waits()
 #[test]
 fn s15_the_memory_of_a_lane_is_that_of_all_its_tables() {
     let mut sim = Sim::new(50);
-    sim.submit_many(100, &ceiling(MINUTE));
+    sim.submit_many(30, &ceiling(MINUTE));
+    // Earlier moments than the last, and older places.
+    sim.submit_many(20, &ceiling(secs(30)));
+    sim.submit_many(30, &plain());
+    let waited = Entry {
+        waited: secs(1),
+        ..PRESENT
+    };
+    for _ in 0..20 {
+        sim.enter(plain(), waited).expect("it is open");
+    }
     let lane = &sim.lane;
     let (tasks, queue, timers) = (&lane.tasks, &lane.queue, &lane.timers);
     let tables = [tasks.footprint(), queue.footprint(), timers.footprint()];
-    let entries = [100, 100, 50];
+    let entries = [100, 20, 20];
     assert!(tables.iter().zip(entries).all(|(has, needs)| *has >= needs));
     let all = tables.iter().sum::<usize>() + lane.holders.capacity();
     assert_eq!(lane.footprint(), all);

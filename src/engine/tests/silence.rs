@@ -134,15 +134,15 @@ fn look_by_moves_a_look_forward_and_never_back() {
     let key = sim.key(task);
     let due = sim.now + MINUTE;
     sim.say(|lane, _, _| lane.look_by(key, due + secs(1)));
-    assert_eq!(sim.lane.timers.moment(key.index), Some(due));
+    assert_eq!(sim.lane.moment(key), Some(due));
     sim.say(|lane, _, _| lane.look_by(key, due.before(secs(1))));
-    assert_eq!(sim.lane.timers.moment(key.index), Some(due.before(secs(1))));
+    assert_eq!(sim.lane.moment(key), Some(due.before(secs(1))));
     // A task without limits has no look at all until it is given one.
     let free = sim.submit(plain());
     let key = sim.key(free);
-    assert_eq!(sim.lane.timers.moment(key.index), None);
+    assert_eq!(sim.lane.moment(key), None);
     sim.say(|lane, _, _| lane.look_by(key, due));
-    assert_eq!(sim.lane.timers.moment(key.index), Some(due));
+    assert_eq!(sim.lane.moment(key), Some(due));
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn s8_a_look_that_was_meant_for_the_waiter_does_not_delay_the_holder() {
             Verdict::Nothing
         );
     });
-    let look = sim.lane.timers.moment(key.index);
+    let look = sim.lane.moment(key);
     assert_eq!(look, Some(sim.now + secs(1)));
 }
 
