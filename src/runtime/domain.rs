@@ -79,7 +79,8 @@ impl Domain {
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> R {
         let mut effects = Effects::new();
-        let (output, arm) = self.feed(input, &mut effects);
+        let mut arm = None;
+        let output = self.feed(input, &mut effects, &mut arm);
         if let Some(at) = arm {
             self.arm(at);
         }
@@ -97,7 +98,8 @@ impl Domain {
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> (R, Staged) {
         let mut effects = Effects::new();
-        let (output, arm) = self.feed(input, &mut effects);
+        let mut arm = None;
+        let output = self.feed(input, &mut effects, &mut arm);
         let domain = Arc::clone(self);
         let staged = Staged {
             domain,
@@ -112,14 +114,16 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
         effects: &mut Actions,
-    ) -> (R, Option<Time>) {
+        arm: &mut Option<Time>,
+    ) -> R {
         let mut engine = self.engine.lock();
         let output = input(&mut engine, effects);
         if !effects.is_empty() {
             effects.iter().for_each(publish);
         }
         self.hint(&engine);
-        (output, engine.rearm())
+        *arm = engine.rearm();
+        output
     }
 
     /// Reads the engine; changes nothing.
