@@ -79,18 +79,9 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> R {
-        let (mut effects, mut beside) = (Effects::new(), Beside::new());
-        let (output, arm) = self.feed(input, &mut effects, &mut beside);
-        if let Some(at) = arm {
-            self.arm(at);
-        }
-        if effects.is_empty() {
-            // It holds nothing, which the compiler does not know.
-            std::mem::forget(effects);
-        } else {
-            perform::carry_out_all(self, effects);
-        }
-        beside.into_iter().for_each(Staged::carry_out);
+        let mut sequel = Sequel::new();
+        let output = self.feed(input, &mut sequel);
+        sequel.carry_out(self);
         output
     }
 
@@ -101,72 +92,55 @@ impl Domain {
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
     ) -> (R, Staged) {
-        let (mut effects, mut beside) = (Effects::new(), Beside::new());
-        let (output, arm) = self.feed(input, &mut effects, &mut beside);
+        let mut sequel = Sequel::new();
+        let output = self.feed(input, &mut sequel);
         let domain = Arc::clone(self);
-        let staged = Staged {
-            domain,
-            effects,
-            arm,
-            beside,
-        };
-        (output, staged)
+        (output, Staged { domain, sequel })
     }
 
     #[inline]
     fn feed<R>(
         self: &Arc<Self>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
-        effects: &mut Actions,
-        beside: &mut Beside,
-    ) -> (R, Option<Time>) {
+        sequel: &mut Sequel,
+    ) -> R {
         let mut seat = self.seat.lock();
         if let Some(group) = seat.group() {
             drop(seat);
-            return self.feed_in(group, input, effects, beside);
+            return self.feed_in(&group, input, sequel);
         }
-        let output = input(&mut seat.engine, effects);
-        (output, self.fed(&mut seat.engine, effects))
+        let output = input(&mut seat.engine, &mut sequel.effects);
+        sequel.note(self, &mut seat.engine);
+        output
     }
 
     /// The same for a lane of a group: the group is locked before its lanes.
     #[cold]
     fn feed_in<R>(
         self: &Arc<Self>,
-        group: Arc<GroupCell>,
+        group: &Arc<GroupCell>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
-        effects: &mut Actions,
-        beside: &mut Beside,
-    ) -> (R, Option<Time>) {
+        sequel: &mut Sequel,
+    ) -> R {
         let mut hall = group.lock();
         let mut seat = self.seat.lock();
-        let Some(member) = seat.member_of(&group) else {
+        let Some(member) = seat.member_of(group) else {
             // It has changed its group between the two locks.
             drop((seat, hall));
-            return self.feed(input, effects, beside);
+            return self.feed(input, sequel);
         };
         hall.enter(member, &mut seat.engine);
-        let output = input(&mut seat.engine, effects);
+        let output = input(&mut seat.engine, &mut sequel.effects);
         hall.leave(member, &seat.engine);
-        let arm = self.fed(&mut seat.engine, effects);
+        sequel.note(self, &mut seat.engine);
         drop(seat);
-        let first = hall.serve(beside);
-        if effects.reports_reclaim() {
+        let first = hall.serve(&mut sequel.beside);
+        if sequel.effects.reports_reclaim() {
             let seat = self.seat.lock();
-            effects.recovered(&hall.recovery(&seat.engine, first));
+            let helped = hall.recovery(&seat.engine, first);
+            sequel.effects.recovered(&helped);
         }
-        (output, arm)
-    }
-
-    /// What must be done after every input, before the lock is released.
-    /// Returns when the driver is to come, if it does not know.
-    #[inline]
-    pub(super) fn fed(&self, engine: &mut Engine, effects: &Actions) -> Option<Time> {
-        if !effects.is_empty() {
-            effects.iter().for_each(publish);
-        }
-        self.hint(engine);
-        engine.rearm()
+        output
     }
 
     /// Reads the engine; changes nothing.
@@ -357,19 +331,56 @@ impl Domain {
 #[must_use = "effects that are not carried out are lost wake-ups"]
 pub(crate) struct Staged {
     pub(super) domain: Arc<Domain>,
-    pub(super) effects: Actions,
-    pub(super) arm: Option<Time>,
-    /// What follows in other lanes of its group.
-    pub(super) beside: Beside,
+    pub(super) sequel: Sequel,
 }
 
 impl Staged {
     pub(crate) fn carry_out(self) {
-        if let Some(at) = self.arm {
-            self.domain.arm(at);
+        self.sequel.carry_out(&self.domain);
+    }
+}
+
+/// What is to follow from an input.
+pub(super) struct Sequel {
+    pub(super) effects: Actions,
+    /// When the driver is to come, if it does not know.
+    arm: Option<Time>,
+    /// What follows in other lanes of its group.
+    beside: Beside,
+}
+
+impl Sequel {
+    #[inline]
+    pub(super) const fn new() -> Self {
+        Self {
+            effects: Effects::new(),
+            arm: None,
+            beside: Beside::new(),
         }
-        perform::carry_out_all(&self.domain, self.effects);
-        self.beside.into_iter().for_each(Self::carry_out);
+    }
+
+    /// What must be done after every input, before the lock is released.
+    #[inline]
+    pub(super) fn note(&mut self, domain: &Domain, engine: &mut Engine) {
+        if !self.effects.is_empty() {
+            self.effects.iter().for_each(publish);
+        }
+        domain.hint(engine);
+        self.arm = engine.rearm();
+    }
+
+    #[inline]
+    fn carry_out(self, domain: &Arc<Domain>) {
+        if let Some(at) = self.arm {
+            domain.arm(at);
+        }
+        if self.effects.is_empty() && self.beside.is_empty() {
+            // It holds nothing, which the compiler does not know.
+            std::mem::forget(self);
+            return;
+        }
+        perform::carry_out_all(domain, self.effects);
+        self.beside.into_iter().for_each(Staged::carry_out);
     }
 }
 

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::cell::TaskCell;
-use super::domain::{Domain, Engine, Staged};
+use super::domain::{Domain, Engine, Sequel, Staged};
 use crate::charter::{Charters, Share};
 use crate::clock::Clock;
-use crate::engine::{Effects, Group, Key, Recovery};
+use crate::engine::{Group, Key, Recovery};
 use crate::plan::Plan;
 use crate::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -191,22 +191,16 @@ impl Hall {
             let Some(domain) = lane.upgrade() else {
                 break;
             };
-            let mut effects = Effects::new();
+            let mut sequel = Sequel::new();
             let mut seat = domain.seat().lock();
-            let told = self
-                .group
-                .visit(now, member, &mut seat.engine, &mut effects);
-            let arm = domain.fed(&mut seat.engine, &effects);
+            let engine = &mut seat.engine;
+            let told = self.group.visit(now, member, engine, &mut sequel.effects);
+            sequel.note(&domain, engine);
             drop(seat);
             first = first.or(told);
             // Also where nothing follows: the last reference to a lane is not
             // dropped under the lock of its group.
-            beside.push(Staged {
-                domain,
-                effects,
-                arm,
-                beside: Beside::new(),
-            });
+            beside.push(Staged { domain, sequel });
         }
         first
     }
