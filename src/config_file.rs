@@ -88,7 +88,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
             type Value = Entries<V>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table by names, or by patterns")
+                f.write_str("a table by names or patterns")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<V>, A::Error> {

@@ -194,7 +194,7 @@ fn s18_unknown_keys_and_bad_values_are_errors() {
     for (toml, said) in [
         (
             "lane.main.max_concurrent = 1",
-            "unknown field `lane`, expected `lanes` or `patterns`",
+            "unknown field `lane`, expected one of `lanes`, `patterns`, `groups`",
         ),
         (
             "lanes.main = { max_concurent = 1 }",
@@ -203,7 +203,7 @@ fn s18_unknown_keys_and_bad_values_are_errors() {
         ("lanes.main = {}", "missing field `max_concurrent`"),
         ("lanes.main.max_concurrent = -1", "invalid value"),
         ("lanes.main = 4", "expected a lane's configuration"),
-        ("lanes = 4", "expected a table of lanes"),
+        ("lanes = 4", "expected a table by names, or by patterns"),
         (
             "lanes.main = { max_concurrent = 1, teardown = 5 }",
             "expected a duration, such as \"10m\"",
