@@ -9,7 +9,7 @@ use crate::error::ConfigError;
 use crate::plan::Draft;
 use crate::timeout::LaneTimeout;
 
-type Edit = Box<dyn FnOnce(LaneConfig) -> LaneConfig + Send>;
+type Edit = Box<dyn FnOnce(LaneConfig) -> LaneConfig + Send + Sync>;
 
 /// What is to be changed; see [`Lanes::reconfigure`](crate::Lanes::reconfigure).
 ///
@@ -205,7 +205,7 @@ impl LaneChange<'_> {
         self.edit(LaneConfig::strict)
     }
 
-    fn edit(self, edit: impl FnOnce(LaneConfig) -> LaneConfig + Send + 'static) -> Self {
+    fn edit(self, edit: impl FnOnce(LaneConfig) -> LaneConfig + Send + Sync + 'static) -> Self {
         self.edits.push(Box::new(edit));
         self
     }
