@@ -205,6 +205,10 @@ impl Lane {
     /// evict nobody, and nothing is granted until the active count is under
     /// them. Zero pauses the lane.
     ///
+    /// A number that is not the configured one is a limit by hand. It keeps a
+    /// lane that was made on first use, and outlives changes of its pattern:
+    /// see [`Lanes::reconfigure`](crate::Lanes::reconfigure).
+    ///
     /// # Errors
     ///
     /// [`ControlError::Closed`] if the lane is closed.

@@ -343,7 +343,8 @@ impl Lanes {
     }
 
     /// Every lane as it is now, with every task in it. O(n) in the tasks; each
-    /// lane is consistent in itself.
+    /// lane is consistent in itself. A lane of which the configuration says
+    /// nothing any more is there as long as it has tasks.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,7 +10,7 @@ use crate::group::GroupConfig;
 use crate::plan::Draft;
 use crate::timeout::LaneTimeout;
 
-type Edit = Box<dyn FnOnce(LaneConfig) -> LaneConfig + Send>;
+type Edit = Box<dyn FnOnce(LaneConfig) -> LaneConfig + Send + Sync>;
 
 /// What is to be changed; see [`Lanes::reconfigure`](crate::Lanes::reconfigure).
 ///
@@ -227,7 +227,7 @@ impl LaneChange<'_> {
         self.edit(LaneConfig::strict)
     }
 
-    fn edit(self, edit: impl FnOnce(LaneConfig) -> LaneConfig + Send + 'static) -> Self {
+    fn edit(self, edit: impl FnOnce(LaneConfig) -> LaneConfig + Send + Sync + 'static) -> Self {
         self.edits.push(Box::new(edit));
         self
     }

@@ -203,7 +203,7 @@ fn s18_unknown_keys_and_bad_values_are_errors() {
         ("lanes.main = {}", "missing field `max_concurrent`"),
         ("lanes.main.max_concurrent = -1", "invalid value"),
         ("lanes.main = 4", "expected a lane's configuration"),
-        ("lanes = 4", "expected a table by names, or by patterns"),
+        ("lanes = 4", "expected a table by names or patterns"),
         (
             "lanes.main = { max_concurrent = 1, teardown = 5 }",
             "expected a duration, such as \"10m\"",

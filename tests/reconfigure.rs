@@ -290,10 +290,13 @@ async fn a_live_lane_goes_from_one_pattern_to_another() {
     assert_eq!(slots(&lanes, "session:team-7"), 4);
     assert_eq!(origin(&lanes, "session:team-7"), of("session:team-*"));
     assert_eq!(origin(&lanes, "session:a"), of("session:*"));
-    // Named, it is the same lane with the same task.
+    // Named, it is the same lane with the same task, and its slots are those
+    // that it was named with, also where that is what the pattern said.
+    team.set_max_concurrent(1).unwrap();
     lanes
-        .reconfigure(|change| change.add_lane("session:team-7", LaneConfig::new(6)))
+        .reconfigure(|change| change.add_lane("session:team-7", LaneConfig::new(4)))
         .unwrap();
+    assert_eq!(slots(&lanes, "session:team-7"), 4);
     assert_eq!(team.snapshot().active[0].id, id);
     assert_eq!(team.snapshot().origin, LaneOrigin::Named);
     drop(held);
@@ -390,6 +393,12 @@ async fn a_lane_that_is_added_stands_as_all_lanes_do() {
     assert!(night.try_acquire().is_err());
     lanes.resume();
     assert!(night.try_acquire().is_ok());
+    lanes.close();
+    lanes
+        .reconfigure(|change| change.add_lane("late", LaneConfig::new(1)))
+        .unwrap();
+    let late = lanes.lane("late").unwrap().try_acquire();
+    assert!(matches!(late, Err(laneway::TryAcquireError::Closed { .. })));
 }
 
 /// S13: the closure runs outside every lock.
@@ -415,6 +424,60 @@ async fn s13_the_closure_may_call_back_into_the_scheduler() {
     assert_eq!(slots(&lanes, "main"), 7);
     let main = lanes.lane("main").unwrap().snapshot();
     assert_eq!(main.limits.teardown, SECOND);
+}
+
+/// S13: whoever is woken by it may change the configuration in turn.
+#[tokio::test(start_paused = true)]
+async fn s13_a_waker_may_call_back_into_the_scheduler() {
+    struct Changes(Lanes, AtomicBool);
+
+    impl std::task::Wake for Changes {
+        fn wake(self: Arc<Self>) {
+            let set = |change: &mut laneway::Reconfigure| {
+                change.lane("main").teardown(SECOND);
+            };
+            self.1
+                .store(self.0.reconfigure(set).is_ok(), Ordering::SeqCst);
+        }
+    }
+
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    let _held = main.acquire().await.unwrap();
+    let changes = Arc::new(Changes(lanes.clone(), AtomicBool::new(false)));
+    let waker = std::task::Waker::from(Arc::clone(&changes));
+    let mut waiter = Box::pin(main.acquire());
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(waiter.as_mut().poll(&mut cx).is_pending());
+    lanes
+        .reconfigure(|change| {
+            change.lane("main").max_concurrent(2);
+        })
+        .unwrap();
+    assert!(changes.1.load(Ordering::SeqCst));
+    assert_eq!(main.snapshot().limits.teardown, SECOND);
+    assert_eq!(main.snapshot().max_concurrent, 2);
+    assert!(waiter.as_mut().poll(&mut cx).is_ready());
+}
+
+/// What was said to it by hand is of no use any more when nobody can ask for
+/// it.
+#[tokio::test(start_paused = true)]
+async fn s15_a_removed_lane_that_was_paused_by_hand_goes() {
+    let lanes = lanes();
+    let session = lanes.lane("session:a").unwrap();
+    session.pause();
+    session.set_max_concurrent(7).unwrap();
+    drop(session);
+    assert_eq!(names(&lanes), ["main", "session:a"]);
+    lanes
+        .reconfigure(|change| change.remove_pattern("session:*"))
+        .unwrap();
+    assert_eq!(names(&lanes), ["main"]);
+    lanes
+        .reconfigure(|change| change.pattern("session:*", LaneConfig::new(1)))
+        .unwrap();
+    let again = lanes.lane("session:a").unwrap().snapshot();
+    assert_eq!((again.paused, again.max_concurrent), (false, 1));
 }
 
 #[tokio::test(start_paused = true)]

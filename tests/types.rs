@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use laneway::{
     AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask,
-    InvalidDuration, InvalidName, InvalidOption, Lane, LaneConfig, LaneNameError, LaneSnapshot,
-    LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, Reason, ReturnedTask, Scoped, Slot,
-    Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot, TaskStatus,
-    Tracked, TryAcquireError, WaitActiveError, WaitInfo,
+    InvalidDuration, InvalidName, InvalidOption, Lane, LaneChange, LaneConfig, LaneNameError,
+    LaneOrigin, LaneSnapshot, LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, Reason,
+    Reconfigure, ReturnedTask, Scoped, Slot, Snapshot, TaskBuilder, TaskContext, TaskError,
+    TaskHandle, TaskId, TaskSnapshot, TaskStatus, Tracked, TryAcquireError, WaitActiveError,
+    WaitInfo,
 };
 
 type NotSync = Cell<u8>;
@@ -46,7 +47,7 @@ fn handles_go_anywhere() {
         Lanes, LanesBuilder, Lane, LaneConfig, LaneTimeout, TaskContext, Slot, Phase,
         TaskHandle<()>, TaskHandle<NotSync>, Drain, DrainReport, ReturnedTask, Snapshot,
         LaneSnapshot, TaskSnapshot, Counters, TaskId, TaskStatus, WaitInfo,
-        Tracked<()>, Scoped<()>, PanicPayload,
+        Tracked<()>, Scoped<()>, PanicPayload, Reconfigure, LaneChange<'static>, LaneOrigin,
     );
     fn clone<T: Clone + Send + Sync + 'static>() {}
     clone::<TaskContext>();

@@ -439,3 +439,41 @@ async fn s16_waiters_behind_a_budget_in_healthy_hands_are_no_warning() {
     holder.await.unwrap();
     assert!(log.warnings().is_empty());
 }
+
+/// The driver sleeps until the moment that it knows of: it is told of the
+/// earlier one by the change itself, with no traffic on the lane.
+#[tokio::test(start_paused = true)]
+async fn s16_a_lane_that_is_to_warn_sooner_does() {
+    let log = Log::tap();
+    let (lanes, main) = lane_with(
+        LaneConfig::new(1)
+            .no_stall_ceiling()
+            .warn_after(MINUTE * 60),
+    );
+    let holder = forever(&main);
+    let queued = main.spawn(async |_| ());
+    tokio::time::sleep(SECOND * 10).await;
+    lanes
+        .reconfigure(|change| {
+            change.lane("main").warn_after(SECOND * 15);
+        })
+        .unwrap();
+    let told = log.take();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|line| line.level == Level::INFO)
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    told[0].assert_fields(&[("message", "lanes reconfigured"), ("lanes", "1")]);
+    tokio::time::sleep(SECOND * 4).await;
+    assert!(log.warnings().is_empty());
+    tokio::time::sleep(SECOND * 2).await;
+    log.one_warning(BLOCKED)
+        .assert_fields(&[("blocked_ms", "15000")]);
+    // And what is a long wait is measured by what holds now.
+    holder.cancel(Reason::User);
+    queued.await.unwrap();
+    let lines = log.take();
+    let long = |line: &&tap::Line| line.message() == "dispatched after a long wait";
+    assert_eq!(lines.iter().filter(long).count(), 1, "{lines:#?}");
+}

@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::errand::key_name;
 use crate::sync::{SeqCst, lock};
 use crate::workshop::Workshop;
-use crate::world::{KEYS, World};
+use crate::world::{KEYS, World, session_lane};
 
 pub(crate) async fn meddle(world: Arc<World>, mut dice: Dice) {
     while !world.is_over() && !world.ending.load(SeqCst) {
@@ -26,7 +26,7 @@ async fn one_verb(world: &Arc<World>, lanes: &Lanes, book: &Arc<Book>, dice: &mu
         return;
     };
     let fault = |name| world.proof.fault(name);
-    match dice.below(16) {
+    match dice.below(17) {
         0..=2 if book.traits.resizable => {
             fault("verb: set_max_concurrent");
             // Seldom to nothing: that only makes everybody wait.
@@ -105,8 +105,28 @@ async fn one_verb(world: &Arc<World>, lanes: &Lanes, book: &Arc<Book>, dice: &mu
             book.begin(Verb::Close);
             lane.close();
         }
+        16 => {
+            fault("verb: reconfigure");
+            set_anew(lanes, &book.traits.name, dice);
+        }
         _ => {}
     }
+}
+
+/// Lanes go from one pattern to another and back, and whatever nobody is held
+/// to here changes. Some of it is refused: the lane may be a pattern's, the
+/// pattern may not be there.
+fn set_anew(lanes: &Lanes, name: &str, dice: &mut Dice) {
+    let (aging, warn_after) = (dice.millis(1, 400), dice.millis(1, 1_000));
+    let session = session_lane().aging(aging).warn_after(warn_after);
+    let _ = lanes.reconfigure(|change| match dice.below(4) {
+        0 => change.pattern("session:1*", session),
+        1 => change.pattern("session:*", session),
+        2 => change.remove_pattern("session:1*"),
+        _ => {
+            change.lane(name).aging(aging).warn_after(warn_after);
+        }
+    });
 }
 
 fn by_id(world: &World, lanes: &Lanes, dice: &mut Dice) {

@@ -51,10 +51,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn make(proof: &Arc<Proof>, fences: &mut Fences, dice: &mut Dice) -> Self {
-        let session = LaneConfig::new(1).max_orphans(ROOM);
         let mut builder = Lanes::builder()
             .max_orphans(ROOM)
-            .default_lane(with_times(session));
+            .pattern("session:*", session_lane());
         let mut traits: Vec<Traits> = (0..SESSIONS).map(a_session).collect();
         for number in 0..FIXED {
             let (fixed, config) = a_fixed_lane(number, dice);
@@ -144,6 +143,10 @@ fn a_session(number: usize) -> Traits {
         resettable: number.is_multiple_of(2),
         lets_run_on: false,
     }
+}
+
+pub(crate) fn session_lane() -> LaneConfig {
+    with_times(LaneConfig::new(1).max_orphans(ROOM))
 }
 
 fn a_fixed_lane(number: usize, dice: &mut Dice) -> (Traits, LaneConfig) {

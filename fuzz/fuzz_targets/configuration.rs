@@ -42,6 +42,25 @@ struct Settings {
     teardown: Option<Span>,
     warn_after: Option<Span>,
     aging: Option<Span>,
+    pinned: bool,
+}
+
+/// Of few letters, so that two of them meet.
+#[derive(Clone, Debug, Arbitrary)]
+struct Pattern {
+    prefix: Vec<bool>,
+    suffix: Vec<bool>,
+    settings: Settings,
+}
+
+/// What is set anew.
+#[derive(Clone, Debug, Arbitrary)]
+enum Change {
+    Resize(String, usize),
+    Add(Settings),
+    Remove(String),
+    Pattern(Pattern),
+    RemovePattern(Pattern),
 }
 
 #[derive(Clone, Debug, Arbitrary)]
@@ -59,6 +78,8 @@ struct Options {
 struct Input {
     lanes: Vec<Settings>,
     default: Option<Settings>,
+    patterns: Vec<Pattern>,
+    changes: Vec<Change>,
     observe_only: bool,
     fence: Option<u64>,
     max_orphans: Option<usize>,
@@ -124,7 +145,42 @@ fn config(settings: &Settings) -> LaneConfig {
     if let Some(aging) = settings.aging {
         config = config.aging(span(aging));
     }
+    if settings.pinned {
+        config = config.pinned();
+    }
     config
+}
+
+impl Pattern {
+    fn text(&self) -> String {
+        let letters = |letters: &[bool]| -> String {
+            letters.iter().map(|a| if *a { 'a' } else { 'b' }).collect()
+        };
+        format!("{}*{}", letters(&self.prefix), letters(&self.suffix))
+    }
+}
+
+/// All of it or nothing.
+fn set_anew(lanes: &Lanes, changes: &[Change]) {
+    let before = format!("{:?}", lanes.snapshot());
+    let told = lanes.reconfigure(|draft| {
+        for change in changes.iter().cloned() {
+            match change {
+                Change::Resize(name, slots) => {
+                    draft.lane(name).max_concurrent(slots);
+                }
+                Change::Add(settings) => draft.add_lane(settings.name.clone(), config(&settings)),
+                Change::Remove(name) => draft.remove_lane(name),
+                Change::Pattern(pattern) => {
+                    draft.pattern(pattern.text(), config(&pattern.settings));
+                }
+                Change::RemovePattern(pattern) => draft.remove_pattern(pattern.text()),
+            }
+        }
+    });
+    if told.is_err() {
+        assert_eq!(format!("{:?}", lanes.snapshot()), before, "half applied");
+    }
 }
 
 async fn configure(input: Input) {
@@ -134,6 +190,9 @@ async fn configure(input: Input) {
     }
     if let Some(settings) = &input.default {
         builder = builder.default_lane(config(settings));
+    }
+    for pattern in &input.patterns {
+        builder = builder.pattern(pattern.text(), config(&pattern.settings));
     }
     if input.observe_only {
         builder = builder.observe_only();
@@ -155,7 +214,11 @@ async fn configure(input: Input) {
         if let Some(most) = input.resized {
             let resized = lane.set_max_concurrent(most);
             let after = lane.snapshot().max_concurrent;
-            assert_eq!(after, if resized.is_ok() { most } else { before }, "half applied");
+            assert_eq!(
+                after,
+                if resized.is_ok() { most } else { before },
+                "half applied"
+            );
         }
         if let Some(pause) = input.paused
             && lane.pause_for(span(pause)).is_err()
@@ -164,6 +227,13 @@ async fn configure(input: Input) {
         }
         lane.resume();
         works(&lane, &input.options).await;
+    }
+    set_anew(&lanes, &input.changes);
+    for name in ["", "a", "b", "ab", "aba"].into_iter().chain(names) {
+        if let Ok(lane) = lanes.lane(name) {
+            lane.resume();
+            works(&lane, &input.options).await;
+        }
     }
 }
 
@@ -199,7 +269,10 @@ async fn works(lane: &laneway::Lane, options: &Options) {
         Ok(Ok(value)) => assert_eq!(*value, 7),
         Ok(Err(_)) => {}
         // A lane of no slots lets its tasks wait for as long as they are told.
-        Err(_) => assert!(!open && waits.is_none_or(|wait| wait >= DAY), "S7: it never ends"),
+        Err(_) => assert!(
+            !open && waits.is_none_or(|wait| wait >= DAY),
+            "S7: it never ends"
+        ),
     }
     let left = lane.snapshot();
     assert_eq!((left.queued.len(), left.active.len()), (0, 0), "{told:?}");

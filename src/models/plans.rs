@@ -122,6 +122,35 @@ fn s1_removed_and_let_go_of_against_added() {
     });
 }
 
+/// S1: whoever asks for a name that is configured again has the lane that
+/// others still hold, or is told that there is none.
+#[test]
+fn s1_added_again_against_asked_for() {
+    explore("added_again_against_asked_for", || {
+        let world = world();
+        let lanes = world.lanes.clone();
+        lanes
+            .reconfigure(|change| change.add_lane("night", patient(1)))
+            .expect("it is sound");
+        let held = lanes.lane("night").expect("it was added").try_acquire();
+        let held = held.expect("free");
+        lanes
+            .reconfigure(|change| change.remove_lane("night"))
+            .expect("it is there");
+        let add = move || lanes.reconfigure(|change| change.add_lane("night", patient(1)));
+        let other = thread::spawn(add);
+        if let Ok(lane) = world.lanes.lane("night") {
+            assert!(lane.try_acquire().is_err(), "S1: it exists twice");
+        }
+        other.join().expect("no panic").expect("it is sound");
+        let again = world.lanes.lane("night").expect("it was added");
+        assert!(again.try_acquire().is_err(), "S1: it exists twice");
+        drop((again, held));
+        assert_eq!(world.lanes.snapshot().lanes.len(), 2, "S15");
+        world.wind_up();
+    });
+}
+
 /// S5: a waiter is served by the slot that is added, or by the one that is
 /// given back, and is woken.
 #[test]
