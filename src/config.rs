@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::{Ceiling, OnStall, Priority, Settings, Spec};
 use crate::error::InvalidDuration;
+use crate::sync::Arc;
 use crate::timeout::{LaneTimeout, check_limit, check_span};
 
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
@@ -44,6 +45,21 @@ pub struct LaneConfig {
     warn_after: Duration,
     aging: Duration,
     max_orphans: Option<usize>,
+}
+
+/// How a lane is set, and what that grants a task which says nothing itself. Lanes
+/// that are set alike share it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) config: LaneConfig,
+    pub(crate) base: Spec,
+}
+
+impl Terms {
+    pub(crate) fn of(config: LaneConfig) -> Arc<Self> {
+        let base = config.spec();
+        Arc::new(Self { config, base })
+    }
 }
 
 impl LaneConfig {

@@ -183,7 +183,7 @@ impl LaneSnapshot {
                 name: domain.name.to_string(),
                 max_concurrent: settings.max_concurrent,
                 max_orphans: engine.max_orphans(),
-                limits: Limits::of(&domain.base, false),
+                limits: Limits::of(&domain.terms.base, false),
                 paused: engine.is_paused(),
                 state: match engine.mode() {
                     Mode::Open => LaneState::Open,

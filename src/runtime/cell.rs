@@ -215,7 +215,7 @@ impl TaskCell {
 
     #[inline]
     pub(crate) fn spec(&self) -> &Spec {
-        self.spec.as_deref().unwrap_or(&self.domain().base)
+        self.spec.as_deref().unwrap_or(&self.domain().terms.base)
     }
 
     pub(crate) fn is_bound_to(&self, runtime: host::Id) -> bool {

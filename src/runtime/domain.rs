@@ -5,11 +5,11 @@ use super::drain::Returned;
 use super::perform;
 use super::shared::{Shared, Standing};
 use super::wakers::Wakers;
-use crate::config::LaneConfig;
+use crate::config::Terms;
 use crate::engine::{
-    Effect, Effects, End, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
+    Effect, Effects, End, Facts, Key, Lane, Mode, Reason, Released, State, Time, Verdict,
 };
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, Weak};
 
 use super::facts;
 use super::word::Word;
@@ -22,9 +22,7 @@ pub(crate) struct Domain {
     pub(crate) serial: u64,
     pub(crate) name: Arc<str>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) config: LaneConfig,
-    /// What a task is granted that says nothing itself.
-    pub(crate) base: Spec,
+    pub(crate) terms: Arc<Terms>,
     /// Made on first use, and gone when nobody uses it.
     pub(super) auto: bool,
     /// Handles, tasks and slots that refer to it; only counted where `auto`.
@@ -44,16 +42,15 @@ impl Domain {
         serial: u64,
         name: Arc<str>,
         shared: Arc<Shared>,
-        config: LaneConfig,
+        terms: Arc<Terms>,
         auto: bool,
         engine: Engine,
     ) -> Self {
         Self {
             serial,
             name,
-            base: config.spec(),
             shared,
-            config,
+            terms,
             auto,
             users: AtomicUsize::new(0),
             engine: Mutex::new(engine),
@@ -67,7 +64,8 @@ impl Domain {
 
     /// Feeds the engine one input and carries out what follows.
     ///
-    /// Nothing else locks the engine to change it. What must be seen before
+    /// Nothing else locks the engine to change it, but for
+    /// [`release`](Self::release). What must be seen before
     /// the next holder starts (fence, `is_current`) is written under the lock;
     /// everything else, user code above all, happens after it (S13).
     #[inline]
@@ -107,6 +105,14 @@ impl Domain {
     ) -> R {
         let mut engine = self.engine.lock();
         let output = input(&mut engine, effects);
+        self.leave(engine, effects);
+        output
+    }
+
+    /// The end of every critical section after which the next moment may come
+    /// sooner.
+    #[inline]
+    fn leave(self: &Arc<Self>, mut engine: MutexGuard<'_, Engine>, effects: &Actions) {
         if !effects.is_empty() {
             effects.iter().for_each(publish);
         }
@@ -116,7 +122,6 @@ impl Domain {
         if let Some(at) = arm {
             self.arm(at);
         }
-        output
     }
 
     /// Reads the engine; changes nothing.
@@ -200,17 +205,21 @@ impl Domain {
     /// The runner is through with its task, or its waiter is gone.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
-        let key = task.slot_key();
-        let released = self.act(|engine, effects| {
-            let released = engine.release(key, completed);
-            if let Released::Held(_) = released {
-                task.lose();
-            }
-            if engine.has_sequel(&released) {
-                engine.settle_release(self.now(), &released, effects);
-            }
-            released
-        });
+        let mut engine = self.engine.lock();
+        let released = engine.release(task.slot_key(), completed);
+        if let Released::Held(_) = released {
+            task.lose();
+        }
+        if engine.has_sequel(&released) {
+            let mut effects = Effects::new();
+            engine.settle_release(self.now(), &released, &mut effects);
+            self.leave(engine, &effects);
+            perform::carry_out_all(self, effects);
+        } else {
+            // No moment comes sooner because somebody left.
+            self.hint(&engine);
+            drop(engine);
+        }
         let gone = match released {
             // Whoever waits for the slot to be free is told by the settlement
             // that follows.
@@ -245,7 +254,7 @@ impl Domain {
                 && standing.is_that_of(engine, self.now())
                 // A drain of all lanes is yet to count what it has done.
                 && (reported || engine.tally().submitted == 0)
-                && engine.settings() == &self.config.settings(self.shared.observe_only)
+                && engine.settings() == &self.terms.config.settings(self.shared.observe_only)
         })
     }
 
@@ -324,13 +333,20 @@ pub(crate) fn cancel_locked(
     reason: Reason,
     effects: &mut Actions,
 ) -> bool {
-    let Some(task) = engine.record(key).map(|record| record.payload.clone()) else {
+    let Some(record) = engine.record(key) else {
         return false;
     };
+    let task = Arc::clone(&record.payload);
+    let waits = matches!(record.state, State::Queued | State::Asleep);
     // Whoever moves the word first decides: a grant that nobody came for is
     // taken back as if it had never been made.
     let withdrawn = withdraw(&task);
-    let facts = facts::at_hand(&task);
+    // A waiter loses its place, whatever else is known of it.
+    let facts = if waits {
+        Facts::default()
+    } else {
+        facts::at_hand(&task)
+    };
     let found = engine.cancel(now, key, reason, withdrawn, task.spec(), &facts, effects);
     if let Some(take_at) = engine.take_at(key, task.spec()) {
         task.set_take_at(take_at);

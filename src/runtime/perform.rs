@@ -142,7 +142,7 @@ fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
         task.wake_runner();
     }
     // Last, since a subscriber is user code that may panic.
-    if grant.waited >= domain.config.warning_after() {
+    if grant.waited >= domain.terms.config.warning_after() {
         log::waited_long(grant);
     }
 }

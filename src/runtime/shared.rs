@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::orphans::Orphans;
 use super::timers::DomainTimers;
 use crate::clock::Clock;
-use crate::config::LaneConfig;
+use crate::config::{LaneConfig, Terms};
 use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Serials, Weak};
@@ -38,7 +38,9 @@ struct Directory {
     by_serial: HashMap<u64, Arc<Domain>>,
     /// Those that were there when the scheduler was dropped.
     former: Vec<Weak<Domain>>,
-    default_lane: Option<LaneConfig>,
+    default_lane: Option<Arc<Terms>>,
+    /// Of the lane that was declared last.
+    terms: Option<Arc<Terms>>,
     /// No lane that is made from now on may issue a smaller fence (S11).
     fence_floor: u64,
     mode: Standing,
@@ -77,7 +79,8 @@ impl Shared {
                 lanes: HashMap::new(),
                 by_serial: HashMap::new(),
                 former: Vec::new(),
-                default_lane,
+                default_lane: default_lane.map(Terms::of),
+                terms: None,
                 fence_floor,
                 mode: Standing::default(),
             }),
@@ -88,8 +91,13 @@ impl Shared {
     /// A lane of the configuration, before anybody can see the scheduler.
     pub(crate) fn declare(self: &Arc<Self>, name: Arc<str>, config: LaneConfig) {
         let mut directory = self.directory.lock();
+        let terms = match directory.terms.take() {
+            Some(terms) if terms.config == config => terms,
+            _ => Terms::of(config),
+        };
+        directory.terms = Some(Arc::clone(&terms));
         let fence = directory.fence_floor;
-        let domain = self.make(&name, config, false, fence, Standing::default());
+        let domain = self.make(&name, terms, false, fence, Standing::default());
         directory.add(domain);
     }
 
@@ -101,14 +109,14 @@ impl Shared {
             return Ok(DomainRef::first(domain));
         }
         let name = || name.to_owned();
-        let config = match (&directory.default_lane, directory.mode.closed) {
+        let terms = match (&directory.default_lane, directory.mode.closed) {
             (None, _) => return Err(LaneNameError::Unknown { name: name() }),
             (_, true) => return Err(LaneNameError::Closed { name: name() }),
-            (Some(config), false) => config.clone(),
+            (Some(terms), false) => Arc::clone(terms),
         };
         let name = Arc::from(name());
         let (fence, mode) = (directory.fence_floor, directory.mode);
-        let domain = self.make(&name, config, true, fence, mode);
+        let domain = self.make(&name, terms, true, fence, mode);
         let reference = DomainRef::first(&domain);
         directory.add(domain);
         Ok(reference)
@@ -194,18 +202,18 @@ impl Shared {
     fn make(
         self: &Arc<Self>,
         name: &Arc<str>,
-        config: LaneConfig,
+        terms: Arc<Terms>,
         auto: bool,
         fence: u64,
         standing: Standing,
     ) -> Arc<Domain> {
-        let mut engine = Lane::new(config.settings(self.observe_only), fence);
+        let mut engine = Lane::new(terms.config.settings(self.observe_only), fence);
         standing.apply(&mut engine);
         let domain = Domain::new(
             SERIALS.next(),
             Arc::clone(name),
             Arc::clone(self),
-            config,
+            terms,
             auto,
             engine,
         );

@@ -46,8 +46,13 @@ pub(crate) fn submit(
     let Some(runtime) = domain.shared.enter_runtime() else {
         return Err(Refusal::NoRuntime);
     };
-    let spec = (!granted_alike)
-        .then(|| Box::new(resolve(&domain.config, lane.timeout, options.as_deref())));
+    let spec = (!granted_alike).then(|| {
+        Box::new(resolve(
+            &domain.terms.config,
+            lane.timeout,
+            options.as_deref(),
+        ))
+    });
     let mut entry = Entry {
         present: true,
         at_once: false,
