@@ -541,12 +541,9 @@ impl<P: Clone> Lane<P> {
             _ => None,
         };
         let watch = self.watch.next_check(self.queue.len());
-        let or_never = |at: Option<Time>| at.unwrap_or(Time::FAR);
-        self.timers
-            .first(&self.tasks)
-            .min(or_never(self.resume_at))
-            .min(or_never(drain))
-            .min(or_never(watch))
+        let others = [self.resume_at, drain, watch];
+        let first = self.timers.first(&self.tasks);
+        others.into_iter().flatten().fold(first, Time::min)
     }
 }
 
