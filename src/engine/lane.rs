@@ -485,9 +485,9 @@ impl<P: Clone> Lane<P> {
     /// The last of a task, which is neither queued nor a holder any more.
     #[inline]
     pub(super) fn forget(&mut self, key: Key) -> Option<Gone<P>> {
-        self.tasks.get(key)?;
-        self.timers.clear(&mut self.tasks, key.index);
-        self.tasks.remove(key).map(Record::gone)
+        let record = self.tasks.remove(key)?;
+        self.timers.leave(&mut self.tasks, record.moment);
+        Some(record.gone())
     }
 
     #[inline]
@@ -541,9 +541,11 @@ impl<P: Clone> Lane<P> {
             _ => None,
         };
         let watch = self.watch.next_check(self.queue.len());
-        let others = [self.resume_at, drain, watch];
-        let first = self.timers.first(&self.tasks);
-        others.into_iter().flatten().fold(first, Time::min)
+        let or_never = |at: Option<Time>| at.unwrap_or(Time::FAR);
+        let others = or_never(self.resume_at)
+            .min(or_never(drain))
+            .min(or_never(watch));
+        self.timers.first(&self.tasks).min(others)
     }
 }
 

@@ -11,7 +11,6 @@ use crate::engine::{Accepted, End, Entry, Reason, Refused};
 use crate::host::Handle;
 use crate::options::{Options, Refusal, resolve};
 use crate::sync::Arc;
-use crate::timeout::LaneTimeout;
 use crate::{Lane, TaskId};
 
 /// What is submitted: somebody who comes for the slot, or a body that is
@@ -37,21 +36,18 @@ pub(crate) fn submit(
     if let Some(options) = &options {
         options.check().map_err(Refusal::Invalid)?;
     }
-    let granted_alike = options.is_none() && lane.timeout == LaneTimeout::NONE;
-    if !granted_alike {
-        lane.timeout
+    let timeout = lane.timeout();
+    if let Some(timeout) = timeout {
+        timeout
             .check()
             .map_err(|invalid| Refusal::Invalid(invalid.into()))?;
     }
     let Some(runtime) = domain.shared.enter_runtime() else {
         return Err(Refusal::NoRuntime);
     };
-    let spec = (!granted_alike).then(|| {
-        Box::new(resolve(
-            &domain.terms.config,
-            lane.timeout,
-            options.as_deref(),
-        ))
+    let spec = (options.is_some() || timeout.is_some()).then(|| {
+        let timeout = timeout.copied().unwrap_or_default();
+        Box::new(resolve(&domain.terms.config, timeout, options.as_deref()))
     });
     let mut entry = Entry {
         present: true,
