@@ -23,15 +23,22 @@ use crate::{
 #[derive(Clone)]
 pub struct Lane {
     pub(crate) domain: DomainRef,
-    pub(crate) timeout: LaneTimeout,
+    /// Few handles have one, and all of them are moved about.
+    timeout: Option<Arc<LaneTimeout>>,
 }
 
 impl Lane {
     pub(crate) const fn new(domain: DomainRef) -> Self {
         Self {
             domain,
-            timeout: LaneTimeout::NONE,
+            timeout: None,
         }
+    }
+
+    /// What goes through this handle is granted, where that is less than what
+    /// the lane grants.
+    pub(crate) fn timeout(&self) -> Option<&LaneTimeout> {
+        self.timeout.as_deref()
     }
 
     /// The lane's name.
@@ -58,9 +65,10 @@ impl Lane {
     /// ```
     #[must_use]
     pub fn with_timeout(&self, timeout: LaneTimeout) -> Self {
+        let outer = self.timeout().copied().unwrap_or_default();
         Self {
             domain: self.domain.clone(),
-            timeout: self.timeout.tighter(timeout),
+            timeout: Some(Arc::new(outer.tighter(timeout))),
         }
     }
 
@@ -429,7 +437,7 @@ impl std::fmt::Debug for Lane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lane")
             .field("name", &self.name())
-            .field("timeout", &self.timeout)
+            .field("timeout", self.timeout().unwrap_or(&LaneTimeout::NONE))
             .finish_non_exhaustive()
     }
 }

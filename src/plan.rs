@@ -176,14 +176,21 @@ impl Known for Plan {
 
 impl Plan {
     pub(crate) fn new(draft: Draft) -> Result<Self, ConfigError> {
-        let mut lanes = BTreeMap::new();
+        let mut lanes: BTreeMap<Arc<str>, Arc<Terms>> = BTreeMap::new();
+        let mut last: Option<Arc<Terms>> = None;
         for (lane, config) in draft.lanes {
             check_name("a lane name", &lane).map_err(|problem| ConfigError::Name {
                 lane: lane.clone(),
                 problem,
             })?;
             check_config(&lane, &config)?;
-            lanes.insert(Arc::from(lane), Terms::new(config, Origin::Named));
+            // Many lanes are set alike, and those share it.
+            let terms = match last.take() {
+                Some(terms) if terms.config == config => terms,
+                _ => Terms::new(config, Origin::Named),
+            };
+            lanes.insert(Arc::from(lane), Arc::clone(&terms));
+            last = Some(terms);
         }
         let mut patterns: Vec<(Pattern, Arc<Terms>)> = Vec::new();
         for (text, config) in draft.patterns {

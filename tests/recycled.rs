@@ -226,3 +226,43 @@ fn s7_a_task_is_not_bound_to_the_runtime_of_the_one_before() {
         assert!(matches!(waiter.await, Ok(7)));
     });
 }
+
+#[tokio::test]
+async fn s4_whoever_has_the_cell_of_a_handle_that_was_told_of_a_cancel_is_not_cancelled() {
+    let (_lanes, main) = one_lane(patient());
+    let slot = main.acquire().await.unwrap();
+    let queued = main.spawn(async |_| ());
+    queued.cancel(Reason::User);
+    let told = queued.await;
+    assert!(
+        matches!(told, Err(TaskError::CancelledQueued { .. })),
+        "{told:?}"
+    );
+    drop(slot);
+    let active = main.spawn(async |_| pending::<()>().await);
+    tokio::task::yield_now().await;
+    active.cancel(Reason::User);
+    let told = active.await;
+    assert!(matches!(told, Err(TaskError::Cancelled { .. })), "{told:?}");
+    for _ in 0..2 {
+        let next = main.spawn(async |cx| (cx.cancel_reason(), cx.is_current()));
+        assert_eq!(next.status(), TaskStatus::Active);
+        assert_eq!(next.await.unwrap(), (None, true));
+    }
+    assert_eq!(main.run(async |cx| cx.cancel_reason()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_handle_that_gave_its_result_still_says_whose_it_was() {
+    let (_lanes, main) = one_lane(patient());
+    let mut first = main.spawn(async |_| 1);
+    let id = first.id();
+    assert_eq!((&mut first).await.unwrap(), 1);
+    let second = main.spawn(async |_| pending::<()>().await);
+    assert_eq!((first.id(), first.status()), (id, TaskStatus::Settled));
+    assert_ne!(second.id(), id);
+    // It names nobody else's task.
+    first.cancel(Reason::User);
+    drop(first.abort_on_drop());
+    assert_eq!(second.status(), TaskStatus::Active);
+}

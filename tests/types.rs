@@ -92,6 +92,7 @@ fn what_is_passed_around_is_small() {
     assert_eq!(size_of::<Lanes>(), word);
     assert_eq!(size_of::<TaskContext>(), word);
     assert_eq!(size_of::<Slot>(), word);
+    assert_eq!(size_of::<Lane>(), 2 * word);
     assert!(size_of::<TaskId>() <= 3 * word);
     assert!(size_of::<TaskBuilder<'_>>() <= 2 * word);
     // A handle holds its refusal, and its value lives elsewhere.

@@ -514,9 +514,9 @@ impl<P: Clone> Lane<P> {
     /// The last of a task, which is neither queued nor a holder any more.
     #[inline]
     pub(super) fn forget(&mut self, key: Key) -> Option<Gone<P>> {
-        self.tasks.get(key)?;
-        self.timers.clear(&mut self.tasks, key.index);
-        self.tasks.remove(key).map(Record::gone)
+        let record = self.tasks.remove(key)?;
+        self.timers.leave(&mut self.tasks, record.moment);
+        Some(record.gone())
     }
 
     #[inline]
@@ -571,11 +571,10 @@ impl<P: Clone> Lane<P> {
         };
         let watch = self.watch.next_check(self.queue.len());
         let or_never = |at: Option<Time>| at.unwrap_or(Time::FAR);
-        self.timers
-            .first(&self.tasks)
-            .min(or_never(self.resume_at))
+        let others = or_never(self.resume_at)
             .min(or_never(drain))
-            .min(or_never(watch))
+            .min(or_never(watch));
+        self.timers.first(&self.tasks).min(others)
     }
 }
 

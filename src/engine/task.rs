@@ -96,7 +96,7 @@ pub(crate) enum Silence {
 }
 
 /// What the shell read off a task when the engine asked for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// Its runner has come for its slot.
     pub(crate) claimed: bool,

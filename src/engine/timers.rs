@@ -108,21 +108,21 @@ impl Timers {
 
     #[inline]
     pub(crate) fn clear(&mut self, rows: &mut impl Moments, index: u32) {
-        let Some(moment) = rows.moment_mut(index) else {
-            return;
-        };
-        let Moment { at, prev, next } = std::mem::replace(moment, Moment::NEVER);
+        if let Some(moment) = rows.moment_mut(index) {
+            let moment = std::mem::replace(moment, Moment::NEVER);
+            self.leave(rows, moment);
+        }
+    }
+
+    /// A moment goes, and its row may be gone already.
+    #[inline]
+    pub(crate) fn leave(&mut self, rows: &mut impl Moments, moment: Moment) {
+        let Moment { at, prev, next } = moment;
         if at == Time::FAR {
             return;
         }
         if prev == HEAPED {
-            let place = next as usize;
-            self.heap.swap_remove(place);
-            if place < self.heap.len() {
-                self.note(rows, place);
-                self.settle(rows, place);
-            }
-            trim(&mut self.heap);
+            self.leave_heap(rows, next as usize);
             return;
         }
         match rows.moment_mut(prev) {
@@ -133,6 +133,15 @@ impl Timers {
             Some(after) => after.prev = prev,
             None => self.tail = prev,
         }
+    }
+
+    fn leave_heap(&mut self, rows: &mut impl Moments, place: usize) {
+        self.heap.swap_remove(place);
+        if place < self.heap.len() {
+            self.note(rows, place);
+            self.settle(rows, place);
+        }
+        trim(&mut self.heap);
     }
 
     /// The memory it holds on to, in entries.

@@ -8,7 +8,7 @@ use super::shared::{Shared, Standing};
 use super::terms::InForce;
 use super::wakers::Wakers;
 use crate::engine::{
-    Effect, Effects, End, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
+    Effect, Effects, End, Facts, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
 };
 use crate::plan::Terms;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, Weak};
@@ -71,7 +71,8 @@ impl Domain {
 
     /// Feeds the engine one input and carries out what follows.
     ///
-    /// Nothing else locks the engine to change it. What must be seen before
+    /// Nothing else locks the engine to change it, but for
+    /// [`release`](Self::release). What must be seen before
     /// the next holder starts (fence, `is_current`) is written under the lock;
     /// everything else, user code above all, happens after it (S13).
     #[inline]
@@ -245,17 +246,41 @@ impl Domain {
     /// The runner is through with its task, or its waiter is gone.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
-        let key = task.slot_key();
-        let released = self.act(|engine, effects| {
-            let released = engine.release(key, completed);
-            if let Released::Held(_) = released {
-                task.lose();
+        let mut seat = self.seat.lock();
+        if seat.is_alone() {
+            let released = release_locked(&mut seat.engine, task, completed);
+            if !seat.engine.has_sequel(&released) {
+                // No moment comes sooner because somebody left.
+                self.hint(&seat.engine);
+                drop(seat);
+                return self.let_go(task, completed, released);
             }
+            let mut sequel = Sequel::new();
+            let effects = &mut sequel.effects;
+            seat.engine.settle_release(self.now(), &released, effects);
+            sequel.note(self, &mut seat.engine);
+            drop(seat);
+            sequel.carry_out(self);
+            return self.let_go(task, completed, released);
+        }
+        drop(seat);
+        let released = self.act(|engine, effects| {
+            let released = release_locked(engine, task, completed);
             if engine.has_sequel(&released) {
                 engine.settle_release(self.now(), &released, effects);
             }
             released
         });
+        self.let_go(task, completed, released)
+    }
+
+    #[inline]
+    fn let_go(
+        &self,
+        task: &TaskCell,
+        completed: bool,
+        released: Released<Arc<TaskCell>>,
+    ) -> Release {
         let gone = match released {
             // Whoever waits for the slot to be free is told by the settlement
             // that follows.
@@ -411,6 +436,18 @@ fn publish(effect: &Effect<Arc<TaskCell>>) {
     }
 }
 
+fn release_locked(
+    engine: &mut Engine,
+    task: &TaskCell,
+    completed: bool,
+) -> Released<Arc<TaskCell>> {
+    let released = engine.release(task.slot_key(), completed);
+    if let Released::Held(_) = released {
+        task.lose();
+    }
+    released
+}
+
 /// Moves the word of a task that did not end by itself, before its slot is
 /// taken.
 fn expire(task: &TaskCell, engine: &Engine, key: Key) {
@@ -436,13 +473,20 @@ pub(crate) fn cancel_locked(
     reason: Reason,
     effects: &mut Actions,
 ) -> bool {
-    let Some(task) = engine.record(key).map(|record| record.payload.clone()) else {
+    let Some(record) = engine.record(key) else {
         return false;
     };
+    let task = Arc::clone(&record.payload);
+    let waits = matches!(record.state, State::Queued | State::Asleep);
     // Whoever moves the word first decides: a grant that nobody came for is
     // taken back as if it had never been made.
     let withdrawn = withdraw(&task);
-    let facts = facts::at_hand(&task);
+    // A waiter loses its place, whatever else is known of it.
+    let facts = if waits {
+        Facts::default()
+    } else {
+        facts::at_hand(&task)
+    };
     let found = engine.cancel(now, key, reason, withdrawn, task.spec(), &facts, effects);
     if let Some(take_at) = engine.take_at(key, task.spec()) {
         task.set_take_at(take_at);

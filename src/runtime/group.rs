@@ -58,6 +58,11 @@ impl Seat {
     }
 
     #[inline]
+    pub(super) const fn is_alone(&self) -> bool {
+        self.membership.is_none()
+    }
+
+    #[inline]
     pub(super) fn group(&self) -> Option<Arc<GroupCell>> {
         let membership = self.membership.as_deref()?;
         Some(Arc::clone(&membership.group))

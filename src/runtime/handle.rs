@@ -9,6 +9,7 @@ use super::cell::TaskCell;
 use super::edge::{self, Edge};
 use super::job::Output;
 use super::run::value;
+use super::spare;
 use super::wakers::drop_guarded;
 use crate::engine::{End, Key, Reason, State};
 use crate::options::Refusal;
@@ -61,7 +62,8 @@ enum Inner<T> {
         task: Arc<TaskCell>,
         output: Arc<dyn Output<T>>,
     },
-    Refused {
+    /// It was refused, or has given its result.
+    Over {
         id: TaskId,
         error: Option<TaskError>,
     },
@@ -93,7 +95,7 @@ impl<T> TaskHandle<T> {
                 task,
                 output: output.expect("what is accepted has a body"),
             },
-            Err(refusal) => Inner::Refused {
+            Err(refusal) => Inner::Over {
                 id: match &refusal {
                     Refusal::Refused(id, _) => *id,
                     _ => lane.burn_id(),
@@ -114,7 +116,7 @@ impl<T> TaskHandle<T> {
     pub fn id(&self) -> TaskId {
         match &self.inner {
             Inner::Task { task, .. } => task.id(),
-            Inner::Refused { id, .. } => *id,
+            Inner::Over { id, .. } => *id,
         }
     }
 
@@ -164,7 +166,7 @@ impl<T> Future for TaskHandle<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let (task, output) = match &mut this.inner {
-            Inner::Refused { error, .. } => {
+            Inner::Over { error, .. } => {
                 return Poll::Ready(Err(error.take().expect(AGAIN)));
             }
             Inner::Task { task, output } => (task, output),
@@ -181,13 +183,20 @@ impl<T> Future for TaskHandle<T> {
         };
         this.edge = None;
         let id = task.id();
-        let outcome = if end == End::Completed {
-            Some(output.take().expect(AGAIN))
+        let (outcome, end) = if end == End::Completed {
+            (Some(output.take().expect(AGAIN)), None)
         } else {
-            None
+            drop_guarded(output.take());
+            (None, Some(end))
         };
-        let end = Some(end).filter(|end| *end != End::Completed);
-        Poll::Ready(value(&task.domain().name, id, end, outcome))
+        let result = value(&task.domain().name, id, end, outcome);
+        let over = Inner::Over { id, error: None };
+        if let Inner::Task { task, output } = std::mem::replace(&mut this.inner, over) {
+            drop(output);
+            // The next task may have its cell, if its runner is gone by now.
+            drop(spare::recycle(task));
+        }
+        Poll::Ready(result)
     }
 }
 

@@ -12,7 +12,6 @@ use crate::host::Handle;
 use crate::options::{Options, Refusal, resolve};
 use crate::plan::Terms;
 use crate::sync::Arc;
-use crate::timeout::LaneTimeout;
 use crate::{Lane, TaskId};
 
 /// What is submitted: somebody who comes for the slot, or a body that is
@@ -38,20 +37,20 @@ pub(crate) fn submit(
     if let Some(options) = &options {
         options.check().map_err(Refusal::Invalid)?;
     }
-    let granted_alike = options.is_none() && lane.timeout == LaneTimeout::NONE;
-    if !granted_alike {
-        lane.timeout
+    let timeout = lane.timeout();
+    if let Some(timeout) = timeout {
+        timeout
             .check()
             .map_err(|invalid| Refusal::Invalid(invalid.into()))?;
     }
     let Some(runtime) = domain.shared.enter_runtime() else {
         return Err(Refusal::NoRuntime);
     };
-    let spec = if granted_alike {
+    let spec = if options.is_none() && timeout.is_none() {
         domain.terms.changed().map(|terms| Arc::clone(&terms.base))
     } else {
-        let options = options.as_deref();
-        let resolve = |terms: &Terms| resolve(&terms.config, lane.timeout, options);
+        let (timeout, options) = (timeout.copied().unwrap_or_default(), options.as_deref());
+        let resolve = |terms: &Terms| resolve(&terms.config, timeout, options);
         Some(Arc::new(domain.terms.with(resolve)))
     };
     let mut entry = Entry {
