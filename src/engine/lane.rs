@@ -211,11 +211,11 @@ impl<P: Clone> Lane<P> {
             seq: self.tasks.next_seq(),
         };
         self.tally.submitted += 1;
-        let first_look = Span::from(spec.first_look());
+        let first_look = spec.first_look();
         let (state, look) = match (free, entry.present) {
             (true, true) => (State::Running, first_look),
             (true, false) => (State::Granted, claim_by(first_look)),
-            (false, _) => (State::Queued, Span::from(spec.first_look_queued())),
+            (false, _) => (State::Queued, spec.first_look_queued()),
         };
         let holder = self.next_holder();
         let queued_ahead = if free {
@@ -421,12 +421,10 @@ impl<P: Clone> Lane<P> {
             return;
         }
         record.state = State::Queued;
-        let look = spec
-            .first_look_queued()
-            .map(|after| (record.enqueued + after).max(now));
+        let look = record.enqueued + spec.first_look_queued();
         self.queue.push(&mut self.tasks, key.index);
-        if let Some(at) = look {
-            self.timers.set(&mut self.tasks, key.index, at);
+        if look < Time::FAR {
+            self.timers.set(&mut self.tasks, key.index, look.max(now));
         }
         self.watch.queued(now, self.warn_after());
         self.dispatch(now, effects);

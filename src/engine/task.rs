@@ -58,17 +58,19 @@ impl Ceiling {
 
 impl Spec {
     /// The first moment after its start at which this task could be due.
-    pub(crate) fn first_look(&self) -> Option<Duration> {
+    #[inline]
+    pub(crate) fn first_look(&self) -> Span {
         let ceiling = match self.ceiling {
             Ceiling::Default => Some(CEILING),
             other => other.after(false),
         };
-        sooner(sooner(ceiling, self.idle), self.budget)
+        soonest([ceiling, self.idle, self.budget])
     }
 
     /// The first moment after it was queued at which this task could be due.
-    pub(crate) fn first_look_queued(&self) -> Option<Duration> {
-        sooner(sooner(self.wait, self.warn_wait), self.on_wait)
+    #[inline]
+    pub(crate) fn first_look_queued(&self) -> Span {
+        soonest([self.wait, self.warn_wait, self.on_wait])
     }
 
     /// The tighter of stall ceiling and idle timeout, and which it is.
@@ -82,11 +84,9 @@ impl Spec {
     }
 }
 
-fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+#[inline]
+fn soonest([a, b, c]: [Option<Duration>; 3]) -> Span {
+    Span::from(a).min(Span::from(b)).min(Span::from(c))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
