@@ -20,6 +20,7 @@ const AGING: Duration = Duration::from_secs(30);
 /// | on stall | reclaim |
 /// | lane timeout | none |
 /// | grace, teardown | 5 s each, for tasks that listen, or have hooks |
+/// | queue capacity | none |
 /// | orphans | as many as `max_concurrent`, and at least one |
 /// | warn after | 30 s, repeats backing off to 10 min |
 /// | aging | 30 s |
@@ -44,6 +45,7 @@ pub struct LaneConfig {
     warn_after: Duration,
     aging: Duration,
     max_orphans: Option<usize>,
+    queue_capacity: Option<usize>,
 }
 
 impl LaneConfig {
@@ -59,6 +61,7 @@ impl LaneConfig {
             warn_after: WARN_AFTER,
             aging: AGING,
             max_orphans: None,
+            queue_capacity: None,
         }
     }
 
@@ -115,6 +118,34 @@ impl LaneConfig {
         self
     }
 
+    /// How many tasks may be queued. A task that would be one more is refused,
+    /// with [`TaskError::QueueFull`](crate::TaskError::QueueFull). With zero,
+    /// only who finds a free slot is accepted.
+    ///
+    /// One that gave its slot back because nobody polled for it comes back to
+    /// its place all the same.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use laneway::{LaneConfig, Lanes, TaskError};
+    ///
+    /// let config = LaneConfig::new(1).queue_capacity(1);
+    /// let lanes = Lanes::builder().lane("provider", config).build()?;
+    /// let provider = lanes.lane("provider")?;
+    /// let slot = provider.acquire().await?;
+    /// let queued = provider.spawn(async |_| ());
+    /// let refused = provider.spawn(async |_| ()).await;
+    /// assert!(matches!(refused, Err(TaskError::QueueFull { capacity: 1, queued: 1, .. })));
+    /// drop(slot);
+    /// queued.await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn queue_capacity(mut self, capacity: usize) -> Self {
+        self.queue_capacity = Some(capacity);
+        self
+    }
+
     /// How many orphans this lane may have: tasks whose slot was taken and
     /// whose runner has not let go yet. A lane of one with an orphan may run
     /// the abandoned task and its successor at the same moment; see
@@ -146,14 +177,19 @@ impl LaneConfig {
         self.timeout.check()
     }
 
-    pub(crate) const fn settings(&self, observe_only: bool) -> Settings {
+    pub(crate) fn settings(&self, observe_only: bool) -> Settings {
         Settings {
             max_concurrent: self.max_concurrent,
             max_orphans: self.max_orphans,
             aging: self.aging,
             warn_after: self.warn_after,
             observe_only,
+            queue_capacity: self.queue_capacity.unwrap_or(usize::MAX),
         }
+    }
+
+    pub(crate) const fn capacity(&self) -> Option<usize> {
+        self.queue_capacity
     }
 
     pub(crate) const fn lane_timeout(&self) -> LaneTimeout {

@@ -323,6 +323,12 @@ impl Refusal {
             Self::NoRuntime => TaskError::NoRuntime,
             Self::Invalid(invalid) => TaskError::Invalid(invalid),
             Self::Refused(id, Refused::Draining { .. }) => TaskError::Draining { lane, id },
+            Self::Refused(id, Refused::QueueFull { capacity, queued }) => TaskError::QueueFull {
+                lane,
+                id,
+                capacity,
+                queued,
+            },
             Self::Refused(id, _) => TaskError::Closed { lane, id },
         }
     }
@@ -334,6 +340,11 @@ impl Refusal {
             Self::NoRuntime => AcquireError::NoRuntime,
             Self::Invalid(invalid) => AcquireError::Invalid(invalid),
             Self::Refused(_, Refused::Draining { .. }) => AcquireError::Draining { lane },
+            Self::Refused(_, Refused::QueueFull { capacity, queued }) => AcquireError::QueueFull {
+                lane,
+                capacity,
+                queued,
+            },
             Self::Refused(..) => AcquireError::Closed { lane },
         }
     }

@@ -27,6 +27,8 @@ pub struct LaneSnapshot {
     pub name: String,
     /// How many slots it has.
     pub max_concurrent: usize,
+    /// How many tasks may be queued; `None` where nobody set a bound.
+    pub queue_capacity: Option<usize>,
     /// How many orphans it may have.
     pub max_orphans: usize,
     /// What it grants a task that says nothing itself.
@@ -182,6 +184,7 @@ impl LaneSnapshot {
             let snapshot = Self {
                 name: domain.name.to_string(),
                 max_concurrent: settings.max_concurrent,
+                queue_capacity: domain.config.capacity(),
                 max_orphans: engine.max_orphans(),
                 limits: Limits::of(&domain.base, false),
                 paused: engine.is_paused(),

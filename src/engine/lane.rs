@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) warn_after: Duration,
     /// Stalls are reported and nothing is reclaimed for them.
     pub(crate) observe_only: bool,
+    /// How many may be in the queue; `usize::MAX` where nobody set a bound.
+    pub(crate) queue_capacity: usize,
 }
 
 /// The state machine of one lane.
@@ -113,6 +115,10 @@ pub(crate) enum Refused {
     },
     Shutdown,
     NoSlot,
+    QueueFull {
+        capacity: usize,
+        queued: usize,
+    },
 }
 
 /// What a task came to that was accepted.
@@ -187,6 +193,11 @@ impl<P: Clone> Lane<P> {
         let free = self.has_free_slot() && self.queue.len() == 0;
         if entry.at_once && !free {
             return Err(Refused::NoSlot);
+        }
+        let queued = self.queue.len();
+        let capacity = self.settings.queue_capacity;
+        if !free && queued >= capacity {
+            return Err(Refused::QueueFull { capacity, queued });
         }
         let now = self.advance(now);
         let place = Place {

@@ -91,6 +91,18 @@ pub enum TaskError {
         /// The task.
         id: TaskId,
     },
+    /// The lane's queue is full; it was refused. Try later, or elsewhere.
+    #[error("the queue of lane {lane:?} is full, {queued} of {capacity}; task {id} was refused")]
+    QueueFull {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task.
+        id: TaskId,
+        /// How many tasks may be queued.
+        capacity: usize,
+        /// How many were.
+        queued: usize,
+    },
     /// The lane is closed; it was refused.
     #[error("lane {lane:?} is closed; task {id} was refused")]
     Closed {
@@ -192,10 +204,10 @@ impl TaskError {
     }
 
     /// Whether the task did not run and may, if it is submitted later or
-    /// elsewhere: the lane was draining.
+    /// elsewhere: the lane was draining, or its queue was full.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Draining { .. })
+        matches!(self, Self::Draining { .. } | Self::QueueFull { .. })
     }
 
     /// Which task this is about, where there was one.
@@ -208,6 +220,7 @@ impl TaskError {
             | Self::Cancelled { id, .. }
             | Self::Cleared { id, .. }
             | Self::Draining { id, .. }
+            | Self::QueueFull { id, .. }
             | Self::Closed { id, .. }
             | Self::Shutdown { id, .. }
             | Self::SchedulerDropped { id, .. }

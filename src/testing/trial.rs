@@ -267,6 +267,16 @@ fn as_of_task(error: AcquireError, of: &Lane) -> TaskError {
             lane,
             id: of.burn_id(),
         },
+        AcquireError::QueueFull {
+            lane,
+            capacity,
+            queued,
+        } => TaskError::QueueFull {
+            lane,
+            id: of.burn_id(),
+            capacity,
+            queued,
+        },
         AcquireError::Closed { lane } => TaskError::Closed {
             lane,
             id: of.burn_id(),

@@ -42,6 +42,7 @@ pub(super) struct Model {
     /// The bound over all lanes is reached.
     pub(super) no_more_orphans: bool,
     aging: Duration,
+    queue_capacity: usize,
     /// In order of arrival, which is the order of the tokens.
     waiting: Vec<Waiter>,
     asleep: Vec<Waiter>,
@@ -60,6 +61,7 @@ impl Model {
         max_concurrent: usize,
         max_orphans: Option<usize>,
         aging: Duration,
+        queue_capacity: usize,
     ) -> Self {
         Self {
             max_concurrent,
@@ -72,6 +74,7 @@ impl Model {
             by_force: false,
             no_more_orphans: false,
             aging,
+            queue_capacity,
             waiting: Vec::new(),
             asleep: Vec::new(),
             active: Vec::new(),
@@ -162,6 +165,10 @@ impl Model {
         let free = self.has_free_slot() && self.waiting.is_empty() && !self.holding;
         if entry.at_once && !free {
             return Err(Refused::NoSlot);
+        }
+        let (queued, capacity) = (self.waiting.len(), self.queue_capacity);
+        if !free && queued >= capacity {
+            return Err(Refused::QueueFull { capacity, queued });
         }
         let list = if free {
             &mut self.active

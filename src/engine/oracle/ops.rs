@@ -21,6 +21,8 @@ pub(in crate::engine) struct Scenario {
     pub(in crate::engine) observe_only: bool,
     /// Half a second, or so long that the defaults of the crate come due.
     pub(in crate::engine) slow: bool,
+    /// `None`: no bound.
+    pub(in crate::engine) queue_capacity: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
@@ -127,6 +129,9 @@ impl Scenario {
             aging: self.units(self.aging % 16),
             warn_after: self.units(1 + self.warn_after % 16),
             observe_only: self.observe_only,
+            queue_capacity: self
+                .queue_capacity
+                .map_or(usize::MAX, |capacity| usize::from(capacity % 6)),
         }
     }
 

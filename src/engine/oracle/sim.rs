@@ -107,6 +107,7 @@ pub(in crate::engine) const fn settings(max_concurrent: usize) -> Settings {
         aging: secs(30),
         warn_after: secs(30),
         observe_only: false,
+        queue_capacity: usize::MAX,
     }
 }
 

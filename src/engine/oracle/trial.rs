@@ -46,12 +46,13 @@ impl Trial {
             aging,
             warn_after,
             observe_only,
+            queue_capacity,
         } = settings;
         let mut sim = Sim::with(settings);
         sim.traced = true;
         let mut trial = Self {
             scenario,
-            model: Model::new(max_concurrent, max_orphans, aging),
+            model: Model::new(max_concurrent, max_orphans, aging, queue_capacity),
             book: Book::new(sim.now, observe_only),
             quiet: Quiet::new(sim.now, warn_after),
             before: Vec::new(),

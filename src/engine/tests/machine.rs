@@ -118,17 +118,22 @@ const fn is_about_a_task(op: &Op) -> bool {
 fn scenario() -> BoxedStrategy<Scenario> {
     let seldom = prop::bool::weighted(0.08);
     let bound = prop::option::weighted(0.5, 0u8..3);
-    (0u8..4, bound, 0u8..12, 0u8..12, seldom, seldom)
-        .prop_map(
-            |(max_concurrent, max_orphans, aging, warn_after, observe_only, slow)| Scenario {
+    let slots = (0u8..4, bound);
+    let queue = (prop::option::weighted(0.3, 0u8..5), 0u8..12, 0u8..12);
+    (slots, queue, seldom, seldom)
+        .prop_map(|(slots, queue, observe_only, slow)| {
+            let (max_concurrent, max_orphans) = slots;
+            let (queue_capacity, aging, warn_after) = queue;
+            Scenario {
                 max_concurrent,
                 max_orphans,
                 aging,
                 warn_after,
                 observe_only,
                 slow,
-            },
-        )
+                queue_capacity,
+            }
+        })
         .boxed()
 }
 
