@@ -20,7 +20,7 @@ const AGING: Duration = Duration::from_secs(30);
 /// | on stall | reclaim |
 /// | lane timeout | none |
 /// | grace, teardown | 5 s each, for tasks that listen, or have hooks |
-/// | queue capacity | none |
+/// | queue capacity | none; a full queue rejects |
 /// | orphans | as many as `max_concurrent`, and at least one |
 /// | warn after | 30 s, repeats backing off to 10 min |
 /// | aging | 30 s |
@@ -46,6 +46,22 @@ pub struct LaneConfig {
     aging: Duration,
     max_orphans: Option<usize>,
     queue_capacity: Option<usize>,
+    on_full: OnFull,
+}
+
+/// What happens to a task that finds the queue of its lane full.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum OnFull {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// `run`, `acquire` and [`Lane::reserve`](crate::Lane::reserve) wait at the
+    /// door until there is a place, in order of arrival, whatever their
+    /// priority. `spawn` and `spawn_blocking` cannot wait, and are refused.
+    Wait,
 }
 
 impl LaneConfig {
@@ -62,6 +78,7 @@ impl LaneConfig {
             aging: AGING,
             max_orphans: None,
             queue_capacity: None,
+            on_full: OnFull::Reject,
         }
     }
 
@@ -146,6 +163,28 @@ impl LaneConfig {
         self
     }
 
+    /// What happens to a task that finds the queue full; it is rejected unless
+    /// told. Those who wait for a place count as waiters in every other
+    /// respect: a wait timeout covers their time at the door, and the verbs
+    /// that speak to the queued speak to them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use laneway::{LaneConfig, Lanes, OnFull};
+    ///
+    /// let config = LaneConfig::new(1).queue_capacity(0).on_full(OnFull::Wait);
+    /// let lanes = Lanes::builder().lane("provider", config).build()?;
+    /// let provider = lanes.lane("provider")?;
+    /// let (a, b) = tokio::join!(provider.run(async |_| 1), provider.run(async |_| 2));
+    /// assert_eq!(a? + b?, 3);                         // one after the other
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
     /// How many orphans this lane may have: tasks whose slot was taken and
     /// whose runner has not let go yet. A lane of one with an orphan may run
     /// the abandoned task and its successor at the same moment; see
@@ -190,6 +229,10 @@ impl LaneConfig {
 
     pub(crate) const fn capacity(&self) -> Option<usize> {
         self.queue_capacity
+    }
+
+    pub(crate) const fn when_full(&self) -> OnFull {
+        self.on_full
     }
 
     pub(crate) const fn lane_timeout(&self) -> LaneTimeout {

@@ -60,7 +60,7 @@ mod sync;
 pub mod testing;
 mod timeout;
 
-pub use config::LaneConfig;
+pub use config::{LaneConfig, OnFull};
 pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
@@ -72,8 +72,9 @@ pub use lane::Lane;
 pub use lanes::{Lanes, LanesBuilder};
 pub use options::{TaskBuilder, WaitInfo};
 pub use runtime::{
-    Always, Descendants, Drain, DrainReport, Phase, QueuedWork, ReturnedTask, Run, Scoped, Slot,
-    TaskContext, TaskHandle, TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
+    Always, Descendants, Drain, DrainReport, Phase, QueuedWork, Reservation, ReturnedTask, Run,
+    Scoped, Slot, TaskContext, TaskHandle, TaskStatus, Tracked, TrackedRead, When, progress,
+    progress_note,
 };
 pub use snapshot::{Counters, LaneSnapshot, LaneState, Limits, Snapshot, TaskSnapshot};
 pub use timeout::{LaneTimeout, Timeout};

@@ -8,10 +8,11 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::engine::{Ceiling, Priority, Spec};
 use crate::error::{InvalidOption, check_name};
+use crate::runtime::Kept;
 use crate::sync::Arc;
 use crate::timeout::{LaneTimeout, check_limit, check_span};
 use crate::{AcquireError, TaskError, TryAcquireError};
-use crate::{Lane, Run, Slot, TaskContext, TaskHandle, TaskId};
+use crate::{Lane, Reservation, Run, Slot, TaskContext, TaskHandle, TaskId};
 
 pub(crate) type OnWait = Box<dyn FnOnce(WaitInfo) + Send>;
 
@@ -27,6 +28,7 @@ pub(crate) struct Options {
     pub(crate) on_wait: Option<(Duration, OnWait)>,
     pub(crate) cancel_on: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(crate) waited: Duration,
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Options {
@@ -123,6 +125,10 @@ impl<'a> TaskBuilder<'a> {
             lane,
             options: Box::default(),
         }
+    }
+
+    pub(crate) const fn of(lane: &'a Lane, options: Box<Options>) -> Self {
+        Self { lane, options }
     }
 
     #[cfg(feature = "testing")]
@@ -285,6 +291,20 @@ impl<'a> TaskBuilder<'a> {
     /// As [`Lane::acquire`].
     pub async fn acquire(self) -> Result<Slot, AcquireError> {
         Slot::acquire(self.lane, Some(self.options)).await
+    }
+
+    /// See [`Lane::reserve`]. The task that comes for the place is described by
+    /// this; its wait timeout also covers the wait for the place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lane::reserve`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lane::reserve`].
+    pub async fn reserve(self) -> Result<Reservation<'a>, AcquireError> {
+        Reservation::wait(self.lane, self.options).await
     }
 
     /// See [`Lane::try_acquire`].

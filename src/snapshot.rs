@@ -41,6 +41,10 @@ pub struct LaneSnapshot {
     pub blocked_by: Option<BlockedBy>,
     /// Its waiters, in the order of their arrival within each priority.
     pub queued: Vec<TaskSnapshot>,
+    /// Who waits for a place in the queue, in the order of their arrival.
+    pub at_door: Vec<TaskSnapshot>,
+    /// How many places in the queue are reserved.
+    pub reserved: usize,
     /// Its holders, the oldest first.
     pub active: Vec<TaskSnapshot>,
     /// Tasks whose slot was taken and whose runner has not let go.
@@ -196,6 +200,8 @@ impl LaneSnapshot {
                 },
                 blocked_by: engine.blocked_by(),
                 queued: Vec::new(),
+                at_door: Vec::new(),
+                reserved: engine.kept(),
                 active: Vec::new(),
                 orphans: Vec::new(),
                 counters: Counters {
@@ -223,12 +229,15 @@ impl LaneSnapshot {
         seen.sort_by_key(|seen| (seen.task.spec().priority, seen.place, seen.key.seq));
         for seen in &seen {
             let into = match seen.state {
-                State::Queued | State::Asleep => &mut snapshot.queued,
+                State::AtDoor => &mut snapshot.at_door,
+                State::Placed => continue,
+                state if state.waits() => &mut snapshot.queued,
                 state if state.is_orphan() => &mut snapshot.orphans,
                 _ => &mut snapshot.active,
             };
             into.push(TaskSnapshot::of(seen, now));
         }
+        snapshot.at_door.sort_by_key(|task| task.id.key.seq);
         snapshot
             .active
             .sort_by_key(|task| std::cmp::Reverse(task.age));
@@ -239,7 +248,7 @@ impl LaneSnapshot {
 impl TaskSnapshot {
     fn of(seen: &Seen, now: Time) -> Self {
         let task = &seen.task;
-        let started = !matches!(seen.state, State::Queued | State::Asleep);
+        let started = !seen.state.waits();
         let facts = read_facts(task, now);
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Self {

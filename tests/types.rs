@@ -11,9 +11,9 @@ use std::time::Duration;
 use laneway::{
     AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask,
     InvalidDuration, InvalidName, InvalidOption, Lane, LaneConfig, LaneNameError, LaneSnapshot,
-    LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, Reason, ReturnedTask, Scoped, Slot,
-    Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot, TaskStatus,
-    Tracked, TryAcquireError, WaitActiveError, WaitInfo,
+    LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, Reason, Reservation, ReturnedTask,
+    Scoped, Slot, Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot,
+    TaskStatus, Tracked, TryAcquireError, WaitActiveError, WaitInfo,
 };
 
 type NotSync = Cell<u8>;
@@ -58,7 +58,7 @@ fn handles_go_anywhere() {
     );
     // A handle is as good as its value.
     let sent = [
-        IsSend::<TaskBuilder<'static>>::SEND,
+        IsSend::<TaskBuilder<'static>>::SEND && IsSend::<Reservation<'static>>::SEND,
         IsSend::<TaskHandle<NotSync>>::SEND,
         IsSend::<TaskHandle<NotSend>>::SEND,
     ];
@@ -74,6 +74,7 @@ fn futures_go_where_their_parts_go() {
     is_send(&main.run(async |cx| cx.id()));
     is_send(&main.acquire());
     is_send(&main.task().acquire());
+    is_send(&main.reserve());
     is_send(&main.idle());
     is_send(&main.wait_active(Duration::ZERO));
     is_send(&lanes.idle());

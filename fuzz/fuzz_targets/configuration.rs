@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use laneway::{LaneConfig, LaneTimeout, Lanes, OnStall, Priority, Timeout};
+use laneway::{LaneConfig, LaneTimeout, Lanes, OnFull, OnStall, Priority, Timeout};
 use libfuzzer_sys::fuzz_target;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -42,6 +42,8 @@ struct Settings {
     teardown: Option<Span>,
     warn_after: Option<Span>,
     aging: Option<Span>,
+    queue_capacity: Option<usize>,
+    waits: bool,
 }
 
 #[derive(Clone, Debug, Arbitrary)]
@@ -123,6 +125,12 @@ fn config(settings: &Settings) -> LaneConfig {
     }
     if let Some(aging) = settings.aging {
         config = config.aging(span(aging));
+    }
+    if let Some(capacity) = settings.queue_capacity {
+        config = config.queue_capacity(capacity);
+    }
+    if settings.waits {
+        config = config.on_full(OnFull::Wait);
     }
     config
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::blocked::Watch;
+use super::door::Door;
 use super::effects::{Effect, Effects, Grant, Notice, Reclaim, Recovery};
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
@@ -40,6 +41,7 @@ pub(crate) struct Lane<P> {
     pub(super) resume_at: Option<Time>,
     pub(super) tasks: Slab<Record<P>>,
     pub(super) queue: Queue,
+    pub(super) door: Option<Box<Door>>,
     /// Who holds a slot, in no order; each record knows its place in it.
     pub(super) holders: Vec<Key>,
     pub(super) orphans: usize,
@@ -103,6 +105,17 @@ pub(crate) struct Entry {
     pub(crate) descendant: bool,
     /// How long it had waited before, elsewhere.
     pub(crate) waited: Duration,
+    pub(crate) if_full: IfFull,
+}
+
+/// What becomes of a newcomer that finds the queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfFull {
+    Refuse,
+    /// It waits at the door.
+    Wait,
+    /// A place was kept for it, whether or not it still is.
+    Enter,
 }
 
 /// Why a task was not taken; nothing was changed.
@@ -125,13 +138,9 @@ pub(crate) enum Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
     /// It holds a slot already.
-    Started {
-        key: Key,
-        fence: u64,
-    },
-    Queued {
-        key: Key,
-    },
+    Started { key: Key, fence: u64 },
+    /// It waits, in the queue or at the door.
+    Queued { key: Key },
 }
 
 /// What a task was when its runner let go of it.
@@ -156,6 +165,7 @@ impl<P: Clone> Lane<P> {
             resume_at: None,
             tasks: Slab::new(),
             queue: Queue::new(),
+            door: None,
             holders: Vec::new(),
             orphans: 0,
             timers: Timers::new(),
@@ -194,9 +204,9 @@ impl<P: Clone> Lane<P> {
         if entry.at_once && !free {
             return Err(Refused::NoSlot);
         }
-        let queued = self.queue.len();
-        let capacity = self.settings.queue_capacity;
-        if !free && queued >= capacity {
+        let (capacity, queued) = (self.settings.queue_capacity, self.places_taken());
+        let full = !free && queued >= capacity;
+        if full && entry.if_full == IfFull::Refuse {
             return Err(Refused::QueueFull { capacity, queued });
         }
         let now = self.advance(now);
@@ -226,9 +236,17 @@ impl<P: Clone> Lane<P> {
             let fence = self.next_grant();
             return Ok(Accepted::Started { key, fence });
         }
-        record.queued_ahead = self.queue.ahead(spec.priority);
-        let key = self.tasks.insert(record);
-        self.queue.push(key.index, spec.priority, place);
+        let key = if full && entry.if_full == IfFull::Wait {
+            record.queued_ahead = self.waiters();
+            let key = self.tasks.insert(record);
+            self.stand_at_door(key);
+            key
+        } else {
+            record.queued_ahead = self.queue.ahead(spec.priority);
+            let key = self.tasks.insert(record);
+            self.queue.push(key.index, spec.priority, place);
+            key
+        };
         self.look_after(now, key, spec.first_look_queued());
         self.watch.queued(now, self.warn_after());
         Ok(Accepted::Queued { key })
@@ -247,8 +265,9 @@ impl<P: Clone> Lane<P> {
             return Released::Unknown;
         };
         let state = record.state;
+        let keeps = record.keeps;
         match state {
-            State::Queued => self.queue.remove(key.index),
+            State::Queued | State::AtDoor | State::Placed => self.leave(key),
             state if state.holds_slot() => self.vacate(key),
             State::Detached | State::Orphan => self.orphans -= 1,
             _ => {}
@@ -265,6 +284,8 @@ impl<P: Clone> Lane<P> {
             }
             (State::Orphan, true) => self.tally.late += 1,
             (State::Orphan, _) => {}
+            // No task, and so counted nowhere.
+            _ if keeps => {}
             (_, true) => {
                 self.tally.completed += 1;
                 gone.finish();
@@ -286,7 +307,7 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn dispatch(&mut self, now: Time, effects: &mut Effects<P>) -> Option<u64> {
         let now = self.advance(now);
         let mut first = None;
-        while self.has_free_slot()
+        while self.has_next(now, effects)
             && let Some(index) = self.queue.pop(now, self.settings.aging)
             && let Some(key) = self.tasks.key_at(index)
         {
@@ -304,12 +325,21 @@ impl<P: Clone> Lane<P> {
                 }));
             }
         }
-        if first.is_some() && self.queue.len() == 0 {
+        if first.is_some() && self.waiters() == 0 {
             // Nobody waits: whoever comes next begins to wait then, however
             // long ago this dispatch was.
             self.watch.moved();
         }
         first
+    }
+
+    /// Whether there is a slot to give, and somebody in the queue to give it to.
+    fn has_next(&mut self, now: Time, effects: &mut Effects<P>) -> bool {
+        if self.has_door() {
+            self.let_in(now, effects);
+        }
+        self.has_free_slot()
+            && (self.queue.len() > 0 || self.has_door() && self.let_a_task_in(now, effects))
     }
 
     /// A slot came free after a reclaim: serve the next, and say whether it
@@ -382,6 +412,7 @@ impl<P: Clone> Lane<P> {
     #[inline]
     pub(crate) fn has_sequel(&self, released: &Released<P>) -> bool {
         self.queue.len() > 0
+            || self.has_door()
             || self.idle_wanted
             || matches!(released, Released::Held(gone) if gone.end().is_some())
     }
@@ -396,15 +427,19 @@ impl<P: Clone> Lane<P> {
         if record.state != State::Asleep {
             return;
         }
-        record.state = State::Queued;
         let look = spec
             .first_look_queued()
             .map(|after| (record.enqueued + after).max(now));
-        self.queue.push(key.index, record.priority, record.place);
+        if record.keeps {
+            self.stand_at_door(key);
+        } else {
+            record.state = State::Queued;
+            self.queue.push(key.index, record.priority, record.place);
+            self.watch.queued(now, self.warn_after());
+        }
         if let Some(at) = look {
             self.timers.set(key.index, at);
         }
-        self.watch.queued(now, self.warn_after());
         self.dispatch(now, effects);
     }
 
@@ -446,7 +481,7 @@ impl<P: Clone> Lane<P> {
                 effects.push(Effect::Inspect { key, task });
             }
         }
-        if self.watch.due(now, self.queue.len()) {
+        if self.watch.due(now, self.waiters()) {
             effects.push(Effect::InspectHolders);
         }
     }
@@ -484,7 +519,7 @@ impl<P: Clone> Lane<P> {
             record.holder = u32::try_from(place).unwrap_or(u32::MAX);
         }
         super::slab::trim(&mut self.holders);
-        if self.queue.len() == 0 {
+        if self.waiters() == 0 {
             self.watch.moved();
         }
     }
@@ -496,6 +531,7 @@ impl<P: Clone> Lane<P> {
         self.timers.clear(key.index);
         let reach = self.tasks.reach();
         self.queue.give_back(reach);
+        self.give_back_door(reach);
         self.timers.give_back(reach);
         Some(gone)
     }
@@ -506,7 +542,7 @@ impl<P: Clone> Lane<P> {
         self.clock
     }
 
-    fn admits(&self, descendant: bool) -> Result<(), Refused> {
+    pub(super) fn admits(&self, descendant: bool) -> Result<(), Refused> {
         match self.mode() {
             Mode::Open => Ok(()),
             Mode::Draining {
@@ -557,7 +593,7 @@ impl<P: Clone> Lane<P> {
             Mode::Draining { deadline, .. } => deadline,
             _ => None,
         };
-        let watch = self.watch.next_check(self.queue.len());
+        let watch = self.watch.next_check(self.waiters());
         let or_never = |at: Option<Time>| at.unwrap_or(Time::FAR);
         or_never(self.timers.first())
             .min(or_never(self.resume_at))

@@ -30,12 +30,14 @@
 //! | `view` | what can be asked without changing anything |
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `queue` | who is next |
+//! | `door` | who waits for a place in a full queue |
 //! | `timers` | the next moment of each task |
 //! | `slab` | tasks by key |
 //! | `task`, `effects`, `vocabulary`, `time` | the words |
 
 mod blocked;
 mod control;
+mod door;
 mod effects;
 mod judge;
 mod lane;
@@ -56,7 +58,9 @@ pub(crate) use blocked::Holders;
 pub use effects::BlockedBy;
 pub(crate) use effects::{Blocked, Effect, Effects, Grant, Notice, Reclaim, Recovery};
 pub(crate) use judge::Verdict;
-pub(crate) use lane::{Accepted, Entry, Lane, Leftover, Mode, Refused, Released, Settings, Tally};
+pub(crate) use lane::{
+    Accepted, Entry, IfFull, Lane, Leftover, Mode, Refused, Released, Settings, Tally,
+};
 pub use queue::Priority;
 pub(crate) use slab::Key;
 pub(crate) use task::{Ceiling, End, Facts, Spec, State, TICK};

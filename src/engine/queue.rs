@@ -115,6 +115,10 @@ impl Queue {
             .sum()
     }
 
+    pub(crate) const fn count(&self, priority: Priority) -> usize {
+        self.tiers[priority as usize].len
+    }
+
     pub(crate) fn push(&mut self, index: u32, priority: Priority, place: Place) {
         let slot = index as usize;
         if slot >= self.nodes.len() {
@@ -209,7 +213,9 @@ impl Queue {
     }
 
     fn next(&self, now: Time, aging: Duration) -> Option<u32> {
-        let [foreground, normal, background] = [0, 1, 2].map(|tier| self.front(tier));
+        let [foreground, normal, background] =
+            [Priority::Foreground, Priority::Normal, Priority::Background]
+                .map(|tier| self.front(tier));
         let older = |a: Option<(Place, u32)>, b: Option<(Place, u32)>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -226,8 +232,9 @@ impl Queue {
             .map(|(_, index)| index)
     }
 
-    fn front(&self, tier: usize) -> Option<(Place, u32)> {
-        let tier = &self.tiers[tier];
+    /// The oldest waiter of this priority.
+    pub(crate) fn front(&self, priority: Priority) -> Option<(Place, u32)> {
+        let tier = &self.tiers[priority as usize];
         let listed = self
             .nodes
             .get(tier.head as usize)

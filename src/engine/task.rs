@@ -11,6 +11,8 @@ use super::vocabulary::{Limit, OnStall, Reason};
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// How long a grant may wait for its runner's first poll (S20).
 pub(crate) const CLAIM: Duration = Duration::from_secs(5);
+/// How long a place in a full queue is kept for a task that does not come.
+pub(crate) const KEPT: Duration = Duration::from_secs(60);
 /// The default stall ceiling of a task that has reported progress.
 pub(crate) const CEILING: Duration = Duration::from_secs(10 * 60);
 /// The default stall ceiling of a task that has never reported any.
@@ -193,6 +195,10 @@ impl End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Queued,
+    /// The queue is full, and it waits for a place in it.
+    AtDoor,
+    /// No task, but somebody for whom a place in the queue is kept.
+    Placed,
     /// Granted, never polled within the claim ceiling, and its slot passed on:
     /// it sleeps outside the queue until it is polled again (S20).
     Asleep,
@@ -221,8 +227,18 @@ impl State {
     pub(crate) const fn holds_slot(self) -> bool {
         !matches!(
             self,
-            Self::Queued | Self::Asleep | Self::Detached | Self::Orphan
+            Self::Queued
+                | Self::AtDoor
+                | Self::Placed
+                | Self::Asleep
+                | Self::Detached
+                | Self::Orphan
         )
+    }
+
+    /// It waits for a slot, or for a place to be kept.
+    pub(crate) const fn waits(self) -> bool {
+        matches!(self, Self::Queued | Self::AtDoor | Self::Asleep)
     }
 
     pub(crate) const fn is_orphan(self) -> bool {
@@ -235,6 +251,8 @@ pub(crate) struct Record<P> {
     pub(crate) payload: P,
     pub(crate) state: State,
     pub(crate) priority: Priority,
+    /// No task: it wants a place kept for one.
+    pub(crate) keeps: bool,
     pub(crate) place: Place,
     pub(crate) enqueued: Time,
     pub(crate) started: Time,
@@ -264,6 +282,7 @@ impl<P> Record<P> {
             payload,
             state: State::Queued,
             priority,
+            keeps: false,
             place,
             enqueued: now,
             started: now,

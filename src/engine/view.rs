@@ -18,6 +18,7 @@ impl<P: Clone> Lane<P> {
         &self.holders
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn queued(&self) -> usize {
         self.queue.len()
     }
@@ -62,7 +63,8 @@ impl<P: Clone> Lane<P> {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn footprint(&self) -> usize {
         let holders = self.holders.capacity();
-        self.tasks.footprint() + self.queue.footprint() + self.timers.footprint() + holders
+        let tables = self.tasks.footprint() + self.queue.footprint() + self.timers.footprint();
+        tables + self.door_footprint() + holders
     }
 
     /// The fence that the next grant gets (S11).
@@ -70,8 +72,8 @@ impl<P: Clone> Lane<P> {
         self.fence
     }
 
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.queue.len() == 0
+    pub(crate) fn is_idle(&self) -> bool {
+        self.holders.is_empty() && self.waiters() == 0
     }
 
     pub(crate) fn max_orphans(&self) -> usize {
@@ -84,7 +86,7 @@ impl<P: Clone> Lane<P> {
 
     /// Why waiters wait; `None` where there are none.
     pub(crate) fn blocked_by(&self) -> Option<BlockedBy> {
-        if self.queue.len() == 0 {
+        if self.waiters() == 0 {
             None
         } else if self.paused || self.settings.max_concurrent == 0 {
             Some(BlockedBy::Paused)

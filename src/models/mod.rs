@@ -16,6 +16,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `queue` | joining, being granted, leaving the queue |
+//! | `door` | before a full queue |
 //! | `ending` | done, asked, taken, dropped: who was first |
 //! | `waiting` | handles, signals, idle: no lost wake-up |
 //! | `moments` | the driver, progress, ceilings, claims |
@@ -26,6 +27,7 @@
 
 #[cfg(laneway_shuttle)]
 mod crowd;
+mod door;
 mod ending;
 mod explore;
 mod moments;

@@ -248,7 +248,7 @@ impl Domain {
 
     #[inline]
     fn hint(&self, engine: &Engine) {
-        let waiters = engine.queued() > 0;
+        let waiters = engine.waiters() > 0;
         if waiters != self.has_waiters.load(Ordering::Relaxed) {
             self.has_waiters.store(waiters, Ordering::Relaxed);
         }
@@ -291,6 +291,7 @@ pub(crate) struct Release {
 fn publish(effect: &Effect<Arc<TaskCell>>) {
     match effect {
         Effect::Grant(grant) => grant.task.granted(grant.fence, grant.at, Word::Granted),
+        Effect::Place { task } => task.word.set(Word::Granted),
         Effect::Lost { task } => task.lose(),
         _ => {}
     }

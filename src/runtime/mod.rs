@@ -5,7 +5,7 @@
 //! | `domain` | the engine behind its lock: `act` is the one way to it |
 //! | `perform` | what follows from a decision, outside every lock |
 //! | `cell`, `word`, `parts`, `spare` | what the parties to one task share |
-//! | `submit` | from the call to the slot |
+//! | `submit`, `reserve` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `slot`, `teardown` | from the slot to the release |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
 //! | `driver`, `timers` | the next moment of all lanes |
@@ -42,6 +42,7 @@ mod output;
 mod parts;
 mod perform;
 mod phase;
+mod reserve;
 mod run;
 mod runner;
 mod shared;
@@ -68,6 +69,8 @@ pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, first_busy, wait_active};
 pub(crate) use perform::ask_holders;
 pub use phase::Phase;
+pub(crate) use reserve::Kept;
+pub use reserve::Reservation;
 pub use run::Run;
 pub(crate) use shared::{Shared, StandingDrain};
 pub use slot::Slot;

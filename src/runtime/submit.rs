@@ -3,10 +3,13 @@
 use std::task::{Context, Poll};
 
 use super::cell::{Body, Bound, TaskCell};
+use super::domain::Engine;
 use super::edge::{self, Edge};
+use super::reserve::Kept;
 use super::word::Word;
 use super::{current, spare};
-use crate::engine::{Accepted, End, Entry, Reason, Refused};
+use crate::config::OnFull;
+use crate::engine::{Accepted, End, Entry, IfFull, Key, Reason, Refused, Time};
 use crate::host::Handle;
 use crate::options::{Options, Refusal, resolve};
 use crate::sync::Arc;
@@ -19,6 +22,8 @@ pub(crate) enum Comer<'a> {
     Present {
         at_once: bool,
     },
+    /// Somebody who comes for a place in the queue, and no slot.
+    Keeper,
     Detached {
         body: &'a mut dyn FnMut(Handle) -> Box<dyn Body>,
         blocking: bool,
@@ -52,13 +57,20 @@ pub(crate) fn submit(
         at_once: false,
         descendant: false,
         waited: options.as_ref().map_or_else(Default::default, |o| o.waited),
+        if_full: IfFull::Refuse,
     };
+    let kept = options.as_mut().and_then(|options| options.kept.take());
+    let waits = domain.config.when_full() == OnFull::Wait;
     let parent = current::task();
     let mut task = spare::take();
     let cell = Arc::get_mut(&mut task).expect("a spare cell is nobody's");
     cell.begin(domain.clone(), spec, options.as_deref_mut(), parent);
+    // Who is polled can wait at the door.
+    let is_polled = matches!(comer, Comer::Present { .. } | Comer::Keeper);
+    let keeps = matches!(comer, Comer::Keeper);
     match comer {
         Comer::Present { at_once } => entry.at_once = at_once,
+        Comer::Keeper => {}
         Comer::Detached { body, blocking } => {
             entry.present = false;
             let bound = Bound {
@@ -68,15 +80,25 @@ pub(crate) fn submit(
             cell.bind(bound, body(runtime.clone()));
         }
     }
+    if kept.is_some() {
+        entry.if_full = IfFull::Enter;
+    } else if waits && is_polled {
+        entry.if_full = IfFull::Wait;
+    }
     domain.shared.keys.note(&task);
-    let mut outcome = enter(&task, entry);
+    let come = |entry| match &kept {
+        _ if keeps => reserve(&task, entry),
+        Some(kept) => enter_kept(&task, entry, kept),
+        None => enter(&task, entry),
+    };
+    let mut outcome = come(entry);
     if let Err(Refused::Draining {
         admit_descendants: true,
     }) = outcome
         && descends_from_drain(&task)
     {
         entry.descendant = true;
-        outcome = enter(&task, entry);
+        outcome = come(entry);
     }
     if let Err(refused) = outcome {
         task.settle(End::CancelledQueued {
@@ -95,26 +117,81 @@ pub(crate) fn submit(
 #[inline]
 fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
     let now = task.now();
-    let accepted = task.domain().act(|engine, _| {
-        let accepted = engine.submit(now, Arc::clone(task), task.spec(), entry);
-        match accepted {
-            Ok(Accepted::Queued { key }) => task.enter_lane(key),
-            Ok(Accepted::Started { key, fence }) => {
-                task.enter_lane(key);
-                let word = if entry.present {
-                    Word::Running
-                } else {
-                    Word::Granted
-                };
-                task.granted(fence, now, word);
-            }
-            Err(_) => task.enter_lane(crate::engine::Key {
-                index: u32::MAX,
-                seq: engine.burn_seq(),
-            }),
-        }
+    let accepted = task
+        .domain()
+        .act(|engine, _| enter_locked(engine, task, now, entry))?;
+    begin(task, entry, accepted);
+    Ok(())
+}
+
+/// The same, in the place that was kept for it.
+fn enter_kept(task: &Arc<TaskCell>, entry: Entry, kept: &Kept) -> Result<(), Refused> {
+    let now = task.now();
+    let accepted = task.domain().act(|engine, effects| {
+        // Its reservation has it, so that it is not dropped here.
+        drop(engine.spend(kept.key()));
+        let accepted = enter_locked(engine, task, now, entry);
+        engine.let_in(now, effects);
         accepted
     })?;
+    begin(task, entry, accepted);
+    Ok(())
+}
+
+/// A place is asked for, and no slot.
+fn reserve(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
+    let now = task.now();
+    task.domain().act(
+        |engine, _| match engine.reserve(now, Arc::clone(task), task.spec(), entry) {
+            Ok((key, placed)) => {
+                task.enter_lane(key);
+                if placed {
+                    task.word.set(Word::Running);
+                }
+                Ok(())
+            }
+            Err(refused) => {
+                refuse(engine, task);
+                Err(refused)
+            }
+        },
+    )
+}
+
+#[inline]
+fn enter_locked(
+    engine: &mut Engine,
+    task: &Arc<TaskCell>,
+    now: Time,
+    entry: Entry,
+) -> Result<Accepted, Refused> {
+    let accepted = engine.submit(now, Arc::clone(task), task.spec(), entry);
+    match accepted {
+        Ok(Accepted::Queued { key }) => task.enter_lane(key),
+        Ok(Accepted::Started { key, fence }) => {
+            task.enter_lane(key);
+            let word = if entry.present {
+                Word::Running
+            } else {
+                Word::Granted
+            };
+            task.granted(fence, now, word);
+        }
+        Err(_) => refuse(engine, task),
+    }
+    accepted
+}
+
+/// It has an id like any other.
+fn refuse(engine: &mut Engine, task: &TaskCell) {
+    task.enter_lane(Key {
+        index: u32::MAX,
+        seq: engine.burn_seq(),
+    });
+}
+
+#[inline]
+fn begin(task: &Arc<TaskCell>, entry: Entry, accepted: Accepted) {
     if let Accepted::Started { .. } = accepted
         && !entry.present
     {
@@ -123,7 +200,6 @@ fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
             body.launch(Arc::clone(task));
         }
     }
-    Ok(())
 }
 
 /// Whether some ancestor is active in a lane that lets its descendants pass.
@@ -167,6 +243,8 @@ pub(crate) struct Admission {
     task: Option<Arc<TaskCell>>,
     /// To the task, from the one that awaits it.
     edge: Option<Edge>,
+    /// It is for a place, and not for a slot.
+    keeps: bool,
 }
 
 /// Why a task in line has no slot in the end.
@@ -176,6 +254,14 @@ pub(crate) enum NoSlot {
 }
 
 impl Admission {
+    pub(crate) fn for_a_place() -> Self {
+        Self {
+            task: None,
+            edge: None,
+            keeps: true,
+        }
+    }
+
     /// Joins the queue at the first poll.
     pub(crate) fn poll(
         &mut self,
@@ -186,7 +272,11 @@ impl Admission {
         let task = match &self.task {
             Some(task) => task,
             None => {
-                let comer = Comer::Present { at_once: false };
+                let comer = if self.keeps {
+                    Comer::Keeper
+                } else {
+                    Comer::Present { at_once: false }
+                };
                 let task = submit(lane, options.take(), comer).map_err(NoSlot::Refused)?;
                 self.task.insert(task)
             }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::engine::{Ceiling, Entry, Leftover, OnStall, Priority, Settings, Spec};
+use crate::engine::{Ceiling, Entry, IfFull, Leftover, OnStall, Priority, Settings, Spec};
 
 pub(in crate::engine) type Which = u8;
 
@@ -28,6 +28,10 @@ pub(in crate::engine) struct Scenario {
 #[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
 pub(in crate::engine) enum Op {
     Submit(Newcomer),
+    /// Somebody comes for a place to be kept.
+    Reserve(Newcomer),
+    /// A task comes for the place that was kept for it.
+    Spend(Which, Newcomer),
     /// Its runner is through with it.
     Complete(Which),
     /// It is dropped: queued, active or orphaned.
@@ -119,6 +123,8 @@ pub(in crate::engine) struct Manners {
     pub(in crate::engine) listens: bool,
     pub(in crate::engine) hooks: bool,
     pub(in crate::engine) just_in_time: bool,
+    /// Where the queue is full, it waits at the door.
+    pub(in crate::engine) waits: bool,
 }
 
 impl Scenario {
@@ -177,6 +183,11 @@ impl Newcomer {
             at_once: self.manners.at_once,
             descendant: self.manners.descendant,
             waited: scenario.units(self.waited % 12),
+            if_full: if self.manners.waits {
+                IfFull::Wait
+            } else {
+                IfFull::Refuse
+            },
         }
     }
 }

@@ -15,6 +15,8 @@ pub(in crate::engine) type Token = u32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Event {
     Granted(Token),
+    /// A place is kept for it.
+    Placed(Token),
     /// Withdrawn, since nobody came for it.
     Unclaimed(Token),
     Asked(Token, Reason),
@@ -37,7 +39,7 @@ pub(in crate::engine) enum Event {
         queued_ahead: usize,
         active_ahead: usize,
     },
-    /// Its runner came for its slot.
+    /// Its runner came for its slot, or for its place.
     Claimed(Token),
     /// Its grant was taken back by a verb, before its runner came.
     Withdrawn(Token),
@@ -140,6 +142,7 @@ pub(in crate::engine) const PRESENT: Entry = Entry {
     at_once: false,
     descendant: false,
     waited: Duration::ZERO,
+    if_full: IfFull::Refuse,
 };
 
 /// Somebody who has to be woken first.
@@ -185,21 +188,74 @@ impl Sim {
     }
 
     pub(in crate::engine) fn enter(&mut self, spec: Spec, entry: Entry) -> Result<Token, Refused> {
+        self.come(spec, entry, None)
+    }
+
+    /// A task comes for the place that was kept for it.
+    pub(in crate::engine) fn spend(
+        &mut self,
+        kept: Token,
+        spec: Spec,
+        entry: Entry,
+    ) -> Result<Token, Refused> {
+        let if_full = IfFull::Enter;
+        self.dropped.push(kept);
+        self.come(spec, Entry { if_full, ..entry }, Some(self.key(kept)))
+    }
+
+    fn come(&mut self, spec: Spec, entry: Entry, kept: Option<Key>) -> Result<Token, Refused> {
         let token = Token::try_from(self.tasks.len()).expect("few tasks");
-        let accepted =
-            self.act(|lane, now, _| lane.submit(now, token, &spec, entry).map(|a| (a, now)));
-        let (accepted, now) = accepted?;
-        let (key, fence) = match accepted {
-            Accepted::Started { key, fence } => (key, Some(fence)),
-            Accepted::Queued { key } => (key, None),
-        };
+        let mut effects = Effects::new();
+        let now = self.now;
+        if let Some(kept) = kept {
+            self.lane.spend(kept);
+        }
+        let accepted = self.lane.submit(now, token, &spec, entry);
+        if kept.is_some() {
+            self.lane.let_in(now, &mut effects);
+        }
+        if let Ok(accepted) = accepted {
+            let (key, fence) = match accepted {
+                Accepted::Started { key, fence } => (key, Some(fence)),
+                Accepted::Queued { key } => (key, None),
+            };
+            let claimed = fence.is_some() && entry.present;
+            self.know(key, spec, entry, claimed);
+            if let Some(fence) = fence {
+                self.granted(token, fence);
+            }
+        }
+        self.act(|_, _, later| *later = effects);
+        self.check();
+        accepted.map(|_| token)
+    }
+
+    /// Somebody comes for a place to be kept.
+    pub(in crate::engine) fn reserve(
+        &mut self,
+        spec: Spec,
+        entry: Entry,
+    ) -> Result<Token, Refused> {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let came = self.act(|lane, now, _| lane.reserve(now, token, &spec, entry));
+        let (key, placed) = came?;
+        self.know(key, spec, entry, placed);
+        if placed {
+            self.note(Event::Placed(token));
+            self.claim(token);
+        }
+        self.check();
+        Ok(token)
+    }
+
+    fn know(&mut self, key: Key, spec: Spec, entry: Entry, claimed: bool) {
         self.tasks.push(Task {
             key,
             spec,
             facts: Facts {
-                claimed: fence.is_some() && entry.present,
+                claimed,
                 done: false,
-                active_at: now,
+                active_at: self.now,
                 reported: false,
                 waiting: false,
                 hold_until: None,
@@ -216,11 +272,6 @@ impl Sim {
             hooks_begun: false,
             settled: None,
         });
-        if let Some(fence) = fence {
-            self.granted(token, fence);
-        }
-        self.check();
-        Ok(token)
     }
 
     pub(in crate::engine) fn task(&mut self, token: Token) -> &mut Task {
@@ -254,7 +305,7 @@ impl Sim {
                 let (key, spec) = (self.key(token), self.task(token).spec.clone());
                 self.act(|lane, now, effects| lane.rejoin(now, key, &spec, effects));
             }
-            Some(State::Granted) => self.claim(token),
+            Some(State::Granted | State::Placed) => self.claim(token),
             _ => {}
         }
         self.check();

@@ -8,13 +8,22 @@ use super::model::Door;
 use super::ops::{Newcomer, Op, Which, leftover};
 use super::sim::{Event, Token};
 use super::trial::Trial;
-use crate::engine::{Effect, End, Leftover, Reason, Released, State, TICK, Time};
+use crate::engine::{Effect, End, IfFull, Leftover, Reason, Released, State, TICK, Time};
 
 impl Trial {
     /// Carries out one operation; whether the driver has come up to now.
     pub(super) fn tell(&mut self, op: Op) -> bool {
         match op {
-            Op::Submit(newcomer) => self.submit(&newcomer),
+            Op::Submit(newcomer) => self.submit(&newcomer, None),
+            Op::Reserve(newcomer) => self.reserve(&newcomer),
+            Op::Spend(which, newcomer) => {
+                if let Some(kept) =
+                    self.pick(which, |stage| stage == (Stage::Placed { come: true }))
+                {
+                    self.book.cause.target = None;
+                    self.submit(&newcomer, Some(kept));
+                }
+            }
             Op::Run(ticks) => return self.run(TICK * u32::from(ticks % 600)),
             Op::RunUnits(units) => return self.run(self.scenario.units(units % 64)),
             Op::Oversleep(ticks) => {
@@ -52,27 +61,43 @@ impl Trial {
         self.book.grant_grace(self.sim.now, &self.sim);
     }
 
-    fn submit(&mut self, newcomer: &Newcomer) {
-        let (spec, entry) = (
-            newcomer.spec(&self.scenario),
-            newcomer.entry(&self.scenario),
-        );
+    /// A task comes, perhaps for a place that was kept for it.
+    fn submit(&mut self, newcomer: &Newcomer, kept: Option<Token>) {
+        let spec = newcomer.spec(&self.scenario);
+        let mut entry = newcomer.entry(&self.scenario);
         let now = self.sim.now;
+        if let Some(kept) = kept {
+            entry.if_full = IfFull::Enter;
+            self.model.spend(kept);
+            self.book.life(kept).stage = Stage::Gone;
+        }
         let (ahead, active) = (self.model.ahead(spec.priority), self.model.active());
+        let waiters = self.model.queued();
         let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
         let priority = spec.priority;
         let right = self.model.arrive(now, token, priority, entry);
-        let came = self.sim.enter(spec, entry);
+        let ahead = if self.model.is_at_door(token) {
+            waiters
+        } else {
+            ahead
+        };
+        self.model.let_in();
+        let came = match kept {
+            Some(kept) => self.sim.spend(kept, spec, entry),
+            None => self.sim.enter(spec, entry),
+        };
         assert_eq!(came.map(|_| ()), right.map(|_| ()), "who is admitted");
         let Ok(starts) = right else {
-            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            if kept.is_none() {
+                assert_eq!(self.prints(), self.before, "a refusal changed something");
+            }
             return;
         };
         self.book.tally.submitted += 1;
         let since = now.before(entry.waited);
         self.book.lives.push(Life::new(now, since, ahead, active));
-        let started =
-            self.sim.log.first() == Some(&(now.since(self.sim.begun), Event::Granted(token)));
+        let granted = (now.since(self.sim.begun), Event::Granted(token));
+        let started = self.sim.log.first() == Some(&granted);
         assert_eq!(started, starts, "S5, S6: whether it starts at once");
         if starts {
             // It found a slot by itself: nobody was dispatched.
@@ -89,6 +114,26 @@ impl Trial {
         task.just_in_time = newcomer.manners.just_in_time;
         task.facts.listens = newcomer.manners.listens;
         task.facts.hooks = newcomer.manners.hooks;
+    }
+
+    fn reserve(&mut self, newcomer: &Newcomer) {
+        let spec = newcomer.spec(&self.scenario);
+        let entry = newcomer.entry(&self.scenario);
+        let now = self.sim.now;
+        let (ahead, active) = (self.model.queued(), self.model.active());
+        let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
+        let priority = spec.priority;
+        let right = self.model.arrive_for_a_place(now, token, priority, entry);
+        let came = self.sim.reserve(spec, entry);
+        assert_eq!(came.map(|_| ()), right.map(|_| ()), "who is admitted");
+        if right.is_err() {
+            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            return;
+        }
+        let mut life = Life::new(now, now, ahead, active);
+        life.keeps = true;
+        self.book.lives.push(life);
+        self.sim.task(token).just_in_time = newcomer.manners.just_in_time;
     }
 
     /// Somebody whose stage allows it.
@@ -131,17 +176,24 @@ impl Trial {
             Op::Cancel(which) => {
                 if let Some(token) = self.pick(which, |_| true) {
                     self.book.cause.reason = Some(Reason::User);
+                    // A place that somebody came for is its own.
+                    let own = self.book.life(token).stage == (Stage::Placed { come: true });
                     let orphan = self.sim.state(token) == Some(State::Orphan);
-                    assert_eq!(self.sim.cancel(token, Reason::User), !orphan);
+                    assert_eq!(self.sim.cancel(token, Reason::User), !orphan && !own);
                 }
             }
             Op::Poll(which) => {
-                let polled =
-                    |stage| matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted);
+                let polled = |stage| match stage {
+                    Stage::Placed { come } => !come,
+                    stage => matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted),
+                };
                 if let Some(token) = self.pick(which, polled) {
-                    if self.model.rejoin(token) {
+                    let rejoined = self.model.rejoin(token);
+                    if let Some(is_task) = rejoined {
                         self.book.life(token).stage = Stage::Queued;
-                        self.quiet.queued(now);
+                        if is_task {
+                            self.quiet.queued(now);
+                        }
                     }
                     self.sim.poll(token);
                 }
@@ -408,5 +460,8 @@ impl Trial {
 }
 
 const fn is_claimed(stage: Stage) -> bool {
-    !matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted)
+    !matches!(
+        stage,
+        Stage::Queued | Stage::Asleep | Stage::Granted | Stage::Placed { .. }
+    )
 }

@@ -112,6 +112,7 @@ const fn is_about_a_task(op: &Op) -> bool {
             | Op::Stale(..)
             | Op::Forget(_)
             | Op::Withdraw(_)
+            | Op::Spend(..)
     )
 }
 
@@ -169,8 +170,8 @@ fn newcomer(emphasis: Emphasis) -> BoxedStrategy<Newcomer> {
     let often = prop::bool::weighted(0.8);
     let seldom = prop::bool::weighted(0.1);
     let half = prop::bool::weighted(0.4);
-    let manners = (often, seldom, half, half, half, half, seldom).prop_map(
-        |(present, at_once, descendant, comes, listens, hooks, just_in_time)| Manners {
+    let manners = (often, seldom, half, half, half, half, seldom, half).prop_map(
+        |(present, at_once, descendant, comes, listens, hooks, just_in_time, waits)| Manners {
             present,
             at_once,
             descendant,
@@ -178,6 +179,7 @@ fn newcomer(emphasis: Emphasis) -> BoxedStrategy<Newcomer> {
             listens,
             hooks,
             just_in_time,
+            waits,
         },
     );
     let waited = prop_oneof![4 => Just(0u8), 1 => 0u8..12];
@@ -201,6 +203,8 @@ fn op(emphasis: Emphasis) -> BoxedStrategy<Op> {
     let lives = prop_oneof![
         10 => newcomer(emphasis).prop_map(Op::Submit),
         6 => which().prop_map(Op::Complete),
+        1 => newcomer(emphasis).prop_map(Op::Reserve),
+        1 => (which(), newcomer(emphasis)).prop_map(|(w, n)| Op::Spend(w, n)),
         1 => which().prop_map(Op::Drop),
         1 => which().prop_map(Op::Cancel),
         2 => which().prop_map(Op::Poll),
