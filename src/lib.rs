@@ -70,7 +70,7 @@ pub use error::{
 pub use id::TaskId;
 pub use lane::Lane;
 pub use lanes::{Lanes, LanesBuilder};
-pub use options::{TaskBuilder, WaitInfo};
+pub use options::{OnBusy, TaskBuilder, WaitInfo};
 pub use runtime::{
     Always, Descendants, Drain, DrainReport, Phase, QueuedWork, Reservation, ReturnedTask, Run,
     Scoped, Slot, TaskContext, TaskHandle, TaskStatus, Tracked, TrackedRead, When, progress,

@@ -29,6 +29,21 @@ pub(crate) struct Options {
     pub(crate) cancel_on: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(crate) waited: Duration,
     pub(crate) kept: Option<Kept>,
+    pub(crate) on_busy: OnBusy,
+}
+
+/// What a task does where its lane has no free slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum OnBusy {
+    /// It queues.
+    #[default]
+    Queue,
+    /// It is refused, with [`TaskError::Busy`].
+    Reject,
+    /// It takes the place of older tasks of this lane. See
+    /// [`TaskBuilder::on_busy`].
+    Supersede,
 }
 
 impl Options {
@@ -244,6 +259,55 @@ impl<'a> TaskBuilder<'a> {
         self
     }
 
+    /// What the task does where the lane has no free slot; it queues unless
+    /// told.
+    ///
+    /// With [`OnBusy::Supersede`] it takes the place of the older tasks of its
+    /// key in this lane, at the moment at which it is submitted:
+    ///
+    /// * Those that wait end, with [`Reason::Superseded`](crate::Reason::Superseded).
+    /// * Those that hold a slot, or run on without one, are asked to end with
+    ///   that reason. One that does not loses its slot as ever, after its grace.
+    /// * It goes before everybody who waits if one of them held a slot, since it
+    ///   is that slot that it waits for. If they only waited, it has the best of
+    ///   their places in line.
+    /// * A full queue does not refuse it, unless all that it supersedes is at the
+    ///   door.
+    /// * Tasks of its key end even if a slot is free, and then it starts at once,
+    ///   beside one that is still ending. A lane of one never runs two.
+    /// * If it is refused, nobody ends.
+    ///
+    /// Without a key, it supersedes whoever holds the slot of a lane of one. In a
+    /// lane with more slots that is an error. A task that supersedes one that it
+    /// descends from ends itself with it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use laneway::{OnBusy, Reason, TaskError};
+    ///
+    /// let turn = main.task().key("ticket-42").spawn(async |_| std::future::pending::<()>().await);
+    /// let other = main.spawn(async |_| "other");
+    /// let interrupt = main
+    ///     .task()
+    ///     .key("ticket-42")
+    ///     .on_busy(OnBusy::Supersede)
+    ///     .spawn(async |_| "stop that");
+    /// assert_eq!(interrupt.await?, "stop that");      // before `other`
+    /// let ended = turn.await;
+    /// assert!(ended.is_err());
+    /// # drop(other.await?);
+    /// let slot = main.acquire().await?;
+    /// let busy = main.task().on_busy(OnBusy::Reject).run(async |_| ()).await;
+    /// assert!(matches!(busy, Err(TaskError::Busy { holder, .. }) if holder == Some(slot.id())));
+    /// # Ok(()) }
+    /// ```
+    pub const fn on_busy(mut self, on_busy: OnBusy) -> Self {
+        self.options.on_busy = on_busy;
+        self
+    }
+
     /// How long this work has waited before, elsewhere: restores its place in
     /// line. See [`ReturnedTask::waited`](crate::ReturnedTask::waited). Its
     /// wait timeout counts from this submission all the same.
@@ -349,6 +413,12 @@ impl Refusal {
                 capacity,
                 queued,
             },
+            Self::Refused(id, Refused::NoSlot { holder }) => TaskError::Busy {
+                lane,
+                id,
+                holder: holder.map(|key| TaskId { key, ..id }),
+            },
+            Self::Refused(_, Refused::NoKey) => TaskError::Invalid(InvalidOption::NoKey),
             Self::Refused(id, _) => TaskError::Closed { lane, id },
         }
     }
@@ -365,6 +435,11 @@ impl Refusal {
                 capacity,
                 queued,
             },
+            Self::Refused(id, Refused::NoSlot { holder }) => AcquireError::Busy {
+                lane,
+                holder: holder.map(|key| TaskId { key, ..id }),
+            },
+            Self::Refused(_, Refused::NoKey) => AcquireError::Invalid(InvalidOption::NoKey),
             Self::Refused(..) => AcquireError::Closed { lane },
         }
     }
@@ -376,7 +451,7 @@ impl Refusal {
             Self::NoRuntime => TryAcquireError::NoRuntime,
             Self::Invalid(invalid) => TryAcquireError::Invalid(invalid),
             Self::Refused(_, Refused::Draining { .. }) => TryAcquireError::Draining { lane },
-            Self::Refused(_, Refused::NoSlot) => TryAcquireError::NoSlot { lane },
+            Self::Refused(_, Refused::NoSlot { .. }) => TryAcquireError::NoSlot { lane },
             Self::Refused(..) => TryAcquireError::Closed { lane },
         }
     }

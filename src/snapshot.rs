@@ -39,7 +39,8 @@ pub struct LaneSnapshot {
     pub state: LaneState,
     /// Why its waiters wait; `None` where there are none.
     pub blocked_by: Option<BlockedBy>,
-    /// Its waiters, in the order of their arrival within each priority.
+    /// Its waiters, in the order of their arrival within each priority, behind
+    /// those that superseded a holder.
     pub queued: Vec<TaskSnapshot>,
     /// Who waits for a place in the queue, in the order of their arrival.
     pub at_door: Vec<TaskSnapshot>,
@@ -172,6 +173,7 @@ impl Limits {
 struct Seen {
     key: Key,
     state: State,
+    first: bool,
     place: Time,
     started: Time,
     task: Arc<TaskCell>,
@@ -219,6 +221,7 @@ impl LaneSnapshot {
                 .map(|(key, record)| Seen {
                     key,
                     state: record.state,
+                    first: record.first,
                     place: record.place.since,
                     started: record.started,
                     task: Arc::clone(&record.payload),
@@ -226,7 +229,14 @@ impl LaneSnapshot {
                 .collect();
             (snapshot, seen)
         });
-        seen.sort_by_key(|seen| (seen.task.spec().priority, seen.place, seen.key.seq));
+        seen.sort_by_key(|seen| {
+            let seq = if seen.first {
+                u64::MAX - seen.key.seq
+            } else {
+                seen.key.seq
+            };
+            (!seen.first, seen.task.spec().priority, seen.place, seq)
+        });
         for seen in &seen {
             let into = match seen.state {
                 State::AtDoor => &mut snapshot.at_door,

@@ -69,6 +69,7 @@ impl<P: Clone> Lane<P> {
         self.queue.len() + self.kept()
     }
 
+    #[inline]
     pub(super) const fn has_door(&self) -> bool {
         self.door.is_some()
     }
@@ -179,7 +180,8 @@ impl<P: Clone> Lane<P> {
                 effects.push(Effect::Place { task });
             } else {
                 record.state = State::Queued;
-                self.queue.push(index, record.priority, record.place);
+                let (tier, place) = record.line();
+                self.queue.push(index, tier, place);
             }
         }
         self.close_door();
@@ -212,6 +214,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// No index from `reach` on is in use any more.
+    #[inline]
     pub(super) fn give_back_door(&mut self, reach: usize) {
         if let Some(door) = &mut self.door {
             door.waiting.give_back(reach);

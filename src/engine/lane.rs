@@ -118,6 +118,24 @@ pub(crate) enum IfFull {
     Enter,
 }
 
+/// Where a newcomer finds room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Slot,
+    Queue,
+    Door,
+}
+
+/// Where a newcomer stands in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Last,
+    /// Where somebody stood who is not in line any more.
+    At(Place),
+    /// Before everybody.
+    First,
+}
+
 /// Why a task was not taken; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -127,7 +145,12 @@ pub(crate) enum Refused {
         admit_descendants: bool,
     },
     Shutdown,
-    NoSlot,
+    /// And who has one.
+    NoSlot {
+        holder: Option<Key>,
+    },
+    /// There is more than one slot, and nothing says whose is meant.
+    NoKey,
     QueueFull {
         capacity: usize,
         queued: usize,
@@ -198,17 +221,39 @@ impl<P: Clone> Lane<P> {
         entry: Entry,
     ) -> Result<Accepted, Refused> {
         self.admits(entry.descendant)?;
+        self.take_in(now, task, spec, entry, Line::Last)
+    }
+
+    /// Whether there is room for one more: a slot, a place, or the door.
+    #[inline]
+    pub(super) fn finds_room(&self, entry: Entry) -> Result<Room, Refused> {
         // S5 keeps the queue empty while a slot is free, so whoever finds one
         // overtakes nobody.
-        let free = self.has_free_slot() && self.queue.len() == 0;
-        if entry.at_once && !free {
-            return Err(Refused::NoSlot);
+        if self.has_free_slot() && self.queue.len() == 0 {
+            return Ok(Room::Slot);
+        }
+        if entry.at_once {
+            let holder = self.holders.first().copied();
+            return Err(Refused::NoSlot { holder });
         }
         let (capacity, queued) = (self.settings.queue_capacity, self.places_taken());
-        let full = !free && queued >= capacity;
-        if full && entry.if_full == IfFull::Refuse {
-            return Err(Refused::QueueFull { capacity, queued });
+        match entry.if_full {
+            IfFull::Refuse if queued >= capacity => Err(Refused::QueueFull { capacity, queued }),
+            IfFull::Wait if queued >= capacity => Ok(Room::Door),
+            _ => Ok(Room::Queue),
         }
+    }
+
+    #[inline]
+    pub(super) fn take_in(
+        &mut self,
+        now: Time,
+        task: P,
+        spec: &Spec,
+        entry: Entry,
+        line: Line,
+    ) -> Result<Accepted, Refused> {
+        let room = self.finds_room(entry)?;
         let now = self.advance(now);
         let place = Place {
             since: now.before(entry.waited),
@@ -216,11 +261,16 @@ impl<P: Clone> Lane<P> {
             // come to the queue later (S20).
             seq: self.tasks.next_seq(),
         };
+        let place = match line {
+            Line::At(older) => older.min(place),
+            _ => place,
+        };
         let mut record = Record::new(task, spec.priority, place, now);
+        record.first = matches!(line, Line::First);
         record.first_look = spec.first_look();
         record.active_ahead = self.holders.len();
         self.tally.submitted += 1;
-        if free {
+        if let Room::Slot = room {
             self.watch.moved();
             let look = if entry.present {
                 record.state = State::Running;
@@ -236,15 +286,20 @@ impl<P: Clone> Lane<P> {
             let fence = self.next_grant();
             return Ok(Accepted::Started { key, fence });
         }
-        let key = if full && entry.if_full == IfFull::Wait {
+        let key = if let Room::Door = room {
             record.queued_ahead = self.waiters();
             let key = self.tasks.insert(record);
             self.stand_at_door(key);
             key
         } else {
-            record.queued_ahead = self.queue.ahead(spec.priority);
+            let (tier, place) = record.line();
+            record.queued_ahead = if record.first {
+                0
+            } else {
+                self.queue.ahead(tier)
+            };
             let key = self.tasks.insert(record);
-            self.queue.push(key.index, spec.priority, place);
+            self.queue.push(key.index, tier, place);
             key
         };
         self.look_after(now, key, spec.first_look_queued());
@@ -434,7 +489,8 @@ impl<P: Clone> Lane<P> {
             self.stand_at_door(key);
         } else {
             record.state = State::Queued;
-            self.queue.push(key.index, record.priority, record.place);
+            let (tier, place) = record.line();
+            self.queue.push(key.index, tier, place);
             self.watch.queued(now, self.warn_after());
         }
         if let Some(at) = look {

@@ -27,6 +27,7 @@
 //! | `judge` | whether a task whose moment has come is due |
 //! | `reclaim` | how a task is ended: ask, then take |
 //! | `control` | the control verbs |
+//! | `supersede` | how a newer task takes the place of older ones |
 //! | `view` | what can be asked without changing anything |
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `queue` | who is next |
@@ -46,6 +47,7 @@ pub(crate) mod oracle;
 mod queue;
 mod reclaim;
 mod slab;
+mod supersede;
 mod task;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests;
@@ -63,6 +65,7 @@ pub(crate) use lane::{
 };
 pub use queue::Priority;
 pub(crate) use slab::Key;
+pub(crate) use supersede::Older;
 pub(crate) use task::{Ceiling, End, Facts, Spec, State, TICK};
 pub(crate) use time::{LONGEST, Time};
 pub use vocabulary::{Limit, OnStall, Reason};

@@ -253,6 +253,8 @@ pub(crate) struct Record<P> {
     pub(crate) priority: Priority,
     /// No task: it wants a place kept for one.
     pub(crate) keeps: bool,
+    /// It goes before everybody who waits, the last such first.
+    pub(crate) first: bool,
     pub(crate) place: Place,
     pub(crate) enqueued: Time,
     pub(crate) started: Time,
@@ -283,6 +285,7 @@ impl<P> Record<P> {
             state: State::Queued,
             priority,
             keeps: false,
+            first: false,
             place,
             enqueued: now,
             started: now,
@@ -291,6 +294,18 @@ impl<P> Record<P> {
             active_ahead: 0,
             holder: 0,
             late: None,
+        }
+    }
+
+    /// Where it stands in the queue.
+    #[inline]
+    pub(crate) const fn line(&self) -> (Priority, Place) {
+        if self.first {
+            let since = Time::from_nanos(0);
+            let seq = u64::MAX - self.place.seq;
+            (Priority::Foreground, Place { since, seq })
+        } else {
+            (self.priority, self.place)
         }
     }
 

@@ -61,6 +61,16 @@ pub enum AcquireError {
         /// How many were.
         queued: usize,
     },
+    /// The lane has no free slot, and the caller was not to wait
+    /// ([`OnBusy::Reject`](crate::OnBusy::Reject)).
+    #[error("lane {lane:?} is busy")]
+    Busy {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// Who holds a slot; one of them, where there are several. `None` where
+        /// the lane is paused.
+        holder: Option<TaskId>,
+    },
     /// The lane is closed.
     #[error("lane {lane:?} is closed")]
     Closed {
@@ -126,7 +136,10 @@ impl AcquireError {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Draining { .. } | Self::QueueFull { .. } | Self::TimedOut { .. }
+            Self::Draining { .. }
+                | Self::QueueFull { .. }
+                | Self::Busy { .. }
+                | Self::TimedOut { .. }
         )
     }
 }

@@ -103,6 +103,18 @@ pub enum TaskError {
         /// How many were.
         queued: usize,
     },
+    /// The lane had no free slot, and it was not to wait
+    /// ([`OnBusy::Reject`](crate::OnBusy::Reject)).
+    #[error("lane {lane:?} is busy; task {id} was refused")]
+    Busy {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task.
+        id: TaskId,
+        /// Who holds a slot; one of them, where there are several. `None` where
+        /// the lane is paused.
+        holder: Option<TaskId>,
+    },
     /// The lane is closed; it was refused.
     #[error("lane {lane:?} is closed; task {id} was refused")]
     Closed {
@@ -204,10 +216,13 @@ impl TaskError {
     }
 
     /// Whether the task did not run and may, if it is submitted later or
-    /// elsewhere: the lane was draining, or its queue was full.
+    /// elsewhere: the lane was draining or busy, or its queue was full.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Draining { .. } | Self::QueueFull { .. })
+        matches!(
+            self,
+            Self::Draining { .. } | Self::QueueFull { .. } | Self::Busy { .. }
+        )
     }
 
     /// Which task this is about, where there was one.
@@ -221,6 +236,7 @@ impl TaskError {
             | Self::Cleared { id, .. }
             | Self::Draining { id, .. }
             | Self::QueueFull { id, .. }
+            | Self::Busy { id, .. }
             | Self::Closed { id, .. }
             | Self::Shutdown { id, .. }
             | Self::SchedulerDropped { id, .. }

@@ -3,15 +3,15 @@
 use std::task::{Context, Poll};
 
 use super::cell::{Body, Bound, TaskCell};
-use super::domain::Engine;
+use super::domain::{Engine, cancel_locked};
 use super::edge::{self, Edge};
 use super::reserve::Kept;
 use super::word::Word;
 use super::{current, spare};
 use crate::config::OnFull;
-use crate::engine::{Accepted, End, Entry, IfFull, Key, Reason, Refused, Time};
+use crate::engine::{Accepted, End, Entry, IfFull, Key, Older, Reason, Refused, Time};
 use crate::host::Handle;
-use crate::options::{Options, Refusal, resolve};
+use crate::options::{OnBusy, Options, Refusal, resolve};
 use crate::sync::Arc;
 use crate::timeout::LaneTimeout;
 use crate::{Lane, TaskId};
@@ -59,8 +59,6 @@ pub(crate) fn submit(
         waited: options.as_ref().map_or_else(Default::default, |o| o.waited),
         if_full: IfFull::Refuse,
     };
-    let kept = options.as_mut().and_then(|options| options.kept.take());
-    let waits = domain.config.when_full() == OnFull::Wait;
     let parent = current::task();
     let mut task = spare::take();
     let cell = Arc::get_mut(&mut task).expect("a spare cell is nobody's");
@@ -80,25 +78,18 @@ pub(crate) fn submit(
             cell.bind(bound, body(runtime.clone()));
         }
     }
-    if kept.is_some() {
-        entry.if_full = IfFull::Enter;
-    } else if waits && is_polled {
+    if is_polled && domain.config.when_full() == OnFull::Wait {
         entry.if_full = IfFull::Wait;
     }
     domain.shared.keys.note(&task);
-    let come = |entry| match &kept {
-        _ if keeps => reserve(&task, entry),
-        Some(kept) => enter_kept(&task, entry, kept),
-        None => enter(&task, entry),
-    };
-    let mut outcome = come(entry);
+    let mut outcome = come(&task, entry, options.as_deref(), keeps);
     if let Err(Refused::Draining {
         admit_descendants: true,
     }) = outcome
         && descends_from_drain(&task)
     {
         entry.descendant = true;
-        outcome = come(entry);
+        outcome = come(&task, entry, options.as_deref(), keeps);
     }
     if let Err(refused) = outcome {
         task.settle(End::CancelledQueued {
@@ -113,6 +104,36 @@ pub(crate) fn submit(
     Ok(task)
 }
 
+#[inline]
+fn come(
+    task: &Arc<TaskCell>,
+    entry: Entry,
+    options: Option<&Options>,
+    keeps: bool,
+) -> Result<(), Refused> {
+    match options {
+        None => enter(task, entry),
+        Some(options) => come_as_told(task, entry, options, keeps),
+    }
+}
+
+fn come_as_told(
+    task: &Arc<TaskCell>,
+    mut entry: Entry,
+    options: &Options,
+    keeps: bool,
+) -> Result<(), Refused> {
+    if keeps {
+        return reserve(task, entry);
+    }
+    entry.at_once |= options.on_busy == OnBusy::Reject;
+    match &options.kept {
+        _ if options.on_busy == OnBusy::Supersede => enter_instead(task, entry),
+        Some(kept) => enter_kept(task, entry, kept),
+        None => enter(task, entry),
+    }
+}
+
 /// One submission, and the launch of a body whose slot was free.
 #[inline]
 fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
@@ -125,7 +146,8 @@ fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
 }
 
 /// The same, in the place that was kept for it.
-fn enter_kept(task: &Arc<TaskCell>, entry: Entry, kept: &Kept) -> Result<(), Refused> {
+fn enter_kept(task: &Arc<TaskCell>, mut entry: Entry, kept: &Kept) -> Result<(), Refused> {
+    entry.if_full = IfFull::Enter;
     let now = task.now();
     let accepted = task.domain().act(|engine, effects| {
         // Its reservation has it, so that it is not dropped here.
@@ -135,6 +157,37 @@ fn enter_kept(task: &Arc<TaskCell>, entry: Entry, kept: &Kept) -> Result<(), Ref
         accepted
     })?;
     begin(task, entry, accepted);
+    Ok(())
+}
+
+/// The same, in the place of older tasks.
+fn enter_instead(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
+    let now = task.now();
+    let domain = task.domain();
+    let (accepted, older) = domain.act(|engine, effects| {
+        // Looked for in here, so that of two that come at once, the later one
+        // finds the other. Dropped outside: some may be of other lanes.
+        let sharers = task.key().map(|key| domain.shared.keys.tasks(key));
+        let of_this_lane = |task: &&Arc<TaskCell>| Arc::ptr_eq(task.domain(), domain);
+        let older: Option<Vec<Key>> = sharers.as_ref().map(|sharers| {
+            let sharers = sharers.iter().filter(of_this_lane);
+            sharers.map(|task| task.slot_key()).collect()
+        });
+        let older = older.as_deref().map_or(Older::Holders, Older::These);
+        let task_of = Arc::clone(task);
+        let came = engine.submit_instead(now, task_of, task.spec(), entry, older, effects);
+        let (accepted, holders) = match came {
+            Ok((accepted, holders)) => (Ok(accepted), holders),
+            Err(refused) => (Err(refused), Vec::new()),
+        };
+        take_place(engine, task, now, entry, accepted);
+        for key in holders {
+            cancel_locked(engine, now, key, Reason::Superseded, effects);
+        }
+        (accepted, sharers)
+    });
+    drop(older);
+    begin(task, entry, accepted?);
     Ok(())
 }
 
@@ -166,6 +219,19 @@ fn enter_locked(
     entry: Entry,
 ) -> Result<Accepted, Refused> {
     let accepted = engine.submit(now, Arc::clone(task), task.spec(), entry);
+    take_place(engine, task, now, entry, accepted);
+    accepted
+}
+
+/// The task learns where it is, before anybody else can.
+#[inline]
+fn take_place(
+    engine: &mut Engine,
+    task: &TaskCell,
+    now: Time,
+    entry: Entry,
+    accepted: Result<Accepted, Refused>,
+) {
     match accepted {
         Ok(Accepted::Queued { key }) => task.enter_lane(key),
         Ok(Accepted::Started { key, fence }) => {
@@ -179,7 +245,6 @@ fn enter_locked(
         }
         Err(_) => refuse(engine, task),
     }
-    accepted
 }
 
 /// It has an id like any other.

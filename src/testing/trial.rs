@@ -277,6 +277,11 @@ fn as_of_task(error: AcquireError, of: &Lane) -> TaskError {
             capacity,
             queued,
         },
+        AcquireError::Busy { lane, holder } => TaskError::Busy {
+            lane,
+            id: of.burn_id(),
+            holder,
+        },
         AcquireError::Closed { lane } => TaskError::Closed {
             lane,
             id: of.burn_id(),

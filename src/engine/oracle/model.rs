@@ -13,8 +13,12 @@ pub(super) struct Waiter {
     pub(super) token: Token,
     priority: Priority,
     since: Time,
+    /// Its number in line: its own, or of whom it superseded.
+    seq: u32,
     /// No task: it wants a place.
     keeps: bool,
+    /// It superseded a holder, and goes before everybody.
+    first: bool,
 }
 
 /// Which newcomers it takes.
@@ -31,7 +35,7 @@ pub(super) enum Door {
     Shutdown,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) max_concurrent: usize,
     pub(super) max_orphans: Option<usize>,
@@ -68,7 +72,7 @@ fn take(from: &mut Vec<Waiter>, token: Token) -> Option<Waiter> {
 
 /// Whoever has waited for longest.
 fn first<'a>(waiters: impl Iterator<Item = &'a Waiter>) -> Option<Token> {
-    let first = waiters.min_by_key(|waiter| (waiter.since, waiter.token));
+    let first = waiters.min_by_key(|waiter| (waiter.since, waiter.seq));
     first.map(|waiter| waiter.token)
 }
 
@@ -176,7 +180,7 @@ impl Model {
 
     /// Waiters of its priority or a more urgent one.
     pub(super) fn ahead(&self, priority: Priority) -> usize {
-        let ahead = |waiter: &&Waiter| waiter.priority <= priority;
+        let ahead = |waiter: &&Waiter| waiter.first || waiter.priority <= priority;
         self.waiting.iter().filter(ahead).count()
     }
 
@@ -191,7 +195,8 @@ impl Model {
         self.admits(entry)?;
         let free = self.has_free_slot() && self.queued() == 0 && !self.holding;
         if entry.at_once && !free {
-            return Err(Refused::NoSlot);
+            let holder = None;
+            return Err(Refused::NoSlot { holder });
         }
         let full = !free && !self.has_place();
         if full && entry.if_full == IfFull::Refuse {
@@ -206,9 +211,57 @@ impl Model {
             token,
             priority,
             since: now.before(entry.waited),
+            seq: token,
             keeps: false,
+            first: false,
         });
         Ok(free)
+    }
+
+    /// A task comes in the place of another.
+    pub(super) fn arrive_instead(
+        &mut self,
+        now: Time,
+        token: Token,
+        priority: Priority,
+        mut entry: Entry,
+        older: Token,
+    ) -> Result<bool, Refused> {
+        self.admits(entry)?;
+        let held = self.active.iter().any(|holder| holder.token == older);
+        let at_door = self.is_at_door(older);
+        let waiter = [&self.waiting, &self.asleep, &self.at_door];
+        let waiter = waiter.into_iter().flatten().find(|w| w.token == older);
+        let waiter = waiter.copied();
+        let first = held || waiter.is_some_and(|waiter| waiter.first);
+        if first || waiter.is_some() && !at_door {
+            entry.if_full = IfFull::Enter;
+        }
+        let before = self.clone();
+        for list in [&mut self.waiting, &mut self.asleep, &mut self.at_door] {
+            take(list, older);
+        }
+        let came = self.arrive(now, token, priority, entry);
+        if came.is_err() {
+            *self = before;
+        }
+        let lists = [&mut self.waiting, &mut self.at_door, &mut self.active];
+        let newer = lists.into_iter().flatten().find(|w| w.token == token);
+        if let Some(newer) = newer {
+            newer.first = first;
+            if let Some(waiter) = waiter.filter(|_| !first) {
+                let (since, seq) = (waiter.since, waiter.seq);
+                (newer.since, newer.seq) = (newer.since, newer.seq).min((since, seq));
+            }
+        }
+        self.let_in();
+        came
+    }
+
+    pub(super) fn since(&self, token: Token) -> Option<Time> {
+        let lists = [&self.waiting, &self.at_door, &self.active];
+        let found = lists.into_iter().flatten().find(|w| w.token == token);
+        found.map(|waiter| waiter.since)
     }
 
     /// Somebody comes for a place: whether it must have one at once.
@@ -234,7 +287,9 @@ impl Model {
             token,
             priority,
             since: now,
+            seq: token,
             keeps: true,
+            first: false,
         });
         Ok(free)
     }
@@ -423,7 +478,7 @@ impl Model {
         let rank = |waiter: &Waiter| {
             let aged = waiter.since + self.aging <= now;
             match waiter.priority {
-                _ if fair => 0,
+                _ if fair || waiter.first => 0,
                 Priority::Foreground => 0,
                 Priority::Normal => 1,
                 Priority::Background if aged => 1,
@@ -432,7 +487,19 @@ impl Model {
         };
         self.waiting
             .iter()
-            .min_by_key(|waiter| (rank(waiter), waiter.since, waiter.token))
+            .min_by_key(|waiter| {
+                let last_of_all = if waiter.first {
+                    u32::MAX - waiter.token
+                } else {
+                    waiter.seq
+                };
+                let since = if waiter.first {
+                    Time::from_nanos(0)
+                } else {
+                    waiter.since
+                };
+                (!waiter.first, rank(waiter), since, last_of_all)
+            })
             .map(|waiter| waiter.token)
     }
 }

@@ -32,6 +32,8 @@ pub(in crate::engine) enum Op {
     Reserve(Newcomer),
     /// A task comes for the place that was kept for it.
     Spend(Which, Newcomer),
+    /// A task comes in the place of that one.
+    Supersede(Which, Newcomer),
     /// Its runner is through with it.
     Complete(Which),
     /// It is dropped: queued, active or orphaned.

@@ -215,19 +215,63 @@ impl Sim {
             self.lane.let_in(now, &mut effects);
         }
         if let Ok(accepted) = accepted {
-            let (key, fence) = match accepted {
-                Accepted::Started { key, fence } => (key, Some(fence)),
-                Accepted::Queued { key } => (key, None),
-            };
-            let claimed = fence.is_some() && entry.present;
-            self.know(key, spec, entry, claimed);
-            if let Some(fence) = fence {
-                self.granted(token, fence);
-            }
+            self.accept(token, accepted, spec, entry);
         }
         self.act(|_, _, later| *later = effects);
         self.check();
         accepted.map(|_| token)
+    }
+
+    /// A task comes in the place of others.
+    pub(in crate::engine) fn supersede(
+        &mut self,
+        older: &[Token],
+        spec: Spec,
+        entry: Entry,
+    ) -> Result<Token, Refused> {
+        let keys: Vec<Key> = older.iter().map(|token| self.key(*token)).collect();
+        self.come_instead(Older::These(&keys), spec, entry)
+    }
+
+    pub(in crate::engine) fn come_instead(
+        &mut self,
+        older: Older<'_>,
+        spec: Spec,
+        entry: Entry,
+    ) -> Result<Token, Refused> {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let (mut effects, now) = (Effects::new(), self.now);
+        let came = self
+            .lane
+            .submit_instead(now, token, &spec, entry, older, &mut effects);
+        if let Ok((accepted, holders)) = &came {
+            self.accept(token, *accepted, spec, entry);
+            for key in holders {
+                let holder = self.lane.record(*key).expect("it has a slot").payload;
+                let withdrawn = self.withdrawn(holder);
+                if withdrawn {
+                    self.trace(Event::Withdrawn(holder));
+                }
+                let (spec, facts) = self.known(holder);
+                let reason = Reason::Superseded;
+                self.lane
+                    .cancel(now, *key, reason, withdrawn, &spec, &facts, &mut effects);
+            }
+        }
+        self.act(|_, _, later| *later = effects);
+        self.check();
+        came.map(|_| token)
+    }
+
+    fn accept(&mut self, token: Token, accepted: Accepted, spec: Spec, entry: Entry) {
+        let (key, fence) = match accepted {
+            Accepted::Started { key, fence } => (key, Some(fence)),
+            Accepted::Queued { key } => (key, None),
+        };
+        self.know(key, spec, entry, fence.is_some() && entry.present);
+        if let Some(fence) = fence {
+            self.granted(token, fence);
+        }
     }
 
     /// Somebody comes for a place to be kept.

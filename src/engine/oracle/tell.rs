@@ -8,7 +8,9 @@ use super::model::Door;
 use super::ops::{Newcomer, Op, Which, leftover};
 use super::sim::{Event, Token};
 use super::trial::Trial;
-use crate::engine::{Effect, End, IfFull, Leftover, Reason, Released, State, TICK, Time};
+use crate::engine::{
+    Effect, End, Entry, IfFull, Leftover, Reason, Refused, Released, State, TICK, Time,
+};
 
 impl Trial {
     /// Carries out one operation; whether the driver has come up to now.
@@ -16,6 +18,14 @@ impl Trial {
         match op {
             Op::Submit(newcomer) => self.submit(&newcomer, None),
             Op::Reserve(newcomer) => self.reserve(&newcomer),
+            Op::Supersede(which, newcomer) => {
+                let ends = |stage| !matches!(stage, Stage::Placed { .. } | Stage::Orphan);
+                if let Some(older) = self.pick(which, ends)
+                    && !self.book.life(older).keeps
+                {
+                    self.supersede(&newcomer, older);
+                }
+            }
             Op::Spend(which, newcomer) => {
                 if let Some(kept) =
                     self.pick(which, |stage| stage == (Stage::Placed { come: true }))
@@ -86,7 +96,7 @@ impl Trial {
             Some(kept) => self.sim.spend(kept, spec, entry),
             None => self.sim.enter(spec, entry),
         };
-        assert_eq!(came.map(|_| ()), right.map(|_| ()), "who is admitted");
+        assert_eq!(self.outcome(came), right.map(|_| ()), "who is admitted");
         let Ok(starts) = right else {
             if kept.is_none() {
                 assert_eq!(self.prints(), self.before, "a refusal changed something");
@@ -104,6 +114,70 @@ impl Trial {
             self.sim.log.remove(0);
             let life = self.book.life(token);
             life.stage = Stage::Granted;
+            self.book.tally.started += 1;
+            self.quiet.started();
+        } else {
+            self.quiet.queued(now);
+        }
+        let task = self.sim.task(token);
+        task.comes = newcomer.manners.comes;
+        task.just_in_time = newcomer.manners.just_in_time;
+        task.facts.listens = newcomer.manners.listens;
+        task.facts.hooks = newcomer.manners.hooks;
+    }
+
+    /// What a newcomer is told; a holder that is named must be one.
+    fn outcome(&self, came: Result<Token, Refused>) -> Result<(), Refused> {
+        match came {
+            Err(Refused::NoSlot { holder }) => {
+                let named = holder.and_then(|key| self.sim.lane.record(key));
+                let holds = named.is_some_and(|record| record.state.holds_slot());
+                assert_eq!(holds, self.model.active() > 0, "who has a slot");
+                Err(Refused::NoSlot { holder: None })
+            }
+            came => came.map(|_| ()),
+        }
+    }
+
+    /// A task comes in the place of another.
+    fn supersede(&mut self, newcomer: &Newcomer, older: Token) {
+        let spec = newcomer.spec(&self.scenario);
+        let entry = Entry {
+            at_once: false,
+            ..newcomer.entry(&self.scenario)
+        };
+        let now = self.sim.now;
+        let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
+        let active = self.model.active();
+        let right = self
+            .model
+            .arrive_instead(now, token, spec.priority, entry, older);
+        let came = self.sim.supersede(&[older], spec, entry);
+        assert_eq!(self.outcome(came), right.map(|_| ()), "who is admitted");
+        let Ok(starts) = right else {
+            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            return;
+        };
+        self.book.cause.reason = Some(Reason::Superseded);
+        self.book.tally.submitted += 1;
+        let since = self.model.since(token).expect("it is there");
+        // How many were ahead of it is the engine's word here.
+        let key = self.sim.key(token);
+        let record = self.sim.lane.record(key);
+        let ahead = record.map_or(0, |record| record.queued_ahead);
+        self.book.lives.push(Life::new(now, since, ahead, active));
+        let granted = |event: &(Duration, Event)| event.1 == Event::Granted(token);
+        let at = self.sim.log.iter().position(granted);
+        let waited = |event: &(Duration, Event)| matches!(event.1, Event::Waited { task, .. } if task == token);
+        let waited = self.sim.log.iter().any(waited);
+        assert_eq!(
+            at.is_some() && !waited,
+            starts,
+            "S5, S6: whether it starts at once"
+        );
+        if let Some(at) = at.filter(|_| starts) {
+            self.sim.log.remove(at);
+            self.book.life(token).stage = Stage::Granted;
             self.book.tally.started += 1;
             self.quiet.started();
         } else {

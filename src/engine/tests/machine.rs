@@ -113,6 +113,7 @@ const fn is_about_a_task(op: &Op) -> bool {
             | Op::Forget(_)
             | Op::Withdraw(_)
             | Op::Spend(..)
+            | Op::Supersede(..)
     )
 }
 
@@ -205,6 +206,7 @@ fn op(emphasis: Emphasis) -> BoxedStrategy<Op> {
         6 => which().prop_map(Op::Complete),
         1 => newcomer(emphasis).prop_map(Op::Reserve),
         1 => (which(), newcomer(emphasis)).prop_map(|(w, n)| Op::Spend(w, n)),
+        1 => (which(), newcomer(emphasis)).prop_map(|(w, n)| Op::Supersede(w, n)),
         1 => which().prop_map(Op::Drop),
         1 => which().prop_map(Op::Cancel),
         2 => which().prop_map(Op::Poll),
