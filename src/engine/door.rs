@@ -6,7 +6,7 @@
 //! free, no task is at the door; while a place is free, nobody is.
 
 use super::effects::{Effect, Effects, Notice};
-use super::lane::{Entry, IfFull, Lane, Refused};
+use super::lane::{Accepted, Entry, IfFull, Lane, Line, Refused};
 use super::queue::{Place, Priority, Queue};
 use super::slab::Key;
 use super::task::{CLAIM, KEPT, Record, Spec, State};
@@ -119,15 +119,33 @@ impl<P: Clone> Lane<P> {
         Ok((key, free))
     }
 
-    /// A kept place is used, or given back; what follows is
+    /// A kept place is used, or passed on; what follows is
     /// [`let_in`](Self::let_in)'s. Nothing, if it had lapsed.
-    pub(crate) fn spend(&mut self, key: Key) -> Option<P> {
+    fn spend(&mut self, key: Key) -> Option<P> {
         let record = self.tasks.get(key)?;
         if record.state != State::Placed {
             return None;
         }
         self.leave(key);
         self.forget(key).map(|gone| gone.payload)
+    }
+
+    /// A task comes for the place that was kept for it, whether or not it still
+    /// is; its reservation is returned, if it is.
+    pub(crate) fn submit_for(
+        &mut self,
+        now: Time,
+        task: P,
+        spec: &Spec,
+        mut entry: Entry,
+        kept: Key,
+        effects: &mut Effects<P>,
+    ) -> (Result<Accepted, Refused>, Option<P>) {
+        let reserved = self.spend(kept);
+        entry.if_full = IfFull::Enter;
+        let accepted = self.submit_as(now, task, spec, entry, Line::Last);
+        self.let_in(now, effects);
+        (accepted, reserved)
     }
 
     pub(super) fn stand_at_door(&mut self, key: Key) {

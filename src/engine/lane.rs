@@ -225,7 +225,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Whether there is room for one more: a slot, a place, or the door.
-    #[inline]
+    #[inline(always)]
     pub(super) fn finds_room(&self, entry: Entry) -> Result<Room, Refused> {
         // S5 keeps the queue empty while a slot is free, so whoever finds one
         // overtakes nobody.
@@ -244,8 +244,22 @@ impl<P: Clone> Lane<P> {
         }
     }
 
-    #[inline]
-    pub(super) fn take_in(
+    /// [`submit`](Self::submit) in another place than the last, for those paths
+    /// on which nothing hangs.
+    pub(super) fn submit_as(
+        &mut self,
+        now: Time,
+        task: P,
+        spec: &Spec,
+        entry: Entry,
+        line: Line,
+    ) -> Result<Accepted, Refused> {
+        self.admits(entry.descendant)?;
+        self.take_in(now, task, spec, entry, line)
+    }
+
+    #[inline(always)]
+    fn take_in(
         &mut self,
         now: Time,
         task: P,

@@ -68,7 +68,7 @@ impl<P: Clone> Lane<P> {
                 self.settle_queued(key, End::CancelledQueued { reason, waited }, effects);
             }
         }
-        let accepted = self.take_in(now, task, spec, entry, line)?;
+        let accepted = self.submit_as(now, task, spec, entry, line)?;
         self.let_in(now, effects);
         Ok((accepted, holders))
     }

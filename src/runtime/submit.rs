@@ -138,22 +138,24 @@ fn come_as_told(
 #[inline]
 fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
     let now = task.now();
-    let accepted = task
-        .domain()
-        .act(|engine, _| enter_locked(engine, task, now, entry))?;
+    let accepted = task.domain().act(|engine, _| {
+        let accepted = engine.submit(now, Arc::clone(task), task.spec(), entry);
+        take_place(engine, task, now, entry, accepted);
+        accepted
+    })?;
     begin(task, entry, accepted);
     Ok(())
 }
 
 /// The same, in the place that was kept for it.
-fn enter_kept(task: &Arc<TaskCell>, mut entry: Entry, kept: &Kept) -> Result<(), Refused> {
-    entry.if_full = IfFull::Enter;
+fn enter_kept(task: &Arc<TaskCell>, entry: Entry, kept: &Kept) -> Result<(), Refused> {
     let now = task.now();
     let accepted = task.domain().act(|engine, effects| {
+        let (spec, key) = (task.spec(), kept.key());
+        let came = engine.submit_for(now, Arc::clone(task), spec, entry, key, effects);
         // Its reservation has it, so that it is not dropped here.
-        drop(engine.spend(kept.key()));
-        let accepted = enter_locked(engine, task, now, entry);
-        engine.let_in(now, effects);
+        let (accepted, _reserved) = came;
+        take_place(engine, task, now, entry, accepted);
         accepted
     })?;
     begin(task, entry, accepted);
@@ -211,20 +213,8 @@ fn reserve(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
     )
 }
 
-#[inline]
-fn enter_locked(
-    engine: &mut Engine,
-    task: &Arc<TaskCell>,
-    now: Time,
-    entry: Entry,
-) -> Result<Accepted, Refused> {
-    let accepted = engine.submit(now, Arc::clone(task), task.spec(), entry);
-    take_place(engine, task, now, entry, accepted);
-    accepted
-}
-
 /// The task learns where it is, before anybody else can.
-#[inline]
+#[inline(always)]
 fn take_place(
     engine: &mut Engine,
     task: &TaskCell,

@@ -198,22 +198,22 @@ impl Sim {
         spec: Spec,
         entry: Entry,
     ) -> Result<Token, Refused> {
-        let if_full = IfFull::Enter;
         self.dropped.push(kept);
-        self.come(spec, Entry { if_full, ..entry }, Some(self.key(kept)))
+        self.come(spec, entry, Some(self.key(kept)))
     }
 
     fn come(&mut self, spec: Spec, entry: Entry, kept: Option<Key>) -> Result<Token, Refused> {
         let token = Token::try_from(self.tasks.len()).expect("few tasks");
         let mut effects = Effects::new();
         let now = self.now;
-        if let Some(kept) = kept {
-            self.lane.spend(kept);
-        }
-        let accepted = self.lane.submit(now, token, &spec, entry);
-        if kept.is_some() {
-            self.lane.let_in(now, &mut effects);
-        }
+        let lane = &mut self.lane;
+        let accepted = match kept {
+            Some(kept) => {
+                let came = lane.submit_for(now, token, &spec, entry, kept, &mut effects);
+                came.0
+            }
+            None => lane.submit(now, token, &spec, entry),
+        };
         if let Ok(accepted) = accepted {
             self.accept(token, accepted, spec, entry);
         }
