@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::engine::{Ceiling, Priority, Spec};
 use crate::error::{InvalidOption, check_name};
-use crate::runtime::Kept;
+use crate::runtime::{Envelope, Kept, Letter, OfferHandle};
 use crate::sync::Arc;
 use crate::timeout::{LaneTimeout, check_limit, check_span};
 use crate::{AcquireError, TaskError, TryAcquireError};
@@ -30,6 +30,7 @@ pub(crate) struct Options {
     pub(crate) waited: Duration,
     pub(crate) kept: Option<Kept>,
     pub(crate) on_busy: OnBusy,
+    pub(crate) letter: Option<Letter>,
 }
 
 /// What a task does where its lane has no free slot.
@@ -342,6 +343,64 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         crate::runtime::spawn_blocking(self.lane, Some(self.options), f)
+    }
+
+    /// Offers a message to whoever runs, and runs it as a task of its own if
+    /// nobody takes it.
+    ///
+    /// It is queued like any spawned task, and `f` is called with the message
+    /// when it has its slot. While it is in line, a running task of the lane may
+    /// take the message out of the queue, with an [`Inbox`](crate::Inbox) for
+    /// this type: one of the same key, or any, if the message has no key. That is
+    /// decided in one moment for good, so that a message that arrives as a turn
+    /// ends is never lost and never handled twice.
+    ///
+    /// A queue that is full refuses it, whoever would take it.
+    /// [`on_busy`](Self::on_busy) does not concern it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("session:42", laneway::LaneConfig::new(1)).build()?;
+    /// # let session = lanes.lane("session:42")?;
+    /// use laneway::{Offered, TaskContext};
+    ///
+    /// async fn turn(cx: TaskContext, message: &'static str) -> String {
+    ///     let mut steering = cx.inbox::<&'static str>();
+    ///     let mut said = message.to_owned();
+    ///     for _step in 0..3 {
+    ///         tokio::task::yield_now().await;             // the model, a tool
+    ///         while let Some(more) = steering.try_recv() {
+    ///             said += ", ";
+    ///             said += more;
+    ///         }
+    ///     }
+    ///     said
+    /// }
+    ///
+    /// let first = session.task().offer("a train to Rome", turn);
+    /// let second = session.task().offer("in the morning", turn);
+    /// assert_eq!(second.await?, Offered::Taken { by: first.id() });
+    /// assert_eq!(first.await?, Offered::Ran("a train to Rome, in the morning".to_owned()));
+    /// let late = session.task().offer("and back", turn);  // the next turn
+    /// assert_eq!(late.await?, Offered::Ran("and back".to_owned()));
+    /// # Ok(()) }
+    /// ```
+    pub fn offer<M, F, Fut>(mut self, message: M, f: F) -> OfferHandle<Fut::Output>
+    where
+        M: Send + 'static,
+        F: FnOnce(TaskContext, M) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + 'static,
+    {
+        let envelope = Envelope::new(message);
+        self.options.letter = Some(envelope.letter());
+        self.options.on_busy = OnBusy::Queue;
+        let taker = envelope.taker();
+        let task = self.spawn(move |cx| {
+            let message = envelope.open();
+            f(cx, message.expect("a message that was taken has no task"))
+        });
+        OfferHandle::new(task, taker)
     }
 
     /// See [`Lane::acquire`].

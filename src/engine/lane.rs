@@ -212,7 +212,7 @@ impl<P: Clone> Lane<P> {
 
     /// A task comes: it starts, it queues, or it is refused with nothing
     /// changed. O(1); O(log n) where it restores an older place in line.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit(
         &mut self,
         now: Time,

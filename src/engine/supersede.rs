@@ -42,7 +42,9 @@ impl<P: Clone> Lane<P> {
         let state = |key: &Key| self.tasks.get(*key).map(|record| record.state);
         let in_state = |is: fn(State) -> bool| -> Vec<Key> {
             let are = |key: &&Key| state(key).is_some_and(is);
-            older.iter().filter(are).copied().collect()
+            let mut keys: Vec<Key> = older.iter().filter(are).copied().collect();
+            keys.sort_unstable_by_key(|key| key.seq);
+            keys
         };
         let holders = in_state(|state| state.holds_slot() || state == State::Detached);
         let waiting = in_state(State::waits);

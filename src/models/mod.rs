@@ -16,6 +16,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `queue` | joining, being granted, leaving the queue |
+//! | `busy` | superseding, and messages for whoever runs |
 //! | `door` | before a full queue |
 //! | `ending` | done, asked, taken, dropped: who was first |
 //! | `waiting` | handles, signals, idle: no lost wake-up |
@@ -25,6 +26,7 @@
 //! | `three` | three threads at once |
 //! | `crowd` | many tasks (shuttle) |
 
+mod busy;
 #[cfg(laneway_shuttle)]
 mod crowd;
 mod door;

@@ -6,6 +6,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::domain::DomainRef;
+use super::inbox::Letter;
 use super::parts::{Parts, Rare};
 use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
 use super::word::{AtomicWord, Word};
@@ -77,6 +78,8 @@ pub(crate) struct Labels {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) key: Option<Arc<str>>,
     pub(crate) meta: Option<Meta>,
+    /// The message that it is for.
+    pub(crate) letter: Option<Letter>,
 }
 
 /// How far the ask has gone.
@@ -248,6 +251,10 @@ impl TaskCell {
 
     pub(crate) fn labels(&self) -> Option<&Labels> {
         self.labels.as_deref()
+    }
+
+    pub(crate) fn letter(&self) -> Option<&Letter> {
+        self.labels()?.letter.as_ref()
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
@@ -452,6 +459,7 @@ impl TaskCell {
             (parts.end(), parts.runner.take())
         };
         self.domain().shared.keys.forget(self);
+        self.domain().offers.forget(self);
         wake_all(runner);
         ended.carry_out();
         true
@@ -493,8 +501,12 @@ impl Labels {
             name: options.name.take(),
             key: options.key.take(),
             meta: options.meta.take(),
+            letter: options.letter.take(),
         };
-        let any = labels.name.is_some() || labels.key.is_some() || labels.meta.is_some();
+        let any = labels.name.is_some()
+            || labels.key.is_some()
+            || labels.meta.is_some()
+            || labels.letter.is_some();
         any.then_some(labels)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cell::TaskCell;
 use super::drain::Returned;
+use super::inbox::Offers;
 use super::perform;
 use super::shared::{Shared, Standing};
 use super::wakers::Wakers;
@@ -33,6 +34,7 @@ pub(crate) struct Domain {
     has_waiters: AtomicBool,
     admits_descendants: AtomicBool,
     pub(crate) idle: Mutex<Wakers>,
+    pub(super) offers: Offers,
     /// The lane whose warning stands for this one's, as of the last look.
     pub(super) defers_to: Mutex<Option<Weak<Self>>>,
     /// What a drain hands back, while somebody awaits its report.
@@ -60,6 +62,7 @@ impl Domain {
             has_waiters: AtomicBool::new(false),
             admits_descendants: AtomicBool::new(false),
             idle: Mutex::new(Wakers::new()),
+            offers: Offers::default(),
             defers_to: Mutex::new(None),
             returned: Mutex::new(Returned::default()),
         }

@@ -11,6 +11,7 @@
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
 //! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
+//! | `inbox` | messages for whoever runs |
 //! | `idle`, `drain` | waiting for a lane |
 //! | `blocked`, `log` | what the scheduler says |
 //! | `wakers` | waking, and surviving user code that panics |
@@ -33,6 +34,7 @@ mod edge;
 mod facts;
 mod handle;
 mod idle;
+mod inbox;
 mod keys;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod leaks;
@@ -67,6 +69,8 @@ pub(crate) use drain::{Draining, forget_returned};
 pub(crate) use facts::{at_hand, read as read_facts};
 pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, first_busy, wait_active};
+pub(crate) use inbox::{Envelope, Letter};
+pub use inbox::{Inbox, OfferHandle, Offered};
 pub(crate) use perform::ask_holders;
 pub use phase::Phase;
 pub(crate) use reserve::Kept;

@@ -128,6 +128,7 @@ fn come_as_told(
     }
     entry.at_once |= options.on_busy == OnBusy::Reject;
     match &options.kept {
+        kept if task.letter().is_some() => enter_offered(task, entry, kept.as_ref()),
         _ if options.on_busy == OnBusy::Supersede => enter_instead(task, entry),
         Some(kept) => enter_kept(task, entry, kept),
         None => enter(task, entry),
@@ -158,6 +159,27 @@ fn enter_kept(task: &Arc<TaskCell>, entry: Entry, kept: &Kept) -> Result<(), Ref
         take_place(engine, task, now, entry, accepted);
         accepted
     })?;
+    begin(task, entry, accepted);
+    Ok(())
+}
+
+/// The same, with a message that somebody may take while it waits.
+fn enter_offered(task: &Arc<TaskCell>, entry: Entry, kept: Option<&Kept>) -> Result<(), Refused> {
+    let (now, spec) = (task.now(), task.spec());
+    let domain = task.domain();
+    let accepted = domain.act(|engine, effects| {
+        let cell = Arc::clone(task);
+        let (accepted, _reserved) = match kept {
+            Some(kept) => engine.submit_for(now, cell, spec, entry, kept.key(), effects),
+            None => (engine.submit(now, cell, spec, entry), None),
+        };
+        take_place(engine, task, now, entry, accepted);
+        if let Ok(Accepted::Queued { .. }) = accepted {
+            domain.offers.put(task);
+        }
+        accepted
+    })?;
+    domain.offers.announce(task);
     begin(task, entry, accepted);
     Ok(())
 }
