@@ -73,8 +73,8 @@ pub use lanes::{Lanes, LanesBuilder};
 pub use options::{OnBusy, TaskBuilder, WaitInfo};
 pub use runtime::{
     Always, Descendants, Drain, DrainReport, Inbox, OfferHandle, Offered, Phase, QueuedWork,
-    Reservation, ReturnedTask, Run, Scoped, Slot, TaskContext, TaskHandle, TaskStatus, Tracked,
-    TrackedRead, When, progress, progress_note,
+    Reservation, ReturnedTask, Run, Scoped, SharedHandle, Slot, TaskContext, TaskHandle,
+    TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
 };
 pub use snapshot::{Counters, LaneSnapshot, LaneState, Limits, Snapshot, TaskSnapshot};
 pub use timeout::{LaneTimeout, Timeout};

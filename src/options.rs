@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::engine::{Ceiling, Priority, Spec};
 use crate::error::{InvalidOption, check_name};
-use crate::runtime::{Envelope, Kept, Letter, OfferHandle};
+use crate::runtime::{Envelope, Kept, Letter, OfferHandle, SharedHandle};
 use crate::sync::Arc;
 use crate::timeout::{LaneTimeout, check_limit, check_span};
 use crate::{AcquireError, TaskError, TryAcquireError};
@@ -401,6 +401,53 @@ impl<'a> TaskBuilder<'a> {
             f(cx, message.expect("a message that was taken has no task"))
         });
         OfferHandle::new(task, taker)
+    }
+
+    /// Merges an input into the newest queued task of the same key that was
+    /// submitted with this method and for the same types, or is queued as a new
+    /// one. Whoever was merged gets the outcome of the one task that ran.
+    ///
+    /// The task's inputs are merged when it has its slot, in the order in which
+    /// they came: `merge` is called with all that came before and with this
+    /// input, and then `f`, of the first of them, with the result. Once that has
+    /// begun, the next call makes a new task. A panic in `merge` is the task's.
+    ///
+    /// One that is merged has none of the options that it was given: the task has
+    /// those of the first. It needs no place in the queue, so that a full queue
+    /// does not refuse it. Tasks without a key merge with each other.
+    /// [`on_busy`](Self::on_busy) does not concern it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("index", laneway::LaneConfig::new(1)).build()?;
+    /// # let index = lanes.lane("index")?;
+    /// let changed = |file: &'static str| {
+    ///     index.task().key("reindex").coalesce(
+    ///         vec![file],
+    ///         |mut all, more| {
+    ///             all.extend(more);
+    ///             all
+    ///         },
+    ///         async |_cx, files| files.len(),
+    ///     )
+    /// };
+    /// let slot = index.acquire().await?;
+    /// let (a, b, c) = (changed("a.rs"), changed("b.rs"), changed("c.rs"));
+    /// assert!(a.id() == b.id() && b.id() == c.id());
+    /// drop(slot);
+    /// assert_eq!((*a.await?, *b.await?, *c.await?), (3, 3, 3));
+    /// # Ok(()) }
+    /// ```
+    pub fn coalesce<I, G, F, Fut>(mut self, input: I, merge: G, f: F) -> SharedHandle<Fut::Output>
+    where
+        I: Send + 'static,
+        G: FnOnce(I, I) -> I + Send + 'static,
+        F: FnOnce(TaskContext, I) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + Sync + 'static,
+    {
+        self.options.on_busy = OnBusy::Queue;
+        crate::runtime::coalesce(self.lane, self.options, input, merge, f)
     }
 
     /// See [`Lane::acquire`].

@@ -9,11 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use laneway::{
-    AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask,
+    AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask, Inbox,
     InvalidDuration, InvalidName, InvalidOption, Lane, LaneConfig, LaneNameError, LaneSnapshot,
-    LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, Reason, Reservation, ReturnedTask,
-    Scoped, Slot, Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot,
-    TaskStatus, Tracked, TryAcquireError, WaitActiveError, WaitInfo,
+    LaneTimeout, Lanes, LanesBuilder, OfferHandle, Offered, OnBusy, OnFull, PanicPayload, Phase,
+    Reason, Reservation, ReturnedTask, Scoped, SharedHandle, Slot, Snapshot, TaskBuilder,
+    TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot, TaskStatus, Tracked, TryAcquireError,
+    WaitActiveError, WaitInfo,
 };
 
 type NotSync = Cell<u8>;
@@ -46,7 +47,8 @@ fn handles_go_anywhere() {
         Lanes, LanesBuilder, Lane, LaneConfig, LaneTimeout, TaskContext, Slot, Phase,
         TaskHandle<()>, TaskHandle<NotSync>, Drain, DrainReport, ReturnedTask, Snapshot,
         LaneSnapshot, TaskSnapshot, Counters, TaskId, TaskStatus, WaitInfo,
-        Tracked<()>, Scoped<()>, PanicPayload,
+        Tracked<()>, Scoped<()>, PanicPayload, Inbox<NotSync>, OfferHandle<()>, Offered<()>,
+        SharedHandle<u8>, OnBusy, OnFull,
     );
     fn clone<T: Clone + Send + Sync + 'static>() {}
     clone::<TaskContext>();

@@ -149,6 +149,8 @@ pub(crate) enum Refused {
     NoSlot {
         holder: Option<Key>,
     },
+    /// What it was for is another task's now; only the shell merges.
+    Merged,
     /// There is more than one slot, and nothing says whose is meant.
     NoKey,
     QueueFull {
@@ -612,7 +614,7 @@ impl<P: Clone> Lane<P> {
         self.clock
     }
 
-    pub(super) fn admits(&self, descendant: bool) -> Result<(), Refused> {
+    pub(crate) fn admits(&self, descendant: bool) -> Result<(), Refused> {
         match self.mode() {
             Mode::Open => Ok(()),
             Mode::Draining {

@@ -11,4 +11,5 @@ pub use input::{
     ConfigError, InvalidDuration, InvalidName, InvalidOption, LaneNameError, NameProblem,
 };
 pub use slot::{AcquireError, TryAcquireError};
+pub(crate) use task::message_of;
 pub use task::{FlattenTask, PanicPayload, TaskError};

@@ -247,6 +247,15 @@ impl TaskError {
     }
 }
 
+/// The message of a panic, where it had one.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no message)".to_owned())
+}
+
 /// What a task panicked with. Printed, it is the panic's message.
 pub struct PanicPayload {
     message: String,
@@ -256,13 +265,8 @@ pub struct PanicPayload {
 
 impl PanicPayload {
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
-        let message = payload
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "(no message)".to_owned());
         Self {
-            message,
+            message: message_of(&*payload),
             payload: Mutex::new(payload),
         }
     }

@@ -179,6 +179,37 @@ async fn ready_the_second_time() {
     .await;
 }
 
+/// S2, S7: an input that comes as the task begins is in it or in the next one,
+/// and whoever gave it has the outcome of that.
+#[test]
+fn s7_coalesce_against_the_start() {
+    explore("coalesce_against_the_start", || {
+        let world = World::new(1);
+        let slot = world.lane.try_acquire().expect("free");
+        let sum = |lane: &crate::Lane, n: u32| {
+            let task = lane.task().key("a");
+            Hand::new(task.coalesce(n, |a, b| a + b, async |_, sum| sum))
+        };
+        let mut first = sum(&world.lane, 1);
+        let host = world.host.clone();
+        let begins = thread::spawn(move || {
+            drop(slot);
+            host.poll_all();
+        });
+        let mut second = sum(&world.lane, 2);
+        second.poll();
+        begins.join().expect("no panic");
+        first.poll();
+        world.quiesce(&mut [&mut first, &mut second]);
+        let told = (first.answer().expect("S7"), second.answer().expect("S7"));
+        assert!(
+            matches!((*told.0, *told.1), (3, 3) | (1, 2)),
+            "S2: {told:?}"
+        );
+        world.wind_up();
+    });
+}
+
 fn is_superseded(error: &TaskError) -> bool {
     matches!(
         error,

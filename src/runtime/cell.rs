@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::engine::{End, Key, Reason, Spec, Time};
 use crate::host;
 use crate::options::Options;
-use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, Serials};
 
 pub(crate) type Meta = Arc<dyn Any + Send + Sync>;
 
@@ -77,10 +77,15 @@ pub(crate) struct Bound {
 pub(crate) struct Labels {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) key: Option<Arc<str>>,
+    /// Which of those that share its key it is.
+    pub(super) serial: u64,
     pub(crate) meta: Option<Meta>,
     /// The message that it is for.
     pub(crate) letter: Option<Letter>,
 }
+
+/// Of tasks that have a key.
+static SERIALS: Serials = Serials::from(1);
 
 /// How far the ask has gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -499,6 +504,7 @@ impl Labels {
     fn of(options: &mut Options) -> Option<Self> {
         let labels = Self {
             name: options.name.take(),
+            serial: options.key.as_ref().map_or(0, |_| SERIALS.next()),
             key: options.key.take(),
             meta: options.meta.take(),
             letter: options.letter.take(),

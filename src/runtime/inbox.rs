@@ -28,7 +28,11 @@ use crate::{TaskError, TaskId};
 pub(crate) struct Letter {
     kind: TypeId,
     envelope: Arc<dyn Any + Send + Sync>,
+    /// Moves what it has into an older one, if that can be done.
+    join: Option<Join>,
 }
+
+type Join = fn(newer: &Letter, older: &Letter, task: &Arc<TaskCell>) -> bool;
 
 pub(crate) struct Envelope<M> {
     message: Mutex<Option<M>>,
@@ -49,6 +53,7 @@ impl<M: Send + 'static> Envelope<M> {
         Letter {
             kind: TypeId::of::<M>(),
             envelope: Arc::clone(self) as Arc<dyn Any + Send + Sync>,
+            join: None,
         }
     }
 
@@ -100,6 +105,31 @@ impl Offers {
             kind.remove(&key_of(task), task.slot_key().seq);
         }
         tidy(&mut kinds, letter.kind);
+    }
+
+    /// In the critical section: merges the letter of a task that comes now into
+    /// the newest of its kind and key, if that waits and has not begun. What is
+    /// returned is dropped outside.
+    pub(super) fn merge(
+        &self,
+        task: &TaskCell,
+        waits: impl Fn(&TaskCell) -> bool,
+    ) -> (bool, Option<Arc<TaskCell>>) {
+        let Some((letter, join)) = task.letter().and_then(|l| Some((l, l.join?))) else {
+            return (false, None);
+        };
+        let newest = {
+            let kinds = self.0.lock();
+            let kind = kinds.get(&letter.kind);
+            let line = kind.and_then(|kind| kind.waiting.get(&key_of(task)));
+            line.and_then(|line| line.last_key_value()?.1.upgrade())
+        };
+        let older = newest.as_ref().filter(|older| waits(older));
+        let joined = older.is_some_and(|older| {
+            let into = older.letter();
+            into.is_some_and(|into| join(letter, into, older))
+        });
+        (joined, newest)
     }
 
     /// Takes out the oldest that is for this task: of its key, or of none.
@@ -244,7 +274,7 @@ impl<M: Send + 'static> Inbox<M> {
                     .record(key)
                     .filter(|record| record.state.waits())
                     .map(|record| now.since(record.place.since));
-                let envelope = offer.letter().and_then(Letter::of::<M>);
+                let envelope = offer.letter().and_then(Letter::of::<Envelope<M>>);
                 let message = match (waits, &envelope) {
                     (Some(_), Some(envelope)) => envelope.open(),
                     _ => None,
@@ -265,7 +295,16 @@ impl<M: Send + 'static> Inbox<M> {
 }
 
 impl Letter {
-    fn of<M: Send + 'static>(&self) -> Option<Arc<Envelope<M>>> {
+    /// One that is merged into an older one of its kind.
+    pub(super) fn merging<B: Send + Sync + 'static>(batch: &Arc<B>, join: Join) -> Self {
+        Self {
+            kind: TypeId::of::<B>(),
+            envelope: Arc::clone(batch) as Arc<dyn Any + Send + Sync>,
+            join: Some(join),
+        }
+    }
+
+    pub(super) fn of<E: Send + Sync + 'static>(&self) -> Option<Arc<E>> {
         Arc::clone(&self.envelope).downcast().ok()
     }
 }
@@ -329,7 +368,6 @@ impl<T> OfferHandle<T> {
     /// The task in which the message travels: to ask where it is, and to
     /// cancel it. One whose message was taken ended with
     /// [`Reason::HandedOver`].
-    #[must_use]
     pub const fn task(&self) -> &TaskHandle<T> {
         &self.task
     }

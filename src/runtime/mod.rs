@@ -11,7 +11,7 @@
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
 //! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
-//! | `inbox` | messages for whoever runs |
+//! | `inbox`, `coalesce` | messages for whoever runs, or waits |
 //! | `idle`, `drain` | waiting for a lane |
 //! | `blocked`, `log` | what the scheduler says |
 //! | `wakers` | waking, and surviving user code that panics |
@@ -25,6 +25,7 @@
 mod blocked;
 mod cell;
 mod child;
+mod coalesce;
 mod context;
 mod current;
 mod domain;
@@ -59,6 +60,8 @@ mod wakers;
 mod word;
 
 pub(crate) use cell::TaskCell;
+pub use coalesce::SharedHandle;
+pub(crate) use coalesce::coalesce;
 pub use context::{Scoped, TaskContext};
 #[cfg(feature = "testing")]
 pub(crate) use current::task as current_task;

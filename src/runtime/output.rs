@@ -1,6 +1,7 @@
 //! Where a detached task's value waits for its handle.
 
 use super::runner::{Outcome, Sink};
+use crate::error::message_of;
 use crate::sync::{Arc, Mutex};
 
 #[derive(Debug)]
@@ -13,6 +14,17 @@ impl<T> Output<T> {
 
     pub(crate) fn take(&self) -> Option<Outcome<T>> {
         self.0.lock().take()
+    }
+}
+
+impl<T> Output<Arc<T>> {
+    /// For one of several who get it. A panic is told to each of them by its
+    /// message.
+    pub(crate) fn share(&self) -> Option<Outcome<Arc<T>>> {
+        Some(match self.0.lock().as_ref()? {
+            Ok(value) => Ok(Arc::clone(value)),
+            Err(payload) => Err(Box::new(message_of(&**payload))),
+        })
     }
 }
 

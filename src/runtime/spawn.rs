@@ -19,7 +19,7 @@ use super::word::Word;
 use super::{current, log};
 use crate::engine::Reason;
 use crate::host::Handle;
-use crate::options::Options;
+use crate::options::{Options, Refusal};
 use crate::sync::Arc;
 use crate::{Lane, TaskContext};
 
@@ -34,11 +34,27 @@ where
     Fut::Output: Send + 'static,
 {
     let output = Output::new();
+    let submitted = submit_async(lane, options, start, &output);
+    TaskHandle::new(lane, submitted, output)
+}
+
+#[inline]
+pub(super) fn submit_async<F, Fut>(
+    lane: &Lane,
+    options: Option<Box<Options>>,
+    start: F,
+    output: &Arc<Output<Fut::Output>>,
+) -> Result<Arc<TaskCell>, Refusal>
+where
+    F: FnOnce(TaskContext) -> Fut + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Send + 'static,
+{
     let mut start = Some(start);
     let mut body = |runtime| -> Box<dyn Body> {
         Box::new(Async {
             start: start.take(),
-            output: Arc::clone(&output),
+            output: Arc::clone(output),
             runtime,
             submitter: Span::current(),
         })
@@ -47,8 +63,7 @@ where
         body: &mut body,
         blocking: false,
     };
-    let submitted = submit(lane, options, comer);
-    TaskHandle::new(lane, submitted, output)
+    submit(lane, options, comer)
 }
 
 pub(crate) fn spawn_blocking<F, T>(

@@ -9,7 +9,7 @@ use super::reserve::Kept;
 use super::word::Word;
 use super::{current, spare};
 use crate::config::OnFull;
-use crate::engine::{Accepted, End, Entry, IfFull, Key, Older, Reason, Refused, Time};
+use crate::engine::{Accepted, End, Entry, IfFull, Key, Older, Reason, Refused, State, Time};
 use crate::host::Handle;
 use crate::options::{OnBusy, Options, Refusal, resolve};
 use crate::sync::Arc;
@@ -167,7 +167,18 @@ fn enter_kept(task: &Arc<TaskCell>, entry: Entry, kept: &Kept) -> Result<(), Ref
 fn enter_offered(task: &Arc<TaskCell>, entry: Entry, kept: Option<&Kept>) -> Result<(), Refused> {
     let (now, spec) = (task.now(), task.spec());
     let domain = task.domain();
-    let accepted = domain.act(|engine, effects| {
+    let (accepted, _older) = domain.act(|engine, effects| {
+        let admitted = engine.admits(entry.descendant);
+        let waits = |older: &TaskCell| {
+            let record = engine.record(older.slot_key());
+            let waits = record.is_some_and(|r| r.state.waits() || r.state == State::Granted);
+            admitted.is_ok() && waits
+        };
+        let (merged, older) = domain.offers.merge(task, waits);
+        if merged {
+            refuse(engine, task);
+            return (Err(Refused::Merged), older);
+        }
         let cell = Arc::clone(task);
         let (accepted, _reserved) = match kept {
             Some(kept) => engine.submit_for(now, cell, spec, entry, kept.key(), effects),
@@ -177,8 +188,9 @@ fn enter_offered(task: &Arc<TaskCell>, entry: Entry, kept: Option<&Kept>) -> Res
         if let Ok(Accepted::Queued { .. }) = accepted {
             domain.offers.put(task);
         }
-        accepted
-    })?;
+        (accepted, older)
+    });
+    let accepted = accepted?;
     domain.offers.announce(task);
     begin(task, entry, accepted);
     Ok(())
