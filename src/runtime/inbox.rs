@@ -78,6 +78,13 @@ struct Kind {
 }
 
 impl Offers {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let kinds = self.0.lock();
+        let lines = kinds.values().flat_map(|kind| kind.waiting.values());
+        lines.map(BTreeMap::len).sum::<usize>().max(kinds.len())
+    }
+
     /// In the critical section in which it was queued.
     pub(super) fn put(&self, task: &Arc<TaskCell>) {
         let Some(letter) = task.letter() else { return };
