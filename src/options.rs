@@ -31,6 +31,7 @@ pub(crate) struct Options {
     pub(crate) kept: Option<Kept>,
     pub(crate) on_busy: OnBusy,
     pub(crate) letter: Option<Letter>,
+    pub(crate) quiet: Option<Duration>,
 }
 
 /// What a task does where its lane has no free slot.
@@ -62,6 +63,7 @@ impl Options {
         check_limit("the stall ceiling", ceiling)?;
         check_limit("warn_after", self.warn_after)?;
         check_limit("on_wait", self.on_wait.as_ref().map(|(after, _)| *after))?;
+        check_limit("the quiet window", self.quiet)?;
         check_span("waited", Some(self.waited))?;
         Ok(self.timeout.check()?)
     }
@@ -448,6 +450,50 @@ impl<'a> TaskBuilder<'a> {
     {
         self.options.on_busy = OnBusy::Queue;
         crate::runtime::coalesce(self.lane, self.options, input, merge, f)
+    }
+
+    /// [`coalesce`](Self::coalesce), with a quiet window: the task is not served
+    /// before nothing was merged into it for that long, and at the latest after
+    /// ten windows. It is out of the queue until then, and not refused for
+    /// fullness when it comes to it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("session:42", laneway::LaneConfig::new(1)).build()?;
+    /// # let session = lanes.lane("session:42")?;
+    /// use std::time::Duration;
+    ///
+    /// let typed = |text: &'static str| {
+    ///     session.task().debounce(
+    ///         Duration::from_secs(2),
+    ///         text.to_owned(),
+    ///         |all, more| all + " " + &more,
+    ///         async |_cx, all: String| all,
+    ///     )
+    /// };
+    /// let first = typed("a train");
+    /// tokio::time::sleep(Duration::from_secs(1)).await;
+    /// let second = typed("to Rome");                      // still typing
+    /// assert_eq!(*first.await?, "a train to Rome");
+    /// assert_eq!(*second.await?, "a train to Rome");
+    /// # Ok(()) }
+    /// ```
+    pub fn debounce<I, G, F, Fut>(
+        mut self,
+        quiet: Duration,
+        input: I,
+        merge: G,
+        f: F,
+    ) -> SharedHandle<Fut::Output>
+    where
+        I: Send + 'static,
+        G: FnOnce(I, I) -> I + Send + 'static,
+        F: FnOnce(TaskContext, I) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + Sync + 'static,
+    {
+        self.options.quiet = Some(quiet);
+        self.coalesce(input, merge, f)
     }
 
     /// See [`Lane::acquire`].

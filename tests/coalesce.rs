@@ -5,7 +5,7 @@ mod common;
 
 use std::cell::RefCell;
 
-use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, one_lane, poll_once};
+use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, one_lane, poll_once};
 use laneway::{Lane, LaneConfig, Lanes, Priority, Reason, SharedHandle, TaskError, Timeout};
 use tokio::time::sleep;
 
@@ -227,4 +227,107 @@ async fn s2_s7_each_of_many_inputs_is_merged_once() {
     }
     assert!(seen.iter().all(|times| *times == 1), "S2: exactly once");
     assert_eq!(assert_clean(&main).completed, tasks);
+}
+
+fn typed(lane: &Lane, text: &str) -> SharedHandle<String> {
+    let merge = |all: String, more: String| all + "," + &more;
+    let task = lane.task().key("typed");
+    task.debounce(2 * SECOND, text.to_owned(), merge, async |_, all| all)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_window_begins_anew_with_everything_that_is_merged() {
+    let (_lanes, main) = ceilinged(1);
+    let began = now();
+    let mut all = vec![typed(&main, "a")];
+    for text in ["b", "c", "d"] {
+        sleep(SECOND).await;
+        all.push(typed(&main, text));
+    }
+    // It is put off, and so in nobody's way.
+    main.run(async |_| ()).await.unwrap();
+    assert_eq!(main.snapshot().queued.len(), 1);
+    for one in all {
+        assert_eq!(&**one.await.unwrap(), "a,b,c,d");
+    }
+    assert_eq!(began.elapsed(), 5 * SECOND);
+    // Alone it waits for its window, too, and what comes later is another.
+    let began = now();
+    assert_eq!(&**typed(&main, "e").await.unwrap(), "e");
+    assert_eq!(began.elapsed(), 2 * SECOND);
+    assert_clean(&main);
+}
+
+/// S7: not for ever, however often it is asked for.
+#[tokio::test(start_paused = true)]
+async fn s7_nobody_is_put_off_for_ever() {
+    let (_lanes, main) = ceilinged(1);
+    let began = now();
+    let mut first = typed(&main, "a");
+    let mut more = 0;
+    let told = loop {
+        tokio::select! {
+            biased;
+            told = &mut first => break told.unwrap(),
+            () = sleep(SECOND) => {
+                drop(typed(&main, "b"));
+                more += 1;
+            }
+        }
+    };
+    assert_eq!(began.elapsed(), 20 * SECOND);
+    assert!(told.matches('b').count() >= more - 1, "{told}");
+    main.idle().await;
+    assert_clean(&main);
+}
+
+/// S7: a task that is put off is queued in every other respect.
+#[tokio::test(start_paused = true)]
+async fn s7_who_is_put_off_is_answered_like_the_queued() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).queue_capacity(1));
+    let off = typed(&main, "a");
+    assert_eq!(lanes.cancel_key("typed", Reason::User), 1);
+    assert!(matches!(
+        off.await.unwrap_err(),
+        TaskError::CancelledQueued { .. }
+    ));
+    let off = typed(&main, "a");
+    assert_eq!(main.clear(), 1);
+    assert!(matches!(off.await.unwrap_err(), TaskError::Cleared { .. }));
+    let patient = main.task().timeout(Timeout::wait(SECOND));
+    let off = patient.debounce(MINUTE, 1, |a, b| a + b, async |_, n: u32| n);
+    assert!(matches!(off.await.unwrap_err(), TaskError::TimedOut { .. }));
+    let off = typed(&main, "a");
+    let newer = main.task().key("typed").on_busy(laneway::OnBusy::Supersede);
+    newer.run(async |_| ()).await.unwrap();
+    let told = off.await.unwrap_err();
+    let reason = Reason::Superseded;
+    assert!(matches!(told, TaskError::CancelledQueued { reason: r, .. } if r == reason));
+    // The lane is not idle before it has run; and it is not refused any more.
+    let off = typed(&main, "a");
+    let (slot, queued) = (main.acquire().await.unwrap(), main.spawn(async |_| ()));
+    let mut idle = Box::pin(main.idle());
+    assert!(poll_once(idle.as_mut()).is_pending());
+    sleep(MINUTE).await;
+    assert_eq!(main.snapshot().queued.len(), 2);
+    let merged = typed(&main, "b");
+    assert_eq!(merged.id(), off.id(), "into the queued one");
+    drop(slot);
+    idle.await;
+    queued.await.unwrap();
+    assert_eq!(
+        (&**off.await.unwrap(), &**merged.await.unwrap()),
+        ("a,b", "a,b")
+    );
+    let zero = main
+        .task()
+        .debounce(SECOND * 0, 1, |a, b| a + b, async |_, n: u32| n);
+    assert!(matches!(zero.await.unwrap_err(), TaskError::Invalid(_)));
+    let slot = main.acquire().await.unwrap();
+    let queued = main.spawn(async |_| ());
+    let full = typed(&main, "c").await.unwrap_err();
+    assert!(matches!(full, TaskError::QueueFull { .. }), "{full:?}");
+    drop(slot);
+    queued.await.unwrap();
+    assert_clean(&main);
 }

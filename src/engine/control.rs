@@ -155,7 +155,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Everybody who waits, in the order in which they would be served; then
-    /// those who sleep, and those at the door.
+    /// those who sleep or are put off, and those at the door.
     pub(crate) fn waiting(&self) -> Vec<Key> {
         let queued = self.queue.in_order();
         let queued = queued
@@ -165,7 +165,7 @@ impl<P: Clone> Lane<P> {
         let asleep = self
             .tasks
             .iter()
-            .filter(|(_, record)| record.state == State::Asleep)
+            .filter(|(_, record)| matches!(record.state, State::Asleep | State::Quiet { .. }))
             .map(|(key, _)| key);
         let mut at_door: Vec<Key> = self
             .tasks

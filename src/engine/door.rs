@@ -217,6 +217,7 @@ impl<P: Clone> Lane<P> {
         let state = self.tasks.get(key).map(|record| record.state);
         match (state, &mut self.door) {
             (Some(State::Queued), _) => self.queue.remove(key.index),
+            (Some(State::Quiet { .. }), _) => self.quiet -= 1,
             (Some(State::AtDoor), Some(door)) => door.waiting.remove(key.index),
             (Some(State::Placed), Some(door)) => door.kept -= 1,
             _ => return,

@@ -54,6 +54,13 @@ impl<P: Clone> Lane<P> {
             State::Queued | State::AtDoor | State::Asleep => {
                 self.judge_queued(now, key, spec, effects);
             }
+            State::Quiet { until } if until <= now => self.end_quiet(now, key, spec, effects),
+            State::Quiet { until } => {
+                self.judge_queued(now, key, spec, effects);
+                if self.tasks.get(key).is_some() {
+                    self.timers.set_earlier(key.index, until);
+                }
+            }
             State::Placed if !facts.claimed => return self.judge_grant(now, key),
             State::Placed => self.judge_kept(now, key, effects),
             // The hooks of an orphan have their bound, too; it may be looked at

@@ -42,6 +42,8 @@ pub(crate) struct Lane<P> {
     pub(super) tasks: Slab<Record<P>>,
     pub(super) queue: Queue,
     pub(super) door: Option<Box<Door>>,
+    /// Tasks whose quiet window is not over.
+    pub(super) quiet: usize,
     /// Who holds a slot, in no order; each record knows its place in it.
     pub(super) holders: Vec<Key>,
     pub(super) orphans: usize,
@@ -191,6 +193,7 @@ impl<P: Clone> Lane<P> {
             tasks: Slab::new(),
             queue: Queue::new(),
             door: None,
+            quiet: 0,
             holders: Vec::new(),
             orphans: 0,
             timers: Timers::new(),
@@ -338,7 +341,7 @@ impl<P: Clone> Lane<P> {
         let state = record.state;
         let keeps = record.keeps;
         match state {
-            State::Queued | State::AtDoor | State::Placed => self.leave(key),
+            State::Queued | State::Quiet { .. } | State::AtDoor | State::Placed => self.leave(key),
             state if state.holds_slot() => self.vacate(key),
             State::Detached | State::Orphan => self.orphans -= 1,
             _ => {}

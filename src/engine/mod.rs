@@ -27,6 +27,7 @@
 //! | `judge` | whether a task whose moment has come is due |
 //! | `reclaim` | how a task is ended: ask, then take |
 //! | `control` | the control verbs |
+//! | `quiet` | who is not to be served yet |
 //! | `supersede` | how a newer task takes the place of older ones |
 //! | `view` | what can be asked without changing anything |
 //! | `blocked` | when a lane that does not move is worth a warning |
@@ -45,6 +46,7 @@ mod lane;
 #[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
 pub(crate) mod oracle;
 mod queue;
+mod quiet;
 mod reclaim;
 mod slab;
 mod supersede;

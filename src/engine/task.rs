@@ -195,6 +195,10 @@ impl End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Queued,
+    /// Not to be served yet, and so not in the queue.
+    Quiet {
+        until: Time,
+    },
     /// The queue is full, and it waits for a place in it.
     AtDoor,
     /// No task, but somebody for whom a place in the queue is kept.
@@ -228,6 +232,7 @@ impl State {
         !matches!(
             self,
             Self::Queued
+                | Self::Quiet { .. }
                 | Self::AtDoor
                 | Self::Placed
                 | Self::Asleep
@@ -238,7 +243,10 @@ impl State {
 
     /// It waits for a slot, or for a place to be kept.
     pub(crate) const fn waits(self) -> bool {
-        matches!(self, Self::Queued | Self::AtDoor | Self::Asleep)
+        matches!(
+            self,
+            Self::Queued | Self::Quiet { .. } | Self::AtDoor | Self::Asleep
+        )
     }
 
     pub(crate) const fn is_orphan(self) -> bool {

@@ -73,7 +73,7 @@ impl<P: Clone> Lane<P> {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.waiters() == 0
+        self.holders.is_empty() && self.waiters() == 0 && self.quiet == 0
     }
 
     pub(crate) fn max_orphans(&self) -> usize {

@@ -1,6 +1,7 @@
 //! How a task comes to its lane, and waits for its slot.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::cell::{Body, Bound, TaskCell};
 use super::domain::{Engine, cancel_locked};
@@ -128,7 +129,7 @@ fn come_as_told(
     }
     entry.at_once |= options.on_busy == OnBusy::Reject;
     match &options.kept {
-        kept if task.letter().is_some() => enter_offered(task, entry, kept.as_ref()),
+        kept if task.letter().is_some() => enter_offered(task, entry, kept.as_ref(), options.quiet),
         _ if options.on_busy == OnBusy::Supersede => enter_instead(task, entry),
         Some(kept) => enter_kept(task, entry, kept),
         None => enter(task, entry),
@@ -164,7 +165,12 @@ fn enter_kept(task: &Arc<TaskCell>, entry: Entry, kept: &Kept) -> Result<(), Ref
 }
 
 /// The same, with a message that somebody may take while it waits.
-fn enter_offered(task: &Arc<TaskCell>, entry: Entry, kept: Option<&Kept>) -> Result<(), Refused> {
+fn enter_offered(
+    task: &Arc<TaskCell>,
+    entry: Entry,
+    kept: Option<&Kept>,
+    quiet: Option<Duration>,
+) -> Result<(), Refused> {
     let (now, spec) = (task.now(), task.spec());
     let domain = task.domain();
     let (accepted, _older) = domain.act(|engine, effects| {
@@ -177,12 +183,22 @@ fn enter_offered(task: &Arc<TaskCell>, entry: Entry, kept: Option<&Kept>) -> Res
         let (merged, older) = domain.offers.merge(task, waits);
         if merged {
             refuse(engine, task);
+            if let (Some(older), Some(window)) = (&older, quiet) {
+                engine.prolong(now, older.slot_key(), window);
+            }
             return (Err(Refused::Merged), older);
         }
         let cell = Arc::clone(task);
-        let (accepted, _reserved) = match kept {
-            Some(kept) => engine.submit_for(now, cell, spec, entry, kept.key(), effects),
-            None => (engine.submit(now, cell, spec, entry), None),
+        let (accepted, _reserved) = match (quiet, kept) {
+            (Some(window), kept) => {
+                let mut entry = entry;
+                if kept.is_some() {
+                    entry.if_full = IfFull::Enter;
+                }
+                (engine.submit_quiet(now, cell, spec, entry, window), None)
+            }
+            (None, Some(kept)) => engine.submit_for(now, cell, spec, entry, kept.key(), effects),
+            (None, None) => (engine.submit(now, cell, spec, entry), None),
         };
         take_place(engine, task, now, entry, accepted);
         if let Ok(Accepted::Queued { .. }) = accepted {

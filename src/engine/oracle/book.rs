@@ -103,6 +103,13 @@ impl Book {
                 life.graced = None;
                 return;
             }
+            Event::Entered(token) => {
+                let life = self.life(token);
+                let due = life.quiet_until.take();
+                assert!(due.is_some_and(|at| at <= now), "it is put off: {life:?}");
+                assert_eq!(life.stage, Stage::Queued, "{token}");
+                return;
+            }
             Event::Claimed(token) if self.life(token).keeps => {
                 let life = self.life(token);
                 assert_eq!(life.stage, Stage::Placed { come: false }, "S20: {token}");
@@ -163,7 +170,7 @@ impl Book {
             Event::Released { task, completed } => self.released(task, completed, sim, model),
             Event::Idle => {
                 assert!(self.idle_wanted, "nobody asked whether it is idle");
-                assert_eq!((model.active(), model.queued()), (0, 0), "S7: idle");
+                assert!(model.is_idle(), "S7: idle");
                 self.idle_wanted = false;
             }
             Event::Looked(_) => {}
@@ -412,9 +419,8 @@ impl Book {
             model.nobody_waits() || !self.cause.empties && !model.is_over(),
             "S7: somebody waits for what will not come"
         );
-        let idle = model.active() == 0 && model.queued() == 0;
         assert!(
-            !(self.idle_wanted && idle),
+            !(self.idle_wanted && model.is_idle()),
             "S7: nobody was told that it is idle"
         );
     }

@@ -36,6 +36,8 @@ pub(super) struct Life {
     pub(super) stage: Stage,
     /// No task: it wants a place kept for one.
     pub(super) keeps: bool,
+    /// It is put off until then.
+    pub(super) quiet_until: Option<Time>,
     pub(super) since: Time,
     pub(super) enqueued: Time,
     pub(super) started: Time,
@@ -68,6 +70,7 @@ impl Life {
         Self {
             stage: Stage::Queued,
             keeps: false,
+            quiet_until: None,
             since,
             enqueued: now,
             started: now,

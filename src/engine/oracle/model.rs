@@ -54,6 +54,8 @@ pub(super) struct Model {
     /// In order of arrival, which is the order of the tokens.
     waiting: Vec<Waiter>,
     asleep: Vec<Waiter>,
+    /// Who is not to be served yet.
+    quiet: Vec<Waiter>,
     /// Who waits for a place in the queue.
     at_door: Vec<Waiter>,
     /// For whom a place is kept.
@@ -97,6 +99,7 @@ impl Model {
             queue_capacity,
             waiting: Vec::new(),
             at_door: Vec::new(),
+            quiet: Vec::new(),
             kept: Vec::new(),
             untold: Vec::new(),
             asleep: Vec::new(),
@@ -157,7 +160,10 @@ impl Model {
 
     /// Nobody waits, not even outside the queue.
     pub(super) const fn nobody_waits(&self) -> bool {
-        self.waiting.is_empty() && self.asleep.is_empty() && self.at_door.is_empty()
+        self.waiting.is_empty()
+            && self.asleep.is_empty()
+            && self.at_door.is_empty()
+            && self.quiet.is_empty()
     }
 
     /// It has settled everybody who waited, and takes nobody new.
@@ -230,7 +236,7 @@ impl Model {
         self.admits(entry)?;
         let held = self.active.iter().any(|holder| holder.token == older);
         let at_door = self.is_at_door(older);
-        let waiter = [&self.waiting, &self.asleep, &self.at_door];
+        let waiter = [&self.waiting, &self.asleep, &self.at_door, &self.quiet];
         let waiter = waiter.into_iter().flatten().find(|w| w.token == older);
         let waiter = waiter.copied();
         let first = held || waiter.is_some_and(|waiter| waiter.first);
@@ -238,7 +244,12 @@ impl Model {
             entry.if_full = IfFull::Enter;
         }
         let before = self.clone();
-        for list in [&mut self.waiting, &mut self.asleep, &mut self.at_door] {
+        for list in [
+            &mut self.waiting,
+            &mut self.asleep,
+            &mut self.at_door,
+            &mut self.quiet,
+        ] {
             take(list, older);
         }
         let came = self.arrive(now, token, priority, entry);
@@ -262,6 +273,33 @@ impl Model {
         let lists = [&self.waiting, &self.at_door, &self.active];
         let found = lists.into_iter().flatten().find(|w| w.token == token);
         found.map(|waiter| waiter.since)
+    }
+
+    /// A task comes that is put off.
+    pub(super) fn put_off(
+        &mut self,
+        now: Time,
+        token: Token,
+        priority: Priority,
+        entry: Entry,
+    ) -> Result<(), Refused> {
+        self.admits(entry)?;
+        if !self.has_place() {
+            return Err(self.full());
+        }
+        self.quiet.push(Waiter {
+            token,
+            priority,
+            since: now.before(entry.waited),
+            seq: token,
+            keeps: false,
+            first: false,
+        });
+        Ok(())
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.active() == 0 && self.queued() == 0 && self.quiet.is_empty()
     }
 
     /// Somebody comes for a place: whether it must have one at once.
@@ -404,6 +442,7 @@ impl Model {
                 self.active.extend(take(&mut self.waiting, token));
             }
             Event::Placed(token) => self.told(token),
+            Event::Entered(token) => self.waiting.extend(take(&mut self.quiet, token)),
             Event::Unclaimed(token) => {
                 let waiter = take(&mut self.active, token);
                 let waiter = waiter.or_else(|| take(&mut self.kept, token));
@@ -428,6 +467,7 @@ impl Model {
                 take(&mut self.waiting, token);
                 take(&mut self.asleep, token);
                 take(&mut self.at_door, token);
+                take(&mut self.quiet, token);
                 // All are settled before anybody comes in.
                 if self.untold.contains(&token) {
                     self.untold.retain(|untold| *untold != token);
@@ -439,6 +479,7 @@ impl Model {
                 take(&mut self.asleep, task);
                 take(&mut self.active, task);
                 take(&mut self.at_door, task);
+                take(&mut self.quiet, task);
                 take(&mut self.kept, task);
                 self.untold.retain(|untold| *untold != task);
                 self.forget(task);

@@ -32,6 +32,10 @@ pub(in crate::engine) enum Op {
     Reserve(Newcomer),
     /// A task comes for the place that was kept for it.
     Spend(Which, Newcomer),
+    /// A task comes that is not to be served before its window is over.
+    Quiet(Newcomer, u8),
+    /// It is asked for again.
+    Prolong(Which, u8),
     /// A task comes in the place of that one.
     Supersede(Which, Newcomer),
     /// Its runner is through with it.

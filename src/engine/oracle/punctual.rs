@@ -69,6 +69,9 @@ impl Book {
         }
         match life.stage {
             Stage::Queued | Stage::Asleep => {
+                if life.quiet_until.is_some_and(overdue) {
+                    fail("it is put off on and on");
+                }
                 let after = |span: Option<Duration>| span.map(|span| life.enqueued + span);
                 if after(task.spec.wait).is_some_and(overdue) {
                     fail("it waits on");

@@ -76,6 +76,7 @@ impl Quiet {
             {
                 self.begin(None);
             }
+            Event::Entered(_) => self.queued(now),
             Event::Looked(blocked) => self.looked(now, blocked, sim, model, lives),
             _ => {}
         }

@@ -72,6 +72,11 @@ impl Sim {
 
     fn inspect(&mut self, key: Key, token: Token) {
         let (spec, facts) = self.known(token);
+        if let Some(State::Quiet { until }) = self.state(token)
+            && until <= self.now
+        {
+            self.trace(Event::Entered(token));
+        }
         let verdict = self.act(|lane, now, effects| lane.judge(now, key, &spec, &facts, effects));
         match verdict {
             Verdict::Nothing => {}
@@ -205,6 +210,7 @@ impl Sim {
         for (key, record) in lane.records() {
             let must = match record.state {
                 State::Granted
+                | State::Quiet { .. }
                 | State::Placed
                 | State::Asked { .. }
                 | State::Dropping { .. }

@@ -17,6 +17,8 @@ pub(in crate::engine) enum Event {
     Granted(Token),
     /// A place is kept for it.
     Placed(Token),
+    /// Its quiet window is over, and it comes to the queue.
+    Entered(Token),
     /// Withdrawn, since nobody came for it.
     Unclaimed(Token),
     Asked(Token, Reason),
@@ -261,6 +263,20 @@ impl Sim {
         self.act(|_, _, later| *later = effects);
         self.check();
         came.map(|_| token)
+    }
+
+    /// A task comes that is put off for a while.
+    pub(in crate::engine) fn put_off(
+        &mut self,
+        spec: Spec,
+        entry: Entry,
+        window: Duration,
+    ) -> Result<Token, Refused> {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let came = self.act(|lane, now, _| lane.submit_quiet(now, token, &spec, entry, window));
+        self.accept(token, came?, spec, entry);
+        self.check();
+        Ok(token)
     }
 
     fn accept(&mut self, token: Token, accepted: Accepted, spec: Spec, entry: Entry) {

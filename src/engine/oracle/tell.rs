@@ -18,6 +18,20 @@ impl Trial {
         match op {
             Op::Submit(newcomer) => self.submit(&newcomer, None),
             Op::Reserve(newcomer) => self.reserve(&newcomer),
+            Op::Quiet(newcomer, window) => self.put_off(&newcomer, window),
+            Op::Prolong(which, window) => {
+                let window = self.scenario.units(1 + window % 12);
+                let now = self.sim.now;
+                if let Some(token) = self.pick(which, |stage| stage == Stage::Queued) {
+                    let life = self.book.life(token);
+                    let last = life.enqueued + window * 10;
+                    if let Some(until) = &mut life.quiet_until {
+                        *until = (now + window).min(last).max(*until);
+                    }
+                    let key = self.sim.key(token);
+                    self.sim.say(|lane, now, _| lane.prolong(now, key, window));
+                }
+            }
             Op::Supersede(which, newcomer) => {
                 let ends = |stage| !matches!(stage, Stage::Placed { .. } | Stage::Orphan);
                 if let Some(older) = self.pick(which, ends)
@@ -183,6 +197,32 @@ impl Trial {
         } else {
             self.quiet.queued(now);
         }
+        let task = self.sim.task(token);
+        task.comes = newcomer.manners.comes;
+        task.just_in_time = newcomer.manners.just_in_time;
+        task.facts.listens = newcomer.manners.listens;
+        task.facts.hooks = newcomer.manners.hooks;
+    }
+
+    fn put_off(&mut self, newcomer: &Newcomer, window: u8) {
+        let spec = newcomer.spec(&self.scenario);
+        let entry = newcomer.entry(&self.scenario);
+        let window = self.scenario.units(1 + window % 12);
+        let now = self.sim.now;
+        let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
+        let priority = spec.priority;
+        let (ahead, active) = (self.model.ahead(priority), self.model.active());
+        let right = self.model.put_off(now, token, priority, entry);
+        let came = self.sim.put_off(spec, entry, window);
+        assert_eq!(came.map(|_| ()), right, "who is admitted");
+        if right.is_err() {
+            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            return;
+        }
+        self.book.tally.submitted += 1;
+        let mut life = Life::new(now, now.before(entry.waited), ahead, active);
+        life.quiet_until = Some(now + window);
+        self.book.lives.push(life);
         let task = self.sim.task(token);
         task.comes = newcomer.manners.comes;
         task.just_in_time = newcomer.manners.just_in_time;

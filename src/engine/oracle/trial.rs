@@ -149,8 +149,7 @@ impl Trial {
             );
         }
         assert_eq!(lane.orphans(), model.orphans(), "S2");
-        let idle = model.active() == 0 && model.queued() == 0;
-        assert_eq!(lane.is_idle(), idle, "S7: whether it is idle");
+        assert_eq!(lane.is_idle(), model.is_idle(), "S7: whether it is idle");
         let resumes = model.resumes_at.is_some();
         assert_eq!(lane.resumes_by_itself(), resumes, "a pause with an end");
         let closed = model.closed || model.door == Door::Shutdown;
@@ -207,6 +206,8 @@ impl Trial {
             let due = match before.state {
                 // Of a task that runs, this look sees more than the last did.
                 State::Granted | State::Placed | State::Running | State::Detached => true,
+                // It may have been put off further than it was to be looked at.
+                State::Quiet { .. } => true,
                 // One that was refused is tried again, at any time.
                 State::Dropping { take_at } => take_at <= now,
                 // Its hooks were told to end, and may be told so again.
@@ -273,6 +274,7 @@ const fn whose(event: &Event) -> Option<Token> {
     match event {
         Event::Granted(task)
         | Event::Placed(task)
+        | Event::Entered(task)
         | Event::Unclaimed(task)
         | Event::Asked(task, _)
         | Event::ToldToDrop(task, _)

@@ -114,6 +114,7 @@ const fn is_about_a_task(op: &Op) -> bool {
             | Op::Withdraw(_)
             | Op::Spend(..)
             | Op::Supersede(..)
+            | Op::Prolong(..)
     )
 }
 
@@ -207,6 +208,8 @@ fn op(emphasis: Emphasis) -> BoxedStrategy<Op> {
         1 => newcomer(emphasis).prop_map(Op::Reserve),
         1 => (which(), newcomer(emphasis)).prop_map(|(w, n)| Op::Spend(w, n)),
         1 => (which(), newcomer(emphasis)).prop_map(|(w, n)| Op::Supersede(w, n)),
+        1 => (newcomer(emphasis), 0u8..12).prop_map(|(n, w)| Op::Quiet(n, w)),
+        1 => (which(), 0u8..12).prop_map(|(w, d)| Op::Prolong(w, d)),
         1 => which().prop_map(Op::Drop),
         1 => which().prop_map(Op::Cancel),
         2 => which().prop_map(Op::Poll),
