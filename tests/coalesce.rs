@@ -319,9 +319,12 @@ async fn s7_who_is_put_off_is_answered_like_the_queued() {
         (&**off.await.unwrap(), &**merged.await.unwrap()),
         ("a,b", "a,b")
     );
-    let zero = main
-        .task()
-        .debounce(SECOND * 0, 1, |a, b| a + b, async |_, n: u32| n);
+    let zero = main.task().debounce(
+        std::time::Duration::ZERO,
+        1,
+        |a, b| a + b,
+        async |_, n: u32| n,
+    );
     assert!(matches!(zero.await.unwrap_err(), TaskError::Invalid(_)));
     let slot = main.acquire().await.unwrap();
     let queued = main.spawn(async |_| ());

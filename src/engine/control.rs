@@ -189,12 +189,7 @@ impl<P: Clone> Lane<P> {
             if let Some(record) = self.tasks.get(*key)
                 && record.state.waits()
             {
-                let waited = now.since(record.place.since);
-                let end = match end(waited) {
-                    // There is no task to hand back.
-                    End::Returned { waited } if record.keeps => Leftover::Cancel.end(waited),
-                    end => end,
-                };
+                let end = end(now.since(record.place.since));
                 self.settle_queued(*key, end, effects);
             }
         }
@@ -206,7 +201,16 @@ impl<P: Clone> Lane<P> {
             return;
         };
         let task = !record.keeps;
-        self.leave(key);
+        let end = match end {
+            // There is no task to hand back.
+            End::Returned { waited } if record.keeps => Leftover::Cancel.end(waited),
+            end => end,
+        };
+        if record.state == State::Queued {
+            self.queue.remove(key.index);
+        } else {
+            self.leave(key);
+        }
         if let Some(gone) = self.forget(key) {
             self.tally.ended += u64::from(task);
             effects.push(Effect::Settle {

@@ -341,7 +341,8 @@ impl<P: Clone> Lane<P> {
         let state = record.state;
         let keeps = record.keeps;
         match state {
-            State::Queued | State::Quiet { .. } | State::AtDoor | State::Placed => self.leave(key),
+            State::Queued => self.queue.remove(key.index),
+            State::Quiet { .. } | State::AtDoor | State::Placed => self.leave(key),
             state if state.holds_slot() => self.vacate(key),
             State::Detached | State::Orphan => self.orphans -= 1,
             _ => {}
@@ -408,6 +409,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Whether there is a slot to give, and somebody in the queue to give it to.
+    #[inline]
     fn has_next(&mut self, now: Time, effects: &mut Effects<P>) -> bool {
         if self.has_door() {
             self.let_in(now, effects);

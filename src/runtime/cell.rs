@@ -463,8 +463,10 @@ impl TaskCell {
             }
             (parts.end(), parts.runner.take())
         };
-        self.domain().shared.keys.forget(self);
-        self.domain().offers.forget(self);
+        if self.labels.is_some() {
+            self.domain().shared.keys.forget(self);
+            self.domain().offers.forget(self);
+        }
         wake_all(runner);
         ended.carry_out();
         true

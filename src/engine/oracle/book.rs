@@ -345,7 +345,9 @@ impl Book {
             }),
             End::Cleared { waited: told } => cause.clears && told == waited,
             End::Shutdown { waited: told } => {
-                cause.reason == Some(Reason::Shutdown) && told == waited
+                // A place that nobody comes for is passed on to nobody then.
+                let late = life.keeps && cause.time && model.door == Door::Shutdown;
+                (late || cause.reason == Some(Reason::Shutdown)) && told == waited
             }
             End::Returned { waited: told } => drains && returned && told == waited && !life.keeps,
             End::CancelledQueued {

@@ -459,8 +459,12 @@ impl Sim {
     /// The machine sleeps that long, and the driver comes late.
     pub(in crate::engine) fn oversleep(&mut self, span: Duration) {
         self.now = self.now + span;
-        if self.alarm.is_some_and(|alarm| alarm <= self.now) {
-            self.tick();
+        // It is told to come again where one that was put off has just come to
+        // the queue, and its lane has been blocked for long.
+        for _ in 0..2 {
+            if self.alarm.is_some_and(|alarm| alarm <= self.now) {
+                self.tick();
+            }
         }
     }
 
