@@ -196,6 +196,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
         json!({
             "name": "quiet",
             "max_concurrent": 3,
+            "queue_capacity": null,
             "max_orphans": 3,
             "limits": {
                 "stall_ceiling": 3_600_000, "idle": null, "budget": null, "wait": null,
@@ -205,6 +206,8 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "state": "open",
             "blocked_by": null,
             "queued": [],
+            "at_door": [],
+            "reserved": 0,
             "active": [],
             "orphans": [],
             "counters": {
