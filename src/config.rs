@@ -20,6 +20,7 @@ const AGING: Duration = Duration::from_secs(30);
 /// | on stall | reclaim |
 /// | lane timeout | none |
 /// | grace, teardown | 5 s each, for tasks that listen, or have hooks |
+/// | queue capacity | none; a full queue rejects |
 /// | orphans | as many as `max_concurrent`, and at least one |
 /// | warn after | 30 s, repeats backing off to 10 min |
 /// | aging | 30 s |
@@ -48,6 +49,23 @@ pub struct LaneConfig {
     aging: Duration,
     max_orphans: Option<usize>,
     pinned: bool,
+    queue_capacity: Option<usize>,
+    on_full: OnFull,
+}
+
+/// What happens to a task that finds the queue of its lane full.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum OnFull {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// `run`, `acquire` and [`Lane::reserve`](crate::Lane::reserve) wait at the
+    /// door until there is a place, in order of arrival, whatever their
+    /// priority. `spawn` and `spawn_blocking` cannot wait, and are refused.
+    Wait,
 }
 
 impl LaneConfig {
@@ -64,6 +82,8 @@ impl LaneConfig {
             aging: AGING,
             max_orphans: None,
             pinned: false,
+            queue_capacity: None,
+            on_full: OnFull::Reject,
         }
     }
 
@@ -117,6 +137,56 @@ impl LaneConfig {
     #[must_use]
     pub const fn aging(mut self, aging: Duration) -> Self {
         self.aging = aging;
+        self
+    }
+
+    /// How many tasks may be queued. A task that would be one more is refused,
+    /// with [`TaskError::QueueFull`](crate::TaskError::QueueFull). With zero,
+    /// only who finds a free slot is accepted.
+    ///
+    /// One that gave its slot back because nobody polled for it comes back to
+    /// its place all the same.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use laneway::{LaneConfig, Lanes, TaskError};
+    ///
+    /// let config = LaneConfig::new(1).queue_capacity(1);
+    /// let lanes = Lanes::builder().lane("provider", config).build()?;
+    /// let provider = lanes.lane("provider")?;
+    /// let slot = provider.acquire().await?;
+    /// let queued = provider.spawn(async |_| ());
+    /// let refused = provider.spawn(async |_| ()).await;
+    /// assert!(matches!(refused, Err(TaskError::QueueFull { capacity: 1, queued: 1, .. })));
+    /// drop(slot);
+    /// queued.await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn queue_capacity(mut self, capacity: usize) -> Self {
+        self.queue_capacity = Some(capacity);
+        self
+    }
+
+    /// What happens to a task that finds the queue full; it is rejected unless
+    /// told. Those who wait for a place count as waiters in every other
+    /// respect: a wait timeout covers their time at the door, and the verbs
+    /// that speak to the queued speak to them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use laneway::{LaneConfig, Lanes, OnFull};
+    ///
+    /// let config = LaneConfig::new(1).queue_capacity(0).on_full(OnFull::Wait);
+    /// let lanes = Lanes::builder().lane("provider", config).build()?;
+    /// let provider = lanes.lane("provider")?;
+    /// let (a, b) = tokio::join!(provider.run(async |_| 1), provider.run(async |_| 2));
+    /// assert_eq!(a? + b?, 3);                         // one after the other
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
         self
     }
 
@@ -174,14 +244,23 @@ impl LaneConfig {
         self.timeout.check()
     }
 
-    pub(crate) const fn settings(&self, observe_only: bool) -> Settings {
+    pub(crate) fn settings(&self, observe_only: bool) -> Settings {
         Settings {
             max_concurrent: self.max_concurrent,
             max_orphans: self.max_orphans,
             aging: self.aging,
             warn_after: self.warn_after,
             observe_only,
+            queue_capacity: self.queue_capacity.unwrap_or(usize::MAX),
         }
+    }
+
+    pub(crate) const fn capacity(&self) -> Option<usize> {
+        self.queue_capacity
+    }
+
+    pub(crate) const fn when_full(&self) -> OnFull {
+        self.on_full
     }
 
     pub(crate) const fn lane_timeout(&self) -> LaneTimeout {

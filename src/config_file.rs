@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::config::LaneConfig;
+use crate::config::{LaneConfig, OnFull};
 use crate::engine::{Ceiling, OnStall};
 use crate::group::GroupConfig;
 use crate::timeout::LaneTimeout;
@@ -37,6 +37,8 @@ use crate::timeout::LaneTimeout;
 ///     [patterns."session:*"]                # "*" is the default lane
 ///     max_concurrent = 1
 ///     max_orphans = 0                       # a strict lane
+///     queue_capacity = 100
+///     on_full = "reject"                    # or "wait"
 ///     pinned = false
 ///
 ///     [groups.shared]
@@ -117,6 +119,9 @@ pub(crate) struct Written {
     warn_after: Option<Span>,
     aging: Option<Span>,
     max_orphans: Option<usize>,
+    queue_capacity: Option<usize>,
+    #[serde(default)]
+    on_full: OnFull,
     #[serde(default)]
     pinned: bool,
 }
@@ -166,6 +171,10 @@ impl From<Written> for LaneConfig {
         if let Some(max_orphans) = written.max_orphans {
             config = config.max_orphans(max_orphans);
         }
+        if let Some(capacity) = written.queue_capacity {
+            config = config.queue_capacity(capacity);
+        }
+        config = config.on_full(written.on_full);
         if written.pinned {
             config.pinned()
         } else {

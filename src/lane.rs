@@ -12,7 +12,8 @@ use crate::snapshot::LaneSnapshot;
 use crate::sync::Arc;
 use crate::timeout::{LaneTimeout, check_limit};
 use crate::{
-    AcquireError, Drain, DrainReport, Run, Slot, TaskContext, TaskHandle, TaskId, TryAcquireError,
+    AcquireError, Drain, DrainReport, Reservation, Run, Slot, TaskContext, TaskHandle, TaskId,
+    TryAcquireError,
 };
 
 /// A handle to a lane: a named queue with `max_concurrent` slots.
@@ -198,6 +199,26 @@ impl Lane {
     /// ```
     pub async fn acquire(&self) -> Result<Slot, AcquireError> {
         Slot::acquire(self, None).await
+    }
+
+    /// Reserves a place in the queue, for a task that cannot be refused for
+    /// fullness then. While the queue is full, this waits in order of arrival
+    /// if the lane lets comers wait ([`OnFull::Wait`](crate::OnFull::Wait)).
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`]: refused, or cancelled while it waited. A queue of no
+    /// places has none to reserve, and says
+    /// [`QueueFull`](AcquireError::QueueFull).
+    ///
+    /// # Cancel safety
+    ///
+    /// The caller joins those who wait at the first poll. Dropped, it leaves
+    /// them as if it had never joined, and a place that it was just given is
+    /// passed on. A place that is not polled for within 5 s is passed on, and
+    /// polled again, the caller is back where it was.
+    pub async fn reserve(&self) -> Result<Reservation<'_>, AcquireError> {
+        self.task().reserve().await
     }
 
     /// Takes a slot if one is free now and nobody waits for it.

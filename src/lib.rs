@@ -67,7 +67,7 @@ mod sync;
 pub mod testing;
 mod timeout;
 
-pub use config::LaneConfig;
+pub use config::{LaneConfig, OnFull};
 #[cfg(feature = "serde")]
 pub use config_file::LanesConfig;
 pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
@@ -80,11 +80,12 @@ pub use group::GroupConfig;
 pub use id::TaskId;
 pub use lane::Lane;
 pub use lanes::{Lanes, LanesBuilder};
-pub use options::{TaskBuilder, WaitInfo};
+pub use options::{OnBusy, TaskBuilder, WaitInfo};
 pub use reconfigure::{LaneChange, Reconfigure};
 pub use runtime::{
-    Always, Descendants, Drain, DrainReport, Phase, QueuedWork, ReturnedTask, Run, Scoped, Slot,
-    TaskContext, TaskHandle, TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
+    Always, Descendants, Drain, DrainReport, Inbox, OfferHandle, Offered, Phase, QueuedWork,
+    Reservation, ReturnedTask, Run, Scoped, SharedHandle, Slot, TaskContext, TaskHandle,
+    TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
 };
 pub use snapshot::{
     Counters, GroupSnapshot, LaneOrigin, LaneSnapshot, LaneState, Limits, MemberSnapshot, Snapshot,

@@ -8,10 +8,11 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::engine::{Ceiling, Priority, Spec};
 use crate::error::{InvalidOption, check_name};
+use crate::runtime::{Envelope, Kept, Letter, OfferHandle, SharedHandle};
 use crate::sync::Arc;
 use crate::timeout::{LaneTimeout, check_limit, check_span};
 use crate::{AcquireError, TaskError, TryAcquireError};
-use crate::{Lane, Run, Slot, TaskContext, TaskHandle, TaskId};
+use crate::{Lane, Reservation, Run, Slot, TaskContext, TaskHandle, TaskId};
 
 pub(crate) type OnWait = Box<dyn FnOnce(WaitInfo) + Send>;
 
@@ -27,6 +28,24 @@ pub(crate) struct Options {
     pub(crate) on_wait: Option<(Duration, OnWait)>,
     pub(crate) cancel_on: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(crate) waited: Duration,
+    pub(crate) kept: Option<Kept>,
+    pub(crate) on_busy: OnBusy,
+    pub(crate) letter: Option<Letter>,
+    pub(crate) quiet: Option<Duration>,
+}
+
+/// What a task does where its lane has no free slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum OnBusy {
+    /// It queues.
+    #[default]
+    Queue,
+    /// It is refused, with [`TaskError::Busy`].
+    Reject,
+    /// It takes the place of older tasks of this lane. See
+    /// [`TaskBuilder::on_busy`].
+    Supersede,
 }
 
 impl Options {
@@ -44,6 +63,7 @@ impl Options {
         check_limit("the stall ceiling", ceiling)?;
         check_limit("warn_after", self.warn_after)?;
         check_limit("on_wait", self.on_wait.as_ref().map(|(after, _)| *after))?;
+        check_limit("the quiet window", self.quiet)?;
         check_span("waited", Some(self.waited))?;
         Ok(self.timeout.check()?)
     }
@@ -123,6 +143,10 @@ impl<'a> TaskBuilder<'a> {
             lane,
             options: Box::default(),
         }
+    }
+
+    pub(crate) const fn of(lane: &'a Lane, options: Box<Options>) -> Self {
+        Self { lane, options }
     }
 
     #[cfg(feature = "testing")]
@@ -238,6 +262,55 @@ impl<'a> TaskBuilder<'a> {
         self
     }
 
+    /// What the task does where the lane has no free slot; it queues unless
+    /// told.
+    ///
+    /// With [`OnBusy::Supersede`] it takes the place of the older tasks of its
+    /// key in this lane, at the moment at which it is submitted:
+    ///
+    /// * Those that wait end, with [`Reason::Superseded`](crate::Reason::Superseded).
+    /// * Those that hold a slot, or run on without one, are asked to end with
+    ///   that reason. One that does not loses its slot as ever, after its grace.
+    /// * It goes before everybody who waits if one of them held a slot, since it
+    ///   is that slot that it waits for. If they only waited, it has the best of
+    ///   their places in line.
+    /// * A full queue does not refuse it, unless all that it supersedes is at the
+    ///   door.
+    /// * Tasks of its key end even if a slot is free, and then it starts at once,
+    ///   beside one that is still ending. A lane of one never runs two.
+    /// * If it is refused, nobody ends.
+    ///
+    /// Without a key, it supersedes whoever holds the slot of a lane of one. In a
+    /// lane with more slots that is an error. A task that supersedes one that it
+    /// descends from ends itself with it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use laneway::{OnBusy, Reason, TaskError};
+    ///
+    /// let turn = main.task().key("ticket-42").spawn(async |_| std::future::pending::<()>().await);
+    /// let other = main.spawn(async |_| "other");
+    /// let interrupt = main
+    ///     .task()
+    ///     .key("ticket-42")
+    ///     .on_busy(OnBusy::Supersede)
+    ///     .spawn(async |_| "stop that");
+    /// assert_eq!(interrupt.await?, "stop that");      // before `other`
+    /// let ended = turn.await;
+    /// assert!(ended.is_err());
+    /// # drop(other.await?);
+    /// let slot = main.acquire().await?;
+    /// let busy = main.task().on_busy(OnBusy::Reject).run(async |_| ()).await;
+    /// assert!(matches!(busy, Err(TaskError::Busy { holder, .. }) if holder == Some(slot.id())));
+    /// # Ok(()) }
+    /// ```
+    pub const fn on_busy(mut self, on_busy: OnBusy) -> Self {
+        self.options.on_busy = on_busy;
+        self
+    }
+
     /// How long this work has waited before, elsewhere: restores its place in
     /// line. See [`ReturnedTask::waited`](crate::ReturnedTask::waited). Its
     /// wait timeout counts from this submission all the same.
@@ -274,6 +347,155 @@ impl<'a> TaskBuilder<'a> {
         crate::runtime::spawn_blocking(self.lane, Some(self.options), f)
     }
 
+    /// Offers a message to whoever runs, and runs it as a task of its own if
+    /// nobody takes it.
+    ///
+    /// It is queued like any spawned task, and `f` is called with the message
+    /// when it has its slot. While it is in line, a running task of the lane may
+    /// take the message out of the queue, with an [`Inbox`](crate::Inbox) for
+    /// this type: one of the same key, or any, if the message has no key. That is
+    /// decided in one moment for good, so that a message that arrives as a turn
+    /// ends is never lost and never handled twice.
+    ///
+    /// A queue that is full refuses it, whoever would take it.
+    /// [`on_busy`](Self::on_busy) does not concern it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("session:42", laneway::LaneConfig::new(1)).build()?;
+    /// # let session = lanes.lane("session:42")?;
+    /// use laneway::{Offered, TaskContext};
+    ///
+    /// async fn turn(cx: TaskContext, message: &'static str) -> String {
+    ///     let mut steering = cx.inbox::<&'static str>();
+    ///     let mut said = message.to_owned();
+    ///     for _step in 0..3 {
+    ///         tokio::task::yield_now().await;             // the model, a tool
+    ///         while let Some(more) = steering.try_recv() {
+    ///             said += ", ";
+    ///             said += more;
+    ///         }
+    ///     }
+    ///     said
+    /// }
+    ///
+    /// let first = session.task().offer("a train to Rome", turn);
+    /// let second = session.task().offer("in the morning", turn);
+    /// assert_eq!(second.await?, Offered::Taken { by: first.id() });
+    /// assert_eq!(first.await?, Offered::Ran("a train to Rome, in the morning".to_owned()));
+    /// let late = session.task().offer("and back", turn);  // the next turn
+    /// assert_eq!(late.await?, Offered::Ran("and back".to_owned()));
+    /// # Ok(()) }
+    /// ```
+    pub fn offer<M, F, Fut>(mut self, message: M, f: F) -> OfferHandle<Fut::Output>
+    where
+        M: Send + 'static,
+        F: FnOnce(TaskContext, M) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + 'static,
+    {
+        let envelope = Envelope::new(message);
+        self.options.letter = Some(envelope.letter());
+        self.options.on_busy = OnBusy::Queue;
+        let taker = envelope.taker();
+        let task = self.spawn(move |cx| {
+            let message = envelope.open();
+            f(cx, message.expect("a message that was taken has no task"))
+        });
+        OfferHandle::new(task, taker)
+    }
+
+    /// Merges an input into the newest queued task of the same key that was
+    /// submitted with this method and for the same types, or is queued as a new
+    /// one. Whoever was merged gets the outcome of the one task that ran.
+    ///
+    /// The task's inputs are merged when it has its slot, in the order in which
+    /// they came: `merge` is called with all that came before and with this
+    /// input, and then `f`, of the first of them, with the result. Once that has
+    /// begun, the next call makes a new task. A panic in `merge` is the task's.
+    ///
+    /// One that is merged has none of the options that it was given: the task has
+    /// those of the first. It needs no place in the queue, so that a full queue
+    /// does not refuse it. Tasks without a key merge with each other.
+    /// [`on_busy`](Self::on_busy) does not concern it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("index", laneway::LaneConfig::new(1)).build()?;
+    /// # let index = lanes.lane("index")?;
+    /// let changed = |file: &'static str| {
+    ///     index.task().key("reindex").coalesce(
+    ///         vec![file],
+    ///         |mut all, more| {
+    ///             all.extend(more);
+    ///             all
+    ///         },
+    ///         async |_cx, files| files.len(),
+    ///     )
+    /// };
+    /// let slot = index.acquire().await?;
+    /// let (a, b, c) = (changed("a.rs"), changed("b.rs"), changed("c.rs"));
+    /// assert!(a.id() == b.id() && b.id() == c.id());
+    /// drop(slot);
+    /// assert_eq!((*a.await?, *b.await?, *c.await?), (3, 3, 3));
+    /// # Ok(()) }
+    /// ```
+    pub fn coalesce<I, G, F, Fut>(mut self, input: I, merge: G, f: F) -> SharedHandle<Fut::Output>
+    where
+        I: Send + 'static,
+        G: FnOnce(I, I) -> I + Send + 'static,
+        F: FnOnce(TaskContext, I) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + Sync + 'static,
+    {
+        self.options.on_busy = OnBusy::Queue;
+        crate::runtime::coalesce(self.lane, self.options, input, merge, f)
+    }
+
+    /// [`coalesce`](Self::coalesce), with a quiet window: the task is not served
+    /// before nothing was merged into it for that long, and at the latest after
+    /// ten windows. It is out of the queue until then, and not refused for
+    /// fullness when it comes to it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("session:42", laneway::LaneConfig::new(1)).build()?;
+    /// # let session = lanes.lane("session:42")?;
+    /// use std::time::Duration;
+    ///
+    /// let typed = |text: &'static str| {
+    ///     session.task().debounce(
+    ///         Duration::from_secs(2),
+    ///         text.to_owned(),
+    ///         |all, more| all + " " + &more,
+    ///         async |_cx, all: String| all,
+    ///     )
+    /// };
+    /// let first = typed("a train");
+    /// tokio::time::sleep(Duration::from_secs(1)).await;
+    /// let second = typed("to Rome");                      // still typing
+    /// assert_eq!(*first.await?, "a train to Rome");
+    /// assert_eq!(*second.await?, "a train to Rome");
+    /// # Ok(()) }
+    /// ```
+    pub fn debounce<I, G, F, Fut>(
+        mut self,
+        quiet: Duration,
+        input: I,
+        merge: G,
+        f: F,
+    ) -> SharedHandle<Fut::Output>
+    where
+        I: Send + 'static,
+        G: FnOnce(I, I) -> I + Send + 'static,
+        F: FnOnce(TaskContext, I) -> Fut + Send + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + Sync + 'static,
+    {
+        self.options.quiet = Some(quiet);
+        self.coalesce(input, merge, f)
+    }
+
     /// See [`Lane::acquire`].
     ///
     /// # Errors
@@ -285,6 +507,20 @@ impl<'a> TaskBuilder<'a> {
     /// As [`Lane::acquire`].
     pub async fn acquire(self) -> Result<Slot, AcquireError> {
         Slot::acquire(self.lane, Some(self.options)).await
+    }
+
+    /// See [`Lane::reserve`]. The task that comes for the place is described by
+    /// this; its wait timeout also covers the wait for the place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lane::reserve`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lane::reserve`].
+    pub async fn reserve(self) -> Result<Reservation<'a>, AcquireError> {
+        Reservation::wait(self.lane, self.options).await
     }
 
     /// See [`Lane::try_acquire`].
@@ -323,6 +559,18 @@ impl Refusal {
             Self::NoRuntime => TaskError::NoRuntime,
             Self::Invalid(invalid) => TaskError::Invalid(invalid),
             Self::Refused(id, Refused::Draining { .. }) => TaskError::Draining { lane, id },
+            Self::Refused(id, Refused::QueueFull { capacity, queued }) => TaskError::QueueFull {
+                lane,
+                id,
+                capacity,
+                queued,
+            },
+            Self::Refused(id, Refused::NoSlot { holder }) => TaskError::Busy {
+                lane,
+                id,
+                holder: holder.map(|key| TaskId { key, ..id }),
+            },
+            Self::Refused(_, Refused::NoKey) => TaskError::Invalid(InvalidOption::NoKey),
             Self::Refused(id, _) => TaskError::Closed { lane, id },
         }
     }
@@ -334,6 +582,16 @@ impl Refusal {
             Self::NoRuntime => AcquireError::NoRuntime,
             Self::Invalid(invalid) => AcquireError::Invalid(invalid),
             Self::Refused(_, Refused::Draining { .. }) => AcquireError::Draining { lane },
+            Self::Refused(_, Refused::QueueFull { capacity, queued }) => AcquireError::QueueFull {
+                lane,
+                capacity,
+                queued,
+            },
+            Self::Refused(id, Refused::NoSlot { holder }) => AcquireError::Busy {
+                lane,
+                holder: holder.map(|key| TaskId { key, ..id }),
+            },
+            Self::Refused(_, Refused::NoKey) => AcquireError::Invalid(InvalidOption::NoKey),
             Self::Refused(..) => AcquireError::Closed { lane },
         }
     }
@@ -345,7 +603,7 @@ impl Refusal {
             Self::NoRuntime => TryAcquireError::NoRuntime,
             Self::Invalid(invalid) => TryAcquireError::Invalid(invalid),
             Self::Refused(_, Refused::Draining { .. }) => TryAcquireError::Draining { lane },
-            Self::Refused(_, Refused::NoSlot) => TryAcquireError::NoSlot { lane },
+            Self::Refused(_, Refused::NoSlot { .. }) => TryAcquireError::NoSlot { lane },
             Self::Refused(..) => TryAcquireError::Closed { lane },
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::LaneConfig;
+use crate::config::{LaneConfig, OnFull};
 use crate::engine::OnStall;
 use crate::error::ConfigError;
 use crate::group::GroupConfig;
@@ -215,6 +215,16 @@ impl LaneChange<'_> {
     /// See [`LaneConfig::aging`].
     pub fn aging(self, aging: Duration) -> Self {
         self.edit(move |config| config.aging(aging))
+    }
+
+    /// See [`LaneConfig::queue_capacity`]. Those who are queued already stay.
+    pub fn queue_capacity(self, capacity: usize) -> Self {
+        self.edit(move |config| config.queue_capacity(capacity))
+    }
+
+    /// See [`LaneConfig::on_full`].
+    pub fn on_full(self, on_full: OnFull) -> Self {
+        self.edit(move |config| config.on_full(on_full))
     }
 
     /// See [`LaneConfig::max_orphans`]. Those that there are already stay.

@@ -81,6 +81,8 @@ pub struct LaneSnapshot {
     pub origin: LaneOrigin,
     /// How many slots it has.
     pub max_concurrent: usize,
+    /// How many tasks may be queued; `None` where nobody set a bound.
+    pub queue_capacity: Option<usize>,
     /// How many orphans it may have.
     pub max_orphans: usize,
     /// What it grants a task that says nothing itself.
@@ -93,8 +95,13 @@ pub struct LaneSnapshot {
     pub state: LaneState,
     /// Why its waiters wait; `None` where there are none.
     pub blocked_by: Option<BlockedBy>,
-    /// Its waiters, in the order of their arrival within each priority.
+    /// Its waiters, in the order of their arrival within each priority, behind
+    /// those that superseded a holder.
     pub queued: Vec<TaskSnapshot>,
+    /// Who waits for a place in the queue, in the order of their arrival.
+    pub at_door: Vec<TaskSnapshot>,
+    /// How many places in the queue are reserved.
+    pub reserved: usize,
     /// Its holders, the oldest first.
     pub active: Vec<TaskSnapshot>,
     /// Tasks whose slot was taken and whose runner has not let go.
@@ -248,6 +255,7 @@ impl LaneOrigin {
 struct Seen {
     key: Key,
     state: State,
+    first: bool,
     place: Time,
     started: Time,
     task: Arc<TaskCell>,
@@ -265,6 +273,7 @@ impl LaneSnapshot {
             let snapshot = Self {
                 name: domain.name.to_string(),
                 max_concurrent: settings.max_concurrent,
+                queue_capacity: terms.config.capacity(),
                 max_orphans: engine.max_orphans(),
                 origin: LaneOrigin::of(&terms.origin),
                 limits: Limits::of(&terms.base, false),
@@ -278,6 +287,8 @@ impl LaneSnapshot {
                 },
                 blocked_by: engine.blocked_by(),
                 queued: Vec::new(),
+                at_door: Vec::new(),
+                reserved: engine.kept(),
                 active: Vec::new(),
                 orphans: Vec::new(),
                 counters: Counters {
@@ -295,6 +306,7 @@ impl LaneSnapshot {
                 .map(|(key, record)| Seen {
                     key,
                     state: record.state,
+                    first: record.first,
                     place: record.place.since,
                     started: record.started,
                     task: Arc::clone(&record.payload),
@@ -303,15 +315,25 @@ impl LaneSnapshot {
             (snapshot, seen)
         });
         snapshot.group = domain.group().map(|group| group.name.to_string());
-        seen.sort_by_key(|seen| (seen.task.spec().priority, seen.place, seen.key.seq));
+        seen.sort_by_key(|seen| {
+            let seq = if seen.first {
+                u64::MAX - seen.key.seq
+            } else {
+                seen.key.seq
+            };
+            (!seen.first, seen.task.spec().priority, seen.place, seq)
+        });
         for seen in &seen {
             let into = match seen.state {
-                State::Queued | State::Asleep => &mut snapshot.queued,
+                State::AtDoor => &mut snapshot.at_door,
+                State::Placed => continue,
+                state if state.waits() => &mut snapshot.queued,
                 state if state.is_orphan() => &mut snapshot.orphans,
                 _ => &mut snapshot.active,
             };
             into.push(TaskSnapshot::of(seen, now));
         }
+        snapshot.at_door.sort_by_key(|task| task.id.key.seq);
         snapshot
             .active
             .sort_by_key(|task| std::cmp::Reverse(task.age));
@@ -322,7 +344,7 @@ impl LaneSnapshot {
 impl TaskSnapshot {
     fn of(seen: &Seen, now: Time) -> Self {
         let task = &seen.task;
-        let started = !matches!(seen.state, State::Queued | State::Asleep);
+        let started = !seen.state.waits();
         let facts = read_facts(task, now);
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Self {

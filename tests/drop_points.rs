@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use common::{HOUR, MINUTE, SECOND, assert_clean, let_run, poll_once, until};
 use futures::StreamExt;
 use laneway::{
-    Descendants, Drain, Lane, LaneConfig, Lanes, QueuedWork, Reason, Slot, TaskContext, TaskError,
-    TaskHandle, Timeout,
+    Descendants, Drain, Lane, LaneConfig, Lanes, OnFull, QueuedWork, Reason, Slot, TaskContext,
+    TaskError, TaskHandle, Timeout,
 };
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Builder;
@@ -75,6 +75,7 @@ impl Scene {
     fn new() -> Self {
         let config = LaneConfig::new(1).stall_ceiling(HOUR);
         let builder = Lanes::builder().lane("main", config.clone());
+        let config = config.queue_capacity(1).on_full(OnFull::Wait);
         let lanes = builder.lane("inner", config).build().unwrap();
         let (main, inner) = (lanes.lane("main").unwrap(), lanes.lane("inner").unwrap());
         let holder = main.try_acquire().unwrap();
@@ -428,6 +429,62 @@ fn s12_handles_at_every_point() {
         Box::pin(async { drop(task.await) })
     };
     prove("TaskHandle/blocking", &[Nothing, Release, Thread], blocking);
+}
+
+#[test]
+fn s12_shared_tasks_and_offers_at_every_point() {
+    let shared: Make = |scene| {
+        let body = scene.body();
+        let task = scene.main.task().key("key");
+        let task = task.coalesce((), |(), ()| (), async move |cx, ()| body(cx).await);
+        Box::pin(async { drop(task.await) })
+    };
+    let to_the_end = [Nothing, Nothing, Release, Nothing, Open];
+    prove("SharedHandle", &to_the_end, shared);
+    prove("SharedHandle/asked", &[Nothing, Release, Ask], shared);
+    let offered: Make = |scene| {
+        let body = scene.body();
+        let task = scene.main.task().key("key");
+        let task = task.offer(7_u8, async move |cx, _| body(cx).await);
+        Box::pin(async { drop(task.await) })
+    };
+    prove("OfferHandle", &to_the_end, offered);
+    prove("OfferHandle/asked", &[Nothing, Release, Ask], offered);
+    prove("Inbox::recv", &[Nothing, Nothing, Ask], |scene| {
+        let mut inbox = scene.cx.inbox::<u8>();
+        Box::pin(async move { assert_eq!(inbox.recv().await, None) })
+    });
+}
+
+/// The only place of a queue is another's until the gate opens.
+#[test]
+fn s12_s20_a_wait_for_a_place_at_every_point() {
+    let reserved: Make = |scene| {
+        let (witness, gate) = (Arc::clone(&scene.witness), Arc::clone(&scene.gate));
+        Box::pin(async move {
+            let other = scene.inner.reserve().await.unwrap();
+            let leaves = async {
+                gate.notified().await;
+                drop(other);
+            };
+            let ((), place) = tokio::join!(leaves, scene.inner.reserve());
+            let _held = (place.unwrap(), witness);
+        })
+    };
+    prove("Lane::reserve", &[Nothing, Nothing, Open], reserved);
+    let used: Make = |scene| {
+        let (body, gate) = (scene.body(), Arc::clone(&scene.gate));
+        Box::pin(async move {
+            let other = scene.inner.reserve().await.unwrap();
+            let leaves = async {
+                gate.notified().await;
+                drop(other);
+            };
+            let ((), place) = tokio::join!(leaves, scene.inner.reserve());
+            drop(place.unwrap().run(body).await);
+        })
+    };
+    prove("Reservation::run", &[Nothing, Open, Nothing, Open], used);
 }
 
 #[test]

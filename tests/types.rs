@@ -9,12 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use laneway::{
-    AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask,
+    AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask, Inbox,
     InvalidDuration, InvalidName, InvalidOption, Lane, LaneChange, LaneConfig, LaneNameError,
-    LaneOrigin, LaneSnapshot, LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, Reason,
-    Reconfigure, ReturnedTask, Scoped, Slot, Snapshot, TaskBuilder, TaskContext, TaskError,
-    TaskHandle, TaskId, TaskSnapshot, TaskStatus, Tracked, TryAcquireError, WaitActiveError,
-    WaitInfo,
+    LaneOrigin, LaneSnapshot, LaneTimeout, Lanes, LanesBuilder, OfferHandle, Offered, OnBusy,
+    OnFull, PanicPayload, Phase, Reason, Reconfigure, Reservation, ReturnedTask, Scoped,
+    SharedHandle, Slot, Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId,
+    TaskSnapshot, TaskStatus, Tracked, TryAcquireError, WaitActiveError, WaitInfo,
 };
 
 type NotSync = Cell<u8>;
@@ -48,6 +48,8 @@ fn handles_go_anywhere() {
         TaskHandle<()>, TaskHandle<NotSync>, Drain, DrainReport, ReturnedTask, Snapshot,
         LaneSnapshot, TaskSnapshot, Counters, TaskId, TaskStatus, WaitInfo,
         Tracked<()>, Scoped<()>, PanicPayload, Reconfigure, LaneChange<'static>, LaneOrigin,
+        Inbox<NotSync>, OfferHandle<()>, Offered<()>,
+        SharedHandle<u8>, OnBusy, OnFull,
     );
     fn clone<T: Clone + Send + Sync + 'static>() {}
     clone::<TaskContext>();
@@ -59,7 +61,7 @@ fn handles_go_anywhere() {
     );
     // A handle is as good as its value.
     let sent = [
-        IsSend::<TaskBuilder<'static>>::SEND,
+        IsSend::<TaskBuilder<'static>>::SEND && IsSend::<Reservation<'static>>::SEND,
         IsSend::<TaskHandle<NotSync>>::SEND,
         IsSend::<TaskHandle<NotSend>>::SEND,
     ];
@@ -75,6 +77,7 @@ fn futures_go_where_their_parts_go() {
     is_send(&main.run(async |cx| cx.id()));
     is_send(&main.acquire());
     is_send(&main.task().acquire());
+    is_send(&main.reserve());
     is_send(&main.idle());
     is_send(&main.wait_active(Duration::ZERO));
     is_send(&lanes.idle());

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use laneway::{LaneConfig, LaneTimeout, Lanes, OnStall, Priority, Timeout};
+use laneway::{LaneConfig, LaneTimeout, Lanes, OnFull, OnStall, Priority, Timeout};
 use libfuzzer_sys::fuzz_target;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -43,6 +43,8 @@ struct Settings {
     warn_after: Option<Span>,
     aging: Option<Span>,
     pinned: bool,
+    queue_capacity: Option<usize>,
+    waits: bool,
 }
 
 /// Of few letters, so that two of them meet.
@@ -147,6 +149,12 @@ fn config(settings: &Settings) -> LaneConfig {
     }
     if settings.pinned {
         config = config.pinned();
+    }
+    if let Some(capacity) = settings.queue_capacity {
+        config = config.queue_capacity(capacity);
+    }
+    if settings.waits {
+        config = config.on_full(OnFull::Wait);
     }
     config
 }

@@ -128,7 +128,7 @@ impl<P: Clone> Lane<P> {
             blocked_for: now.since(self.watch.since),
             active: self.active(),
             max_concurrent: self.settings.max_concurrent,
-            queued: self.queued(),
+            queued: self.waiters(),
             suppressed: self.watch.suppressed,
         };
         if healthy {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::effects::{Effect, Effects};
 use super::lane::{Lane, Leftover, Mode, Settings};
 use super::slab::Key;
-use super::task::{End, Facts, Spec, State};
+use super::task::{End, Facts, Record, Spec, State};
 use super::time::Time;
 use super::vocabulary::Reason;
 
@@ -166,19 +166,27 @@ impl<P: Clone> Lane<P> {
         all.len()
     }
 
-    /// Everybody who waits, in the order in which they would be served; those
-    /// who sleep come last.
+    /// Everybody who waits, in the order in which they would be served; then
+    /// those who sleep or are put off, and those at the door.
     pub(crate) fn waiting(&self) -> Vec<Key> {
         let queued = self.queue.in_order(&self.tasks);
         let queued = queued
             .into_iter()
             .filter_map(|index| self.tasks.key_at(index));
+        let at_door = |(_, record): &(Key, &Record<P>)| record.state == State::AtDoor;
         let asleep = self
             .tasks
             .iter()
-            .filter(|(_, record)| record.state == State::Asleep)
+            .filter(|(_, record)| matches!(record.state, State::Asleep | State::Quiet { .. }))
             .map(|(key, _)| key);
-        queued.chain(asleep).collect()
+        let mut at_door: Vec<Key> = self
+            .tasks
+            .iter()
+            .filter(at_door)
+            .map(|(key, _)| key)
+            .collect();
+        at_door.sort_unstable_by_key(|key| key.seq);
+        queued.chain(asleep).chain(at_door).collect()
     }
 
     fn settle_each(
@@ -191,7 +199,7 @@ impl<P: Clone> Lane<P> {
         let now = self.advance(now);
         for key in waiters {
             if let Some(record) = self.tasks.get(*key)
-                && matches!(record.state, State::Queued | State::Asleep)
+                && record.state.waits()
             {
                 let end = end(now.since(record.place.since));
                 self.settle_queued(*key, end, effects);
@@ -201,12 +209,22 @@ impl<P: Clone> Lane<P> {
 
     /// One waiter is told that it will not run.
     pub(super) fn settle_queued(&mut self, key: Key, end: End, effects: &mut Effects<P>) {
-        if self.tasks.get(key).is_none() {
+        let Some(record) = self.tasks.get(key) else {
             return;
+        };
+        let task = !record.keeps;
+        let end = match end {
+            // There is no task to hand back.
+            End::Returned { waited } if record.keeps => Leftover::Cancel.end(waited),
+            end => end,
+        };
+        if record.state == State::Queued {
+            self.queue.remove(&mut self.tasks, key.index);
+        } else {
+            self.leave(key);
         }
-        self.queue.remove(&mut self.tasks, key.index);
         if let Some(gone) = self.forget(key) {
-            self.tally.ended += 1;
+            self.tally.ended += u64::from(task);
             effects.push(Effect::Settle {
                 task: gone.payload,
                 end,
@@ -219,7 +237,7 @@ impl<P: Clone> Lane<P> {
     /// The dispatch follows when all of them are settled.
     pub(crate) fn withdraw(&mut self, key: Key, end: End, effects: &mut Effects<P>) {
         match self.tasks.get(key).map(|record| record.state) {
-            Some(State::Queued | State::Asleep) => {}
+            Some(state) if state.waits() => {}
             Some(State::Granted) => self.vacate(key),
             _ => return,
         }
@@ -251,7 +269,10 @@ impl<P: Clone> Lane<P> {
         let queued = End::CancelledQueued { reason, waited };
         let elapsed = now.since(record.started);
         match record.state {
-            State::Queued | State::Asleep => self.settle_queued(key, queued, effects),
+            state if state.waits() || withdrawn && state == State::Placed => {
+                self.settle_queued(key, queued, effects);
+                self.let_in(now, effects);
+            }
             State::Granted if withdrawn => {
                 self.vacate(key);
                 self.settle_queued(key, queued, effects);
@@ -262,7 +283,8 @@ impl<P: Clone> Lane<P> {
                 self.end_active(now, key, end, spec, facts, effects);
             }
             State::Asked { .. } | State::Dropping { .. } | State::Teardown { .. } => {}
-            State::Orphan => return false,
+            // The reservation is its holder's.
+            _ => return false,
         }
         self.note_idle(effects);
         true

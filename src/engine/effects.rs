@@ -12,6 +12,10 @@ use super::vocabulary::Reason;
 pub(crate) enum Effect<P> {
     /// A waiter was given a slot: wake it, or launch it.
     Grant(Grant<P>),
+    /// A place is kept for somebody from now on: wake it.
+    Place {
+        task: P,
+    },
     /// Raise the cancel signal; `drop_now` when no grace is left.
     Ask {
         task: P,
@@ -87,6 +91,10 @@ pub(crate) enum Notice<P> {
         waited: Duration,
         queued_ahead: usize,
         active_ahead: usize,
+    },
+    /// A place was kept for too long, and is not any more.
+    Lapsed {
+        task: P,
     },
     /// The caller asked to be called.
     OnWait {

@@ -231,7 +231,7 @@ impl<M: Clone> Group<M> {
     pub(crate) fn recovery<P: Clone>(&self, lane: &Lane<P>, first: Option<P>) -> Recovery<P> {
         match first {
             Some(task) => Recovery::Dispatched(task),
-            None if self.ready.is_empty() && lane.queued() == 0 => Recovery::NobodyWaiting,
+            None if self.ready.is_empty() && lane.waiters() == 0 => Recovery::NobodyWaiting,
             None => {
                 let own = lane.blocked_by().filter(|_| lane.first(None).is_none());
                 Recovery::StillBlocked(own.unwrap_or_else(|| self.why()))

@@ -51,7 +51,18 @@ impl<P: Clone> Lane<P> {
         };
         match record.state {
             // Asleep it keeps no place, but its time to wait runs on (S7).
-            State::Queued | State::Asleep => self.judge_queued(now, key, spec, effects),
+            State::Queued | State::AtDoor | State::Asleep => {
+                self.judge_queued(now, key, spec, effects);
+            }
+            State::Quiet { until } if until <= now => self.end_quiet(now, key, spec, effects),
+            State::Quiet { until } => {
+                self.judge_queued(now, key, spec, effects);
+                if self.tasks.get(key).is_some() {
+                    self.timers.set_earlier(&mut self.tasks, key.index, until);
+                }
+            }
+            State::Placed if !facts.claimed => return self.judge_grant(now, key),
+            State::Placed => self.judge_kept(now, key, effects),
             // The hooks of an orphan have their bound, too; it may be looked at
             // for another reason, and that one is gone.
             State::Orphan => match record.said().hooks_until {
@@ -96,9 +107,13 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.granted(key) else {
             return;
         };
-        record.state = State::Asleep;
-        let waited = now.since(record.place.since);
-        self.vacate(key);
+        let (state, waited) = (record.state, now.since(record.place.since));
+        if state == State::Granted {
+            self.vacate(key);
+        } else {
+            self.leave(key);
+        }
+        self.set_state(key, State::Asleep);
         match self.too_late(waited) {
             Some(end) => self.settle_queued(key, end, effects),
             // What it is to be told about its waiting is found out anew.
@@ -111,14 +126,16 @@ impl<P: Clone> Lane<P> {
     /// Its runner came for it in the nick of time.
     pub(crate) fn claimed(&mut self, now: Time, key: Key) {
         if let Some(record) = self.granted(key) {
-            record.state = State::Running;
+            if record.state == State::Granted {
+                record.state = State::Running;
+            }
             self.look_at(key, Some(now));
         }
     }
 
     fn granted(&mut self, key: Key) -> Option<&mut Record<P>> {
         let record = self.tasks.get_mut(key)?;
-        (record.state == State::Granted).then_some(record)
+        matches!(record.state, State::Granted | State::Placed).then_some(record)
     }
 
     fn judge_queued(&mut self, now: Time, key: Key, spec: &Spec, effects: &mut Effects<P>) {
@@ -170,6 +187,7 @@ impl<P: Clone> Lane<P> {
                 idle: waited,
             };
             self.settle_queued(key, end, effects);
+            self.let_in(now, effects);
             self.note_idle(effects);
             return;
         }

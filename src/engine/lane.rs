@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::blocked::Watch;
+use super::door::Door;
 use super::effects::{BlockedBy, Effect, Effects, Grant, Notice, Reclaim, Recovery};
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
@@ -20,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) warn_after: Duration,
     /// Stalls are reported and nothing is reclaimed for them.
     pub(crate) observe_only: bool,
+    /// How many may be in the queue; `usize::MAX` where nobody set a bound.
+    pub(crate) queue_capacity: usize,
 }
 
 /// The state machine of one lane.
@@ -40,6 +43,9 @@ pub(crate) struct Lane<P> {
     pub(super) resume_at: Option<Time>,
     pub(super) tasks: Slab<Record<P>>,
     pub(super) queue: Queue,
+    pub(super) door: Option<Box<Door>>,
+    /// Tasks whose quiet window is not over.
+    pub(super) quiet: usize,
     /// Who holds a slot, in no order; each record knows its place in it.
     pub(super) holders: Vec<Key>,
     pub(super) orphans: usize,
@@ -115,6 +121,35 @@ pub(crate) struct Entry {
     pub(crate) descendant: bool,
     /// How long it had waited before, elsewhere.
     pub(crate) waited: Duration,
+    pub(crate) if_full: IfFull,
+}
+
+/// What becomes of a newcomer that finds the queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfFull {
+    Refuse,
+    /// It waits at the door.
+    Wait,
+    /// A place was kept for it, whether or not it still is.
+    Enter,
+}
+
+/// Where a newcomer finds room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Slot,
+    Queue,
+    Door,
+}
+
+/// Where a newcomer stands in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Last,
+    /// Where somebody stood who is not in line any more.
+    At(Place),
+    /// Before everybody.
+    First,
 }
 
 /// Why a task was not taken; nothing was changed.
@@ -126,20 +161,27 @@ pub(crate) enum Refused {
         admit_descendants: bool,
     },
     Shutdown,
-    NoSlot,
+    /// And who has one.
+    NoSlot {
+        holder: Option<Key>,
+    },
+    /// What it was for is another task's now; only the shell merges.
+    Merged,
+    /// There is more than one slot, and nothing says whose is meant.
+    NoKey,
+    QueueFull {
+        capacity: usize,
+        queued: usize,
+    },
 }
 
 /// What a task came to that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
     /// It holds a slot already.
-    Started {
-        key: Key,
-        fence: u64,
-    },
-    Queued {
-        key: Key,
-    },
+    Started { key: Key, fence: u64 },
+    /// It waits, in the queue or at the door.
+    Queued { key: Key },
 }
 
 /// What a task was when its runner let go of it.
@@ -165,6 +207,8 @@ impl<P: Clone> Lane<P> {
             resume_at: None,
             tasks: Slab::new(),
             queue: Queue::new(),
+            door: None,
+            quiet: 0,
             holders: Vec::new(),
             orphans: 0,
             timers: Timers::new(),
@@ -188,7 +232,7 @@ impl<P: Clone> Lane<P> {
 
     /// A task comes: it starts, it queues, or it is refused with nothing
     /// changed. O(1); O(log n) where it restores an older place in line.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit(
         &mut self,
         now: Time,
@@ -197,12 +241,53 @@ impl<P: Clone> Lane<P> {
         entry: Entry,
     ) -> Result<Accepted, Refused> {
         self.admits(entry.descendant)?;
+        self.take_in(now, task, spec, entry, Line::Last)
+    }
+
+    /// Whether there is room for one more: a slot, a place, or the door.
+    #[inline(always)]
+    pub(super) fn finds_room(&self, entry: Entry) -> Result<Room, Refused> {
         // S5 keeps the queue empty while a slot is free, so whoever finds one
         // overtakes nobody.
-        let free = self.has_free_slot() && self.queue.len() == 0 && self.gate.is_open();
-        if entry.at_once && !free {
-            return Err(Refused::NoSlot);
+        if self.has_free_slot() && self.queue.len() == 0 && self.gate.is_open() {
+            return Ok(Room::Slot);
         }
+        if entry.at_once {
+            let holder = self.holders.first().copied();
+            return Err(Refused::NoSlot { holder });
+        }
+        let (capacity, queued) = (self.settings.queue_capacity, self.places_taken());
+        match entry.if_full {
+            IfFull::Refuse if queued >= capacity => Err(Refused::QueueFull { capacity, queued }),
+            IfFull::Wait if queued >= capacity => Ok(Room::Door),
+            _ => Ok(Room::Queue),
+        }
+    }
+
+    /// [`submit`](Self::submit) in another place than the last, for those paths
+    /// on which nothing hangs.
+    pub(super) fn submit_as(
+        &mut self,
+        now: Time,
+        task: P,
+        spec: &Spec,
+        entry: Entry,
+        line: Line,
+    ) -> Result<Accepted, Refused> {
+        self.admits(entry.descendant)?;
+        self.take_in(now, task, spec, entry, line)
+    }
+
+    #[inline(always)]
+    fn take_in(
+        &mut self,
+        now: Time,
+        task: P,
+        spec: &Spec,
+        entry: Entry,
+        line: Line,
+    ) -> Result<Accepted, Refused> {
+        let room = self.finds_room(entry)?;
         let now = self.advance(now);
         let place = Place {
             since: now.before(entry.waited),
@@ -210,22 +295,29 @@ impl<P: Clone> Lane<P> {
             // come to the queue later (S20).
             seq: self.tasks.next_seq(),
         };
+        let place = match line {
+            Line::At(older) => older.min(place),
+            _ => place,
+        };
         self.tally.submitted += 1;
         let first_look = spec.first_look();
-        let (state, look) = match (free, entry.present) {
-            (true, true) => (State::Running, first_look),
-            (true, false) => (State::Granted, claim_by(first_look)),
-            (false, _) => (State::Queued, spec.first_look_queued()),
+        let (state, look) = match (room, entry.present) {
+            (Room::Slot, true) => (State::Running, first_look),
+            (Room::Slot, false) => (State::Granted, claim_by(first_look)),
+            (_, _) => (State::Queued, spec.first_look_queued()),
         };
+        let first = matches!(line, Line::First);
         let holder = self.next_holder();
-        let queued_ahead = if free {
-            0
-        } else {
-            self.queue.ahead(spec.priority)
+        let queued_ahead = match room {
+            Room::Slot => 0,
+            Room::Queue if first => 0,
+            Room::Queue => self.queue.ahead(spec.priority),
+            Room::Door => self.waiters(),
         };
         let queued_ahead = count(queued_ahead);
         let key = self.tasks.insert(|| Record {
             state,
+            first,
             first_look,
             queued_ahead,
             active_ahead: holder,
@@ -233,16 +325,19 @@ impl<P: Clone> Lane<P> {
             ..Record::new(task, spec.priority, place, now)
         });
         self.timers.set(&mut self.tasks, key.index, now + look);
-        if !free {
-            self.queue.push(&mut self.tasks, key.index);
-            self.watch.queued(now, self.warn_after());
-            return Ok(Accepted::Queued { key });
+        match room {
+            Room::Slot => {
+                self.gate.shut();
+                self.watch.moved();
+                self.holders.push(key);
+                let fence = self.next_grant();
+                return Ok(Accepted::Started { key, fence });
+            }
+            Room::Queue => self.queue.push(&mut self.tasks, key.index),
+            Room::Door => self.stand_at_door(key),
         }
-        self.gate.shut();
-        self.watch.moved();
-        self.holders.push(key);
-        let fence = self.next_grant();
-        Ok(Accepted::Started { key, fence })
+        self.watch.queued(now, self.warn_after());
+        Ok(Accepted::Queued { key })
     }
 
     /// A runner is through with its task, or whoever waited for it is gone.
@@ -258,8 +353,10 @@ impl<P: Clone> Lane<P> {
             return Released::Unknown;
         };
         let state = record.state;
+        let keeps = record.keeps;
         match state {
             State::Queued => self.queue.remove(&mut self.tasks, key.index),
+            State::Quiet { .. } | State::AtDoor | State::Placed => self.leave(key),
             state if state.holds_slot() => self.vacate(key),
             State::Detached | State::Orphan => self.orphans -= 1,
             _ => {}
@@ -276,6 +373,8 @@ impl<P: Clone> Lane<P> {
             }
             (State::Orphan, true) => self.tally.late += 1,
             (State::Orphan, _) => {}
+            // No task, and so counted nowhere.
+            _ if keeps => {}
             (_, true) => {
                 self.tally.completed += 1;
                 gone.finish();
@@ -297,6 +396,9 @@ impl<P: Clone> Lane<P> {
     /// who waits beside.
     pub(crate) fn dispatch(&mut self, now: Time, effects: &mut Effects<P>) -> Option<Key> {
         if self.gate != Gate::Free {
+            if self.has_door() {
+                self.let_in(now, effects);
+            }
             return None;
         }
         let mut first = None;
@@ -308,7 +410,7 @@ impl<P: Clone> Lane<P> {
 
     /// Gives one waiter a slot, if the lane has one.
     pub(super) fn dispatch_one(&mut self, now: Time, effects: &mut Effects<P>) -> Option<Key> {
-        if !self.has_free_slot() {
+        if !self.has_next(now, effects) {
             return None;
         }
         let now = self.advance(now);
@@ -316,7 +418,7 @@ impl<P: Clone> Lane<P> {
         let key = self.tasks.key_at(index)?;
         let fence = self.occupy(now, key);
         self.watch.begin(now, self.warn_after());
-        if self.queue.len() == 0 {
+        if self.waiters() == 0 {
             // Nobody waits: whoever comes next begins to wait then, however
             // long ago this dispatch was.
             self.watch.moved();
@@ -331,6 +433,16 @@ impl<P: Clone> Lane<P> {
             active_ahead: record.active_ahead as usize,
         }));
         Some(key)
+    }
+
+    /// Whether there is a slot to give, and somebody in the queue to give it to.
+    #[inline]
+    fn has_next(&mut self, now: Time, effects: &mut Effects<P>) -> bool {
+        if self.has_door() {
+            self.let_in(now, effects);
+        }
+        self.has_free_slot()
+            && (self.queue.len() > 0 || self.has_door() && self.let_a_task_in(now, effects))
     }
 
     /// A slot came free after a reclaim: serve the next, and say whether it
@@ -406,6 +518,7 @@ impl<P: Clone> Lane<P> {
     #[inline]
     pub(crate) fn has_sequel(&self, released: &Released<P>) -> bool {
         self.queue.len() > 0
+            || self.has_door()
             || self.idle_wanted
             || matches!(released, Released::Held(gone) if gone.end().is_some())
     }
@@ -420,13 +533,17 @@ impl<P: Clone> Lane<P> {
         if record.state != State::Asleep {
             return;
         }
-        record.state = State::Queued;
         let look = record.enqueued + spec.first_look_queued();
-        self.queue.push(&mut self.tasks, key.index);
+        if record.keeps {
+            self.stand_at_door(key);
+        } else {
+            record.state = State::Queued;
+            self.queue.push(&mut self.tasks, key.index);
+            self.watch.queued(now, self.warn_after());
+        }
         if look < Time::FAR {
             self.timers.set(&mut self.tasks, key.index, look.max(now));
         }
-        self.watch.queued(now, self.warn_after());
         self.dispatch(now, effects);
     }
 
@@ -468,7 +585,7 @@ impl<P: Clone> Lane<P> {
                 effects.push(Effect::Inspect { key, task });
             }
         }
-        if self.watch.due(now, self.queue.len()) {
+        if self.watch.due(now, self.waiters()) {
             effects.push(Effect::InspectHolders);
         }
     }
@@ -504,7 +621,7 @@ impl<P: Clone> Lane<P> {
             record.holder = count(place);
         }
         super::slab::trim(&mut self.holders);
-        if self.queue.len() == 0 {
+        if self.waiters() == 0 {
             self.watch.moved();
         }
     }
@@ -523,7 +640,7 @@ impl<P: Clone> Lane<P> {
         self.clock
     }
 
-    fn admits(&self, descendant: bool) -> Result<(), Refused> {
+    pub(crate) fn admits(&self, descendant: bool) -> Result<(), Refused> {
         match self.mode() {
             Mode::Open => Ok(()),
             Mode::Draining {
@@ -567,7 +684,7 @@ impl<P: Clone> Lane<P> {
             Mode::Draining { deadline, .. } => deadline,
             _ => None,
         };
-        let watch = self.watch.next_check(self.queue.len());
+        let watch = self.watch.next_check(self.waiters());
         let or_never = |at: Option<Time>| at.unwrap_or(Time::FAR);
         let others = or_never(self.resume_at)
             .min(or_never(drain))
@@ -592,7 +709,7 @@ impl Gate {
 }
 
 /// As a record keeps it: a lane has under 2^32 tasks.
-fn count(tasks: usize) -> u32 {
+pub(super) fn count(tasks: usize) -> u32 {
     u32::try_from(tasks).unwrap_or(u32::MAX)
 }
 

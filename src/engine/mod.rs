@@ -28,15 +28,19 @@
 //! | `reclaim` | how a task is ended: ask, then take |
 //! | `control` | the control verbs |
 //! | `group` | a budget that several lanes share |
+//! | `quiet` | who is not to be served yet |
+//! | `supersede` | how a newer task takes the place of older ones |
 //! | `view` | what can be asked without changing anything |
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `queue` | who is next |
+//! | `door` | who waits for a place in a full queue |
 //! | `timers` | the next moment of each task |
 //! | `slab` | tasks by key |
 //! | `task`, `effects`, `vocabulary`, `time` | the words |
 
 mod blocked;
 mod control;
+mod door;
 mod effects;
 mod group;
 mod judge;
@@ -44,8 +48,10 @@ mod lane;
 #[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
 pub(crate) mod oracle;
 mod queue;
+mod quiet;
 mod reclaim;
 mod slab;
+mod supersede;
 mod task;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests;
@@ -59,9 +65,12 @@ pub use effects::BlockedBy;
 pub(crate) use effects::{Blocked, Effect, Effects, Grant, Notice, Reclaim, Recovery};
 pub(crate) use group::Group;
 pub(crate) use judge::Verdict;
-pub(crate) use lane::{Accepted, Entry, Lane, Leftover, Mode, Refused, Released, Settings, Tally};
+pub(crate) use lane::{
+    Accepted, Entry, IfFull, Lane, Leftover, Mode, Refused, Released, Settings, Tally,
+};
 pub use queue::Priority;
 pub(crate) use slab::Key;
+pub(crate) use supersede::Older;
 pub(crate) use task::{Ceiling, End, Facts, Spec, State, TICK};
 pub(crate) use time::{LONGEST, Time};
 pub use vocabulary::{Limit, OnStall, Reason};

@@ -57,6 +57,26 @@ pub(crate) struct First {
     pub(crate) turns: Option<Time>,
 }
 
+impl First {
+    /// One beside whom nobody waits.
+    pub(super) fn alone(priority: Priority, place: Place, now: Time, aging: Duration) -> Self {
+        let turns = match priority {
+            Priority::Background => ages(place, now, aging),
+            _ => None,
+        };
+        let tier = match priority {
+            Priority::Background if turns.is_none() => Priority::Normal,
+            priority => priority,
+        };
+        Self { tier, place, turns }
+    }
+}
+
+/// When a Background waiter will compete as Normal, if it does not yet.
+fn ages(place: Place, now: Time, aging: Duration) -> Option<Time> {
+    Some(place.since + aging).filter(|at| *at > now)
+}
+
 /// The waiters of one lane.
 ///
 /// A newcomer goes to the end of its tier's list, and leaving costs O(1) from
@@ -123,6 +143,10 @@ impl Queue {
             .iter()
             .map(|tier| tier.len)
             .sum()
+    }
+
+    pub(crate) const fn count(&self, priority: Priority) -> usize {
+        self.tiers[priority as usize].len
     }
 
     /// A task joins with the place and the priority that its row has.
@@ -208,20 +232,14 @@ impl Queue {
         aging: Duration,
     ) -> Option<First> {
         let waiter = rows.row(self.next(rows, now, aging)?)?;
-        let (priority, place) = (waiter.priority(), waiter.place());
-        let ages = |place: Place| Some(place.since + aging).filter(|at| *at > now);
-        let background = || self.front(rows, Priority::Background as usize);
-        Some(First {
-            tier: match priority {
-                Priority::Background if ages(place).is_none() => Priority::Normal,
-                priority => priority,
-            },
-            place,
-            turns: match priority {
-                Priority::Foreground => None,
-                _ => background().and_then(|(place, _)| ages(place)),
-            },
-        })
+        let first = First::alone(waiter.priority(), waiter.place(), now, aging);
+        let turns = match first.tier {
+            Priority::Foreground => None,
+            _ => self
+                .front(rows, Priority::Background as usize)
+                .and_then(|(place, _)| ages(place, now, aging)),
+        };
+        Some(First { turns, ..first })
     }
 
     /// The waiters in the order in which they came, for a verb that speaks to
@@ -267,8 +285,13 @@ impl Queue {
             .map(|(_, index)| index)
     }
 
+    /// The oldest waiter of a tier.
     #[inline]
-    fn front(&self, rows: &impl ByIndex<Row: Waiter>, tier: usize) -> Option<(Place, u32)> {
+    pub(super) fn front(
+        &self,
+        rows: &impl ByIndex<Row: Waiter>,
+        tier: usize,
+    ) -> Option<(Place, u32)> {
         let head = self.tiers[tier].head;
         let listed = rows.row(head).map(|waiter| (waiter.place(), head));
         if self.returned.is_empty() {

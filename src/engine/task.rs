@@ -12,6 +12,12 @@ use super::vocabulary::{Limit, OnStall, Reason};
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// How long a grant may wait for its runner's first poll (S20).
 pub(crate) const CLAIM: Duration = Duration::from_secs(5);
+/// How long a place in a full queue is kept for a task that does not come.
+pub(crate) const KEPT: Duration = Duration::from_secs(60);
+/// The lists of the door: tasks that wait for a place in the queue, and comers
+/// who only want one kept.
+pub(super) const TASKS: Priority = Priority::Normal;
+pub(super) const KEEPERS: Priority = Priority::Background;
 /// The default stall ceiling of a task that has reported progress.
 pub(crate) const CEILING: Duration = Duration::from_secs(10 * 60);
 /// The default stall ceiling of a task that has never reported any.
@@ -194,6 +200,14 @@ impl End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Queued,
+    /// Not to be served yet, and so not in the queue.
+    Quiet {
+        until: Time,
+    },
+    /// The queue is full, and it waits for a place in it.
+    AtDoor,
+    /// No task, but somebody for whom a place in the queue is kept.
+    Placed,
     /// Granted, never polled within the claim ceiling, and its slot passed on:
     /// it sleeps outside the queue until it is polled again (S20).
     Asleep,
@@ -222,7 +236,21 @@ impl State {
     pub(crate) const fn holds_slot(self) -> bool {
         !matches!(
             self,
-            Self::Queued | Self::Asleep | Self::Detached | Self::Orphan
+            Self::Queued
+                | Self::Quiet { .. }
+                | Self::AtDoor
+                | Self::Placed
+                | Self::Asleep
+                | Self::Detached
+                | Self::Orphan
+        )
+    }
+
+    /// It waits for a slot, or for a place to be kept.
+    pub(crate) const fn waits(self) -> bool {
+        matches!(
+            self,
+            Self::Queued | Self::Quiet { .. } | Self::AtDoor | Self::Asleep
         )
     }
 
@@ -236,6 +264,10 @@ pub(crate) struct Record<P> {
     pub(crate) payload: P,
     pub(crate) state: State,
     pub(crate) priority: Priority,
+    /// No task: it wants a place kept for one.
+    pub(crate) keeps: bool,
+    /// It goes before everybody who waits, the last such first.
+    pub(crate) first: bool,
     pub(crate) place: Place,
     pub(crate) enqueued: Time,
     pub(crate) started: Time,
@@ -269,6 +301,8 @@ impl<P> Record<P> {
             payload,
             state: State::Queued,
             priority,
+            keeps: false,
+            first: false,
             place,
             enqueued: now,
             started: now,
@@ -286,6 +320,21 @@ impl<P> Record<P> {
     #[cfg(any(test, fuzzing))]
     pub(crate) const fn moment(&self) -> Time {
         self.moment.at()
+    }
+
+    /// In which list it stands, and where: in the queue, or at the door.
+    #[inline]
+    const fn stand(&self) -> (Priority, Place) {
+        if self.first {
+            let since = Time::from_nanos(0);
+            let seq = u64::MAX - self.place.seq;
+            (Priority::Foreground, Place { since, seq })
+        } else if let State::AtDoor = self.state {
+            let list = if self.keeps { KEEPERS } else { TASKS };
+            (list, self.place)
+        } else {
+            (self.priority, self.place)
+        }
     }
 
     /// How it ends, once it was asked to.
@@ -327,12 +376,12 @@ impl<P> Record<P> {
 impl<P> Waiter for Record<P> {
     #[inline]
     fn place(&self) -> Place {
-        self.place
+        self.stand().1
     }
 
     #[inline]
     fn priority(&self) -> Priority {
-        self.priority
+        self.stand().0
     }
 
     #[inline]

@@ -20,6 +20,7 @@ impl<P: Clone> Lane<P> {
         &self.holders
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn queued(&self) -> usize {
         self.queue.len()
     }
@@ -71,7 +72,8 @@ impl<P: Clone> Lane<P> {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn footprint(&self) -> usize {
         let holders = self.holders.capacity();
-        self.tasks.footprint() + self.queue.footprint() + self.timers.footprint() + holders
+        let tables = self.tasks.footprint() + self.queue.footprint() + self.timers.footprint();
+        tables + holders
     }
 
     /// The fence that the next grant gets (S11).
@@ -79,8 +81,8 @@ impl<P: Clone> Lane<P> {
         self.fence
     }
 
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.queue.len() == 0
+    pub(crate) fn is_idle(&self) -> bool {
+        self.holders.is_empty() && self.waiters() == 0 && self.quiet == 0
     }
 
     pub(crate) fn max_orphans(&self) -> usize {
@@ -93,7 +95,7 @@ impl<P: Clone> Lane<P> {
 
     /// Why waiters wait; `None` where there are none.
     pub(crate) fn blocked_by(&self) -> Option<BlockedBy> {
-        if self.queue.len() == 0 {
+        if self.waiters() == 0 {
             None
         } else if self.paused || self.settings.max_concurrent == 0 {
             Some(BlockedBy::Paused)
@@ -111,6 +113,7 @@ impl<P: Clone> Lane<P> {
     pub(super) fn first(&self, now: Option<Time>) -> Option<First> {
         let now = now.map_or(self.clock, |now| self.clock.max(now));
         let may_start = self.has_free_slot();
-        may_start.then(|| self.queue.first(&self.tasks, now, self.settings.aging))?
+        let in_queue = || self.queue.first(&self.tasks, now, self.settings.aging);
+        may_start.then(|| in_queue().or_else(|| self.first_at_door(now)))?
     }
 }

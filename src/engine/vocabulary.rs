@@ -18,6 +18,8 @@ pub enum Reason {
     User,
     /// A newer task took its place.
     Superseded,
+    /// A running task took its message from its inbox, so that it need not run.
+    HandedOver,
     /// The future given to `cancel_on` completed.
     Signal,
     /// It made no progress for its stall ceiling.
@@ -37,11 +39,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Completed,
         Self::Panicked,
         Self::User,
         Self::Superseded,
+        Self::HandedOver,
         Self::Signal,
         Self::Stalled,
         Self::TimedOut,
@@ -65,6 +68,7 @@ impl fmt::Display for Reason {
             Self::Panicked => "panicked",
             Self::User => "cancelled by the user",
             Self::Superseded => "superseded",
+            Self::HandedOver => "its message was taken",
             Self::Signal => "cancelled by its signal",
             Self::Stalled => "stalled",
             Self::TimedOut => "timed out",

@@ -295,6 +295,10 @@ pub enum InvalidOption {
     /// One of its durations.
     #[error(transparent)]
     Duration(#[from] InvalidDuration),
+    /// It was to supersede somebody, and has no key that says whom. Only in a
+    /// lane of one slot is that clear without.
+    #[error("a task without a key can supersede only in a lane of one slot")]
+    NoKey,
 }
 
 #[cfg(test)]

@@ -12,4 +12,5 @@ pub use input::{
     NameProblem, PatternProblem,
 };
 pub use slot::{AcquireError, TryAcquireError};
+pub(crate) use task::message_of;
 pub use task::{FlattenTask, PanicPayload, TaskError};

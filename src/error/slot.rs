@@ -51,6 +51,26 @@ pub enum AcquireError {
         /// The lane's name.
         lane: Arc<str>,
     },
+    /// The lane's queue is full. Try later, or elsewhere.
+    #[error("the queue of lane {lane:?} is full, {queued} of {capacity}")]
+    QueueFull {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// How many tasks may be queued.
+        capacity: usize,
+        /// How many were.
+        queued: usize,
+    },
+    /// The lane has no free slot, and the caller was not to wait
+    /// ([`OnBusy::Reject`](crate::OnBusy::Reject)).
+    #[error("lane {lane:?} is busy")]
+    Busy {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// Who holds a slot; one of them, where there are several. `None` where
+        /// the lane is paused.
+        holder: Option<TaskId>,
+    },
     /// The lane is closed.
     #[error("lane {lane:?} is closed")]
     Closed {
@@ -114,7 +134,13 @@ impl AcquireError {
     /// Whether the same call may succeed later, on this lane.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Draining { .. } | Self::TimedOut { .. })
+        matches!(
+            self,
+            Self::Draining { .. }
+                | Self::QueueFull { .. }
+                | Self::Busy { .. }
+                | Self::TimedOut { .. }
+        )
     }
 }
 

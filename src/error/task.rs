@@ -91,6 +91,30 @@ pub enum TaskError {
         /// The task.
         id: TaskId,
     },
+    /// The lane's queue is full; it was refused. Try later, or elsewhere.
+    #[error("the queue of lane {lane:?} is full, {queued} of {capacity}; task {id} was refused")]
+    QueueFull {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task.
+        id: TaskId,
+        /// How many tasks may be queued.
+        capacity: usize,
+        /// How many were.
+        queued: usize,
+    },
+    /// The lane had no free slot, and it was not to wait
+    /// ([`OnBusy::Reject`](crate::OnBusy::Reject)).
+    #[error("lane {lane:?} is busy; task {id} was refused")]
+    Busy {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task.
+        id: TaskId,
+        /// Who holds a slot; one of them, where there are several. `None` where
+        /// the lane is paused.
+        holder: Option<TaskId>,
+    },
     /// The lane is closed; it was refused.
     #[error("lane {lane:?} is closed; task {id} was refused")]
     Closed {
@@ -192,10 +216,13 @@ impl TaskError {
     }
 
     /// Whether the task did not run and may, if it is submitted later or
-    /// elsewhere: the lane was draining.
+    /// elsewhere: the lane was draining or busy, or its queue was full.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Draining { .. })
+        matches!(
+            self,
+            Self::Draining { .. } | Self::QueueFull { .. } | Self::Busy { .. }
+        )
     }
 
     /// Which task this is about, where there was one.
@@ -208,6 +235,8 @@ impl TaskError {
             | Self::Cancelled { id, .. }
             | Self::Cleared { id, .. }
             | Self::Draining { id, .. }
+            | Self::QueueFull { id, .. }
+            | Self::Busy { id, .. }
             | Self::Closed { id, .. }
             | Self::Shutdown { id, .. }
             | Self::SchedulerDropped { id, .. }
@@ -216,6 +245,15 @@ impl TaskError {
             Self::NoRuntime | Self::Invalid(_) => None,
         }
     }
+}
+
+/// The message of a panic, where it had one.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no message)".to_owned())
 }
 
 /// What a task panicked with. Printed, it is the panic's message.
@@ -227,13 +265,8 @@ pub struct PanicPayload {
 
 impl PanicPayload {
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
-        let message = payload
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "(no message)".to_owned());
         Self {
-            message,
+            message: message_of(&*payload),
             payload: Mutex::new(payload),
         }
     }

@@ -16,6 +16,8 @@
 //! | file | subject |
 //! |---|---|
 //! | `queue` | joining, being granted, leaving the queue |
+//! | `busy` | superseding, and messages for whoever runs |
+//! | `door` | before a full queue |
 //! | `ending` | done, asked, taken, dropped: who was first |
 //! | `waiting` | handles, signals, idle: no lost wake-up |
 //! | `moments` | the driver, progress, ceilings, claims |
@@ -26,8 +28,10 @@
 //! | `three` | three threads at once |
 //! | `crowd` | many tasks (shuttle) |
 
+mod busy;
 #[cfg(laneway_shuttle)]
 mod crowd;
+mod door;
 mod ending;
 mod explore;
 mod groups;

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::task::Waker;
 
 use super::domain::DomainRef;
+use super::inbox::Letter;
 use super::job::Waiting;
 use super::parts::{Limits, Parts, Rare};
 use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
@@ -14,7 +15,7 @@ use crate::clock::Clock;
 use crate::engine::{End, Key, Reason, Spec, Time};
 use crate::host;
 use crate::options::Options;
-use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, Serials};
 
 pub(crate) type Meta = Arc<dyn Any + Send + Sync>;
 
@@ -62,8 +63,15 @@ pub(crate) struct TaskCell {
 pub(crate) struct Labels {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) key: Option<Arc<str>>,
+    /// Which of those that share its key it is.
+    pub(super) serial: u64,
     pub(crate) meta: Option<Meta>,
+    /// The message that it is for.
+    pub(crate) letter: Option<Letter>,
 }
+
+/// Of tasks that have a key.
+static SERIALS: Serials = Serials::from(1);
 
 /// How far the ask has gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -229,6 +237,10 @@ impl TaskCell {
 
     pub(crate) fn labels(&self) -> Option<&Labels> {
         self.labels.as_deref()
+    }
+
+    pub(crate) fn letter(&self) -> Option<&Letter> {
+        self.labels()?.letter.as_ref()
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
@@ -444,7 +456,10 @@ impl TaskCell {
             }
             (parts.end(), parts.runner.take())
         };
-        self.domain().shared.keys.forget(self);
+        if self.labels.is_some() {
+            self.domain().shared.keys.forget(self);
+            self.domain().offers.forget(self);
+        }
         wake_all(runner);
         ended.carry_out();
         true
@@ -483,10 +498,15 @@ impl Labels {
     fn of(options: &mut Options) -> Option<Self> {
         let labels = Self {
             name: options.name.take(),
+            serial: options.key.as_ref().map_or(0, |_| SERIALS.next()),
             key: options.key.take(),
             meta: options.meta.take(),
+            letter: options.letter.take(),
         };
-        let any = labels.name.is_some() || labels.key.is_some() || labels.meta.is_some();
+        let any = labels.name.is_some()
+            || labels.key.is_some()
+            || labels.meta.is_some()
+            || labels.letter.is_some();
         any.then_some(labels)
     }
 }

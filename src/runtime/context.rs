@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::cell::{Meta, TaskCell};
 use super::current;
+use super::inbox::Inbox;
 use super::parts::Rare;
 use super::phase::Phase;
 use super::teardown::Hook;
@@ -116,6 +117,37 @@ impl TaskContext {
     #[must_use = "the phase ends when its guard is dropped"]
     pub fn phase(&self, text: impl Into<Arc<str>>) -> Phase {
         Phase::enter(&self.0, text.into())
+    }
+
+    /// Opens an inbox for messages of this type that are offered to this lane,
+    /// with the key of this task or without one; see
+    /// [`TaskBuilder::offer`](crate::TaskBuilder::offer). The type is what they
+    /// are told apart by, so a type of one's own is the best. Messages that are in
+    /// line already are there to be taken.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("session:42", laneway::LaneConfig::new(1)).build()?;
+    /// # let session = lanes.lane("session:42")?;
+    /// use laneway::Offered;
+    ///
+    /// let sum = session.spawn(async |cx| {
+    ///     let mut inbox = cx.inbox::<u32>();
+    ///     let mut sum = 0;
+    ///     while sum < 10 {
+    ///         sum += inbox.recv().await.unwrap_or(10);
+    ///     }
+    ///     sum
+    /// });
+    /// for n in [4_u32, 6] {
+    ///     let offered = session.task().offer(n, async |_, n| n);
+    ///     assert!(matches!(offered.await?, Offered::Taken { by } if by == sum.id()));
+    /// }
+    /// assert_eq!(sum.await?, 10);
+    /// # Ok(()) }
+    /// ```
+    pub fn inbox<M: Send + 'static>(&self) -> Inbox<M> {
+        Inbox::of(Arc::clone(&self.0))
     }
 
     /// Waits until the task is asked to end, and says why. A task that awaits

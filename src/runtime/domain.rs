@@ -3,6 +3,7 @@
 use super::cell::TaskCell;
 use super::drain::Returned;
 use super::group::{Beside, GroupCell, Seat};
+use super::inbox::Offers;
 use super::perform;
 use super::shared::{Shared, Standing};
 use super::terms::InForce;
@@ -37,6 +38,7 @@ pub(crate) struct Domain {
     has_waiters: AtomicBool,
     admits_descendants: AtomicBool,
     pub(crate) idle: Mutex<Wakers>,
+    pub(super) offers: Offers,
     /// The lane whose warning stands for this one's, as of the last look.
     pub(super) defers_to: Mutex<Option<Weak<Self>>>,
     /// What a drain hands back, while somebody awaits its report.
@@ -64,6 +66,7 @@ impl Domain {
             has_waiters: AtomicBool::new(false),
             admits_descendants: AtomicBool::new(false),
             idle: Mutex::new(Wakers::new()),
+            offers: Offers::default(),
             defers_to: Mutex::new(None),
             returned: Mutex::new(Returned::default()),
         }
@@ -335,7 +338,7 @@ impl Domain {
 
     #[inline]
     fn hint(&self, engine: &Engine) {
-        let waiters = engine.queued() > 0;
+        let waiters = engine.waiters() > 0;
         if waiters != self.has_waiters.load(Ordering::Relaxed) {
             self.has_waiters.store(waiters, Ordering::Relaxed);
         }
@@ -431,6 +434,7 @@ pub(crate) struct Release {
 fn publish(effect: &Effect<Arc<TaskCell>>) {
     match effect {
         Effect::Grant(grant) => grant.task.granted(grant.fence, grant.at, Word::Granted),
+        Effect::Place { task } => task.word.set(Word::Granted),
         Effect::Lost { task } => task.lose(),
         _ => {}
     }
@@ -477,7 +481,7 @@ pub(crate) fn cancel_locked(
         return false;
     };
     let task = Arc::clone(&record.payload);
-    let waits = matches!(record.state, State::Queued | State::Asleep);
+    let waits = record.state.waits();
     // Whoever moves the word first decides: a grant that nobody came for is
     // taken back as if it had never been made.
     let withdrawn = withdraw(&task);

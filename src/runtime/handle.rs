@@ -134,7 +134,7 @@ impl<T> TaskHandle<T> {
             .domain()
             .read(|engine| engine.record(key).map(|record| record.state));
         match state {
-            Some(State::Queued | State::Asleep) => TaskStatus::Queued,
+            Some(state) if state.waits() => TaskStatus::Queued,
             Some(State::Detached) => TaskStatus::Detached,
             Some(state) if state.holds_slot() => TaskStatus::Active,
             _ => TaskStatus::Settled,

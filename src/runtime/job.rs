@@ -4,6 +4,7 @@
 use super::cell::TaskCell;
 use super::log::Spanned;
 use super::runner::{Outcome, Sink};
+use crate::error::message_of;
 use crate::host::Handle;
 use crate::sync::{Arc, Mutex};
 
@@ -54,6 +55,13 @@ impl Drop for Waiting {
 /// A body, as its handle knows it.
 pub(crate) trait Output<T>: Send + Sync {
     fn take(&self) -> Option<Outcome<T>>;
+}
+
+/// A body whose value several handles give.
+pub(super) trait Shareable<T>: Send + Sync {
+    /// For one of those who get it. A panic is told to each of them by its
+    /// message.
+    fn share(&self) -> Option<Outcome<Arc<T>>>;
 }
 
 /// `BLOCKING` where its body runs on a thread of its own.
@@ -110,6 +118,16 @@ impl<F: Send, T: Send, const BLOCKING: bool> Output<T> for Job<F, T, BLOCKING> {
                 *stage = other;
                 None
             }
+        }
+    }
+}
+
+impl<F: Send, T: Send + Sync> Shareable<T> for Job<F, Arc<T>, false> {
+    fn share(&self) -> Option<Outcome<Arc<T>>> {
+        match &*self.stage.lock() {
+            Stage::Through(Ok(value)) => Some(Ok(Arc::clone(value))),
+            Stage::Through(Err(payload)) => Some(Err(Box::new(message_of(&**payload)))),
+            Stage::Waiting(_) | Stage::Away => None,
         }
     }
 }

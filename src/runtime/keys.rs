@@ -1,14 +1,14 @@
 //! Tasks by the key that their submitter gave them. Only tasks that have one
 //! pay for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::cell::TaskCell;
 use super::shared::trim;
 use crate::sync::{Arc, Mutex, Weak};
 
-/// Tasks that share a key, by their address.
-type Sharers = HashMap<usize, Weak<TaskCell>>;
+/// Tasks that share a key, in the order in which they were described.
+type Sharers = BTreeMap<u64, Weak<TaskCell>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
@@ -18,20 +18,19 @@ pub(crate) struct Keys {
 impl Keys {
     #[inline]
     pub(crate) fn note(&self, task: &Arc<TaskCell>) {
-        let Some(key) = task.labels().and_then(|labels| labels.key.as_ref()) else {
-            return;
-        };
+        let Some(labels) = task.labels() else { return };
+        let Some(key) = &labels.key else { return };
         let mut table = self.table.lock();
         let tasks = table.entry(Arc::clone(key)).or_default();
-        tasks.insert(Arc::as_ptr(task).addr(), Arc::downgrade(task));
+        tasks.insert(labels.serial, Arc::downgrade(task));
     }
 
     pub(crate) fn forget(&self, task: &TaskCell) {
-        let Some(key) = task.key() else { return };
+        let Some(labels) = task.labels() else { return };
+        let Some(key) = &labels.key else { return };
         let mut table = self.table.lock();
         if let Some(tasks) = table.get_mut(key) {
-            tasks.remove(&std::ptr::from_ref(task).addr());
-            trim(tasks);
+            tasks.remove(&labels.serial);
             if tasks.is_empty() {
                 table.remove(key);
                 trim(&mut table);
@@ -46,7 +45,7 @@ impl Keys {
 
     pub(crate) fn tasks(&self, key: &str) -> Vec<Arc<TaskCell>> {
         let table = self.table.lock();
-        let tasks = table.get(key).into_iter().flat_map(HashMap::values);
+        let tasks = table.get(key).into_iter().flat_map(BTreeMap::values);
         tasks.filter_map(Weak::upgrade).collect()
     }
 }

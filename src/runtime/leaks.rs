@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Domain, Shared, TaskCell};
 use crate::sync::{Arc, Mutex, Weak};
-use crate::{Lane, LaneConfig, Lanes, Reason, TaskContext};
+use crate::{Lane, LaneConfig, Lanes, OnFull, Reason, TaskContext};
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -46,13 +46,25 @@ impl Watch {
 /// Runs `what` with a lane of one slot, and counts what is left of everything.
 #[track_caller]
 fn leaves_nothing<Fut: Future<Output = ()>>(what: impl FnOnce(Lane, Arc<Watch>) -> Fut) {
+    leaves_nothing_of(LaneConfig::new(1), what);
+}
+
+fn bounded() -> LaneConfig {
+    LaneConfig::new(1).queue_capacity(1).on_full(OnFull::Wait)
+}
+
+#[track_caller]
+fn leaves_nothing_of<Fut: Future<Output = ()>>(
+    config: LaneConfig,
+    what: impl FnOnce(Lane, Arc<Watch>) -> Fut,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
     let watch = runtime.block_on(async {
-        let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build();
+        let lanes = Lanes::builder().lane("main", config).build();
         let lanes = lanes.expect("a sound configuration");
         let lane = lanes.lane("main").expect("it was declared");
         let watch = Arc::new(Watch::on(&lane));
@@ -230,5 +242,66 @@ fn of_tasks_that_outlive_their_scheduler() {
         active.await.expect("it ends in its grace");
         queued.await.expect_err("never begun");
         drop(context);
+    });
+}
+
+#[test]
+fn of_a_place_that_is_kept() {
+    leaves_nothing_of(bounded(), async |lane, watch| {
+        let slot = lane.acquire().await.expect("free");
+        let used = lane.reserve().await.expect("a place");
+        let mut waits = Box::pin(lane.task().key("k").reserve());
+        poll_once(waits.as_mut()).await;
+        let mut comes = Box::pin(lane.task().key("k").run(async |_| ()));
+        poll_once(comes.as_mut()).await;
+        let note = watch.pen();
+        let task = used.spawn(async move |cx| note(&cx));
+        drop(waits);
+        drop(comes);
+        drop(slot);
+        task.await.expect("it runs");
+        let lapsed = lane.reserve().await.expect("a place");
+        tokio::time::sleep(GRACE * 20).await;
+        drop(lapsed);
+    });
+}
+
+#[test]
+fn of_a_message() {
+    leaves_nothing(async |lane, watch| {
+        let slot = lane.acquire().await.expect("free");
+        watch.pen()(slot.context());
+        let mut inbox = slot.context().inbox::<u32>();
+        let mut waits = Box::pin(inbox.recv());
+        poll_once(waits.as_mut()).await;
+        drop(waits);
+        for key in ["", "k"] {
+            let task = lane.task();
+            let task = if key.is_empty() { task } else { task.key(key) };
+            drop(task.offer(7_u32, async |_, _| ()));
+        }
+        assert_eq!(inbox.try_recv(), Some(7));
+        assert_eq!(lane.domain.offers.len(), 1, "one of them is not for it");
+        drop(inbox);
+        drop(slot);
+        settle().await;
+        assert_eq!(lane.domain.offers.len(), 0, "S15: a message is kept");
+    });
+}
+
+#[test]
+fn of_what_is_merged() {
+    leaves_nothing(async |lane, watch| {
+        let slot = lane.acquire().await.expect("free");
+        let merged = |note: Box<dyn Fn(&TaskContext) + Send>| {
+            let task = lane.task().key("k");
+            task.coalesce(1, |a, b| a + b, async move |cx, _: u32| note(&cx))
+        };
+        let all = [0; 3].map(|_| merged(Box::new(watch.pen())));
+        drop(slot);
+        for one in all {
+            one.await.expect("it runs");
+        }
+        assert_eq!(lane.domain.offers.len(), 0, "S15: a letter is kept");
     });
 }

@@ -58,6 +58,10 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
             waited_ms = millis(*waited), queued_ahead, active_ahead,
             "lane wait exceeded"
         ),
+        Notice::Lapsed { task } => tracing::warn!(
+            target: "laneway", lane, place = %task.id(), name = task.name(),
+            "reserved place passed on: no task came for it"
+        ),
         Notice::OnWait { .. } => {}
     }
 }

@@ -6,13 +6,14 @@
 //! | `group` | lanes that share a budget, and so a lock |
 //! | `perform` | what follows from a decision, outside every lock |
 //! | `cell`, `word`, `parts`, `spare` | what the parties to one task share |
-//! | `submit` | from the call to the slot |
+//! | `submit`, `reserve` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `job`, `slot`, `teardown` | from the slot to the release |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
 //! | `terms`, `reshape` | how a lane is set, and setting lanes anew |
 //! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
+//! | `inbox`, `coalesce` | messages for whoever runs, or waits |
 //! | `idle`, `drain` | waiting for a lane |
 //! | `blocked`, `log` | what the scheduler says |
 //! | `wakers` | waking, and surviving user code that panics |
@@ -26,6 +27,7 @@
 mod blocked;
 mod cell;
 mod child;
+mod coalesce;
 mod context;
 mod current;
 mod domain;
@@ -36,6 +38,7 @@ mod facts;
 mod group;
 mod handle;
 mod idle;
+mod inbox;
 mod job;
 mod keys;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
@@ -45,6 +48,7 @@ mod orphans;
 mod parts;
 mod perform;
 mod phase;
+mod reserve;
 mod reshape;
 mod run;
 mod runner;
@@ -61,6 +65,8 @@ mod wakers;
 mod word;
 
 pub(crate) use cell::TaskCell;
+pub use coalesce::SharedHandle;
+pub(crate) use coalesce::coalesce;
 pub use context::{Scoped, TaskContext};
 #[cfg(feature = "testing")]
 pub(crate) use current::task as current_task;
@@ -72,8 +78,12 @@ pub(crate) use facts::{at_hand, read as read_facts};
 pub(crate) use group::GroupCell;
 pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, first_busy, wait_active};
+pub(crate) use inbox::{Envelope, Letter};
+pub use inbox::{Inbox, OfferHandle, Offered};
 pub(crate) use perform::ask_holders;
 pub use phase::Phase;
+pub(crate) use reserve::Kept;
+pub use reserve::Reservation;
 pub use run::Run;
 pub(crate) use shared::{Shared, StandingDrain};
 pub use slot::Slot;

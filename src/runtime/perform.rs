@@ -76,6 +76,7 @@ fn carry_out_guarded(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
 fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
     match effect {
         Effect::Grant(grant) => hand_over(domain, &grant),
+        Effect::Place { task } => task.wake_runner(),
         Effect::Ask {
             task,
             reason,
@@ -179,7 +180,7 @@ pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
             // one of them frees must not go to another.
             for (key, task) in &bound {
                 let unclaimed = match engine.record(*key).map(|record| record.state) {
-                    Some(State::Queued | State::Asleep) => true,
+                    Some(state) if state.waits() => true,
                     // Nobody will come for it: its runtime may keep the body
                     // without ever running it.
                     Some(State::Granted) => domain::withdraw(task),

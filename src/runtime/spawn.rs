@@ -17,7 +17,7 @@ use super::wakers::{drop_guarded, guarded};
 use super::word::Word;
 use super::{current, log};
 use crate::engine::Reason;
-use crate::options::Options;
+use crate::options::{Options, Refusal};
 use crate::sync::Arc;
 use crate::{Lane, TaskContext};
 
@@ -56,22 +56,38 @@ where
     T: Send + 'static,
     Job<F, T, BLOCKING>: Body,
 {
-    let (mut start, mut output) = (Some(start), None);
+    let mut output = None;
+    let submitted = submit_job(lane, options, start, |job: &Arc<Job<F, T, BLOCKING>>| {
+        output = Some(Arc::clone(job) as Arc<dyn Output<T>>);
+    });
+    TaskHandle::new(lane, submitted, output)
+}
+
+/// `made` sees the job before anybody can run it.
+pub(super) fn submit_job<F, T, const BLOCKING: bool>(
+    lane: &Lane,
+    options: Option<Box<Options>>,
+    start: F,
+    mut made: impl FnMut(&Arc<Job<F, T, BLOCKING>>),
+) -> Result<Arc<TaskCell>, Refusal>
+where
+    Job<F, T, BLOCKING>: Body + 'static,
+{
+    let mut start = Some(start);
     let mut body = |runtime| {
         let start = Start {
             code: start.take().expect("it is submitted once"),
             submitter: log::submitter(),
         };
-        let job = Arc::new(Job::<F, T, BLOCKING>::new(start, runtime));
-        output = Some(Arc::clone(&job) as Arc<dyn Output<T>>);
+        let job = Arc::new(Job::new(start, runtime));
+        made(&job);
         Waiting::new(job)
     };
     let comer = Comer::Detached {
         body: &mut body,
         blocking: BLOCKING,
     };
-    let submitted = submit(lane, options, comer);
-    TaskHandle::new(lane, submitted, output)
+    submit(lane, options, comer)
 }
 
 /// What became of a grant by the time its body came for it.

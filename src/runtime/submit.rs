@@ -1,15 +1,19 @@
 //! How a task comes to its lane, and waits for its slot.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::cell::TaskCell;
+use super::domain::{Engine, cancel_locked};
 use super::edge::{self, Edge};
 use super::job::Waiting;
+use super::reserve::Kept;
 use super::word::Word;
 use super::{current, spare};
-use crate::engine::{Accepted, End, Entry, Reason, Refused};
+use crate::config::OnFull;
+use crate::engine::{Accepted, End, Entry, IfFull, Key, Older, Reason, Refused, State, Time};
 use crate::host::Handle;
-use crate::options::{Options, Refusal, resolve};
+use crate::options::{OnBusy, Options, Refusal, resolve};
 use crate::plan::Terms;
 use crate::sync::Arc;
 use crate::{Lane, TaskId};
@@ -20,6 +24,8 @@ pub(crate) enum Comer<'a> {
     Present {
         at_once: bool,
     },
+    /// Somebody who comes for a place in the queue, and no slot.
+    Keeper,
     Detached {
         body: &'a mut dyn FnMut(Handle) -> Waiting,
         blocking: bool,
@@ -58,27 +64,36 @@ pub(crate) fn submit(
         at_once: false,
         descendant: false,
         waited: options.as_ref().map_or_else(Default::default, |o| o.waited),
+        if_full: IfFull::Refuse,
     };
     let parent = current::task();
     let mut task = spare::take();
     let cell = Arc::get_mut(&mut task).expect("a spare cell is nobody's");
     cell.begin(domain.clone(), spec, options.as_deref_mut(), parent);
+    // Who is polled can wait at the door.
+    let is_polled = matches!(comer, Comer::Present { .. } | Comer::Keeper);
+    let keeps = matches!(comer, Comer::Keeper);
     match comer {
         Comer::Present { at_once } => entry.at_once = at_once,
+        Comer::Keeper => {}
         Comer::Detached { body, blocking } => {
             entry.present = false;
             cell.bind(runtime.id(), blocking, body(runtime.clone()));
         }
     }
+    let when_full = |terms: &Terms| terms.config.when_full();
+    if is_polled && domain.terms.with(when_full) == OnFull::Wait {
+        entry.if_full = IfFull::Wait;
+    }
     domain.shared.keys.note(&task);
-    let mut outcome = enter(&task, entry);
+    let mut outcome = come(&task, entry, options.as_deref(), keeps);
     if let Err(Refused::Draining {
         admit_descendants: true,
     }) = outcome
         && descends_from_drain(&task)
     {
         entry.descendant = true;
-        outcome = enter(&task, entry);
+        outcome = come(&task, entry, options.as_deref(), keeps);
     }
     if let Err(refused) = outcome {
         task.settle(End::CancelledQueued {
@@ -93,37 +108,204 @@ pub(crate) fn submit(
     Ok(task)
 }
 
+#[inline]
+fn come(
+    task: &Arc<TaskCell>,
+    entry: Entry,
+    options: Option<&Options>,
+    keeps: bool,
+) -> Result<(), Refused> {
+    match options {
+        None => enter(task, entry),
+        Some(options) => come_as_told(task, entry, options, keeps),
+    }
+}
+
+fn come_as_told(
+    task: &Arc<TaskCell>,
+    mut entry: Entry,
+    options: &Options,
+    keeps: bool,
+) -> Result<(), Refused> {
+    if keeps {
+        return reserve(task, entry);
+    }
+    entry.at_once |= options.on_busy == OnBusy::Reject;
+    match &options.kept {
+        kept if task.letter().is_some() => enter_offered(task, entry, kept.as_ref(), options.quiet),
+        _ if options.on_busy == OnBusy::Supersede => enter_instead(task, entry),
+        Some(kept) => enter_kept(task, entry, kept),
+        None => enter(task, entry),
+    }
+}
+
 /// One submission, and the launch of a body whose slot was free.
 #[inline]
 fn enter(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
     let now = task.now();
     let accepted = task.domain().act(|engine, _| {
         let accepted = engine.submit(now, Arc::clone(task), task.spec(), entry);
-        match accepted {
-            Ok(Accepted::Queued { key }) => task.enter_lane(key),
-            Ok(Accepted::Started { key, fence }) => {
-                task.enter_lane(key);
-                let word = if entry.present {
-                    Word::Running
-                } else {
-                    Word::Granted
-                };
-                task.granted(fence, now, word);
-            }
-            Err(_) => task.enter_lane(crate::engine::Key {
-                index: u32::MAX,
-                seq: engine.burn_seq(),
-            }),
-        }
+        take_place(engine, task, now, entry, accepted);
         accepted
     })?;
+    begin(task, entry, accepted);
+    Ok(())
+}
+
+/// The same, in the place that was kept for it.
+fn enter_kept(task: &Arc<TaskCell>, entry: Entry, kept: &Kept) -> Result<(), Refused> {
+    let now = task.now();
+    let accepted = task.domain().act(|engine, effects| {
+        let (spec, key) = (task.spec(), kept.key());
+        let came = engine.submit_for(now, Arc::clone(task), spec, entry, key, effects);
+        // Its reservation has it, so that it is not dropped here.
+        let (accepted, _reserved) = came;
+        take_place(engine, task, now, entry, accepted);
+        accepted
+    })?;
+    begin(task, entry, accepted);
+    Ok(())
+}
+
+/// The same, with a message that somebody may take while it waits.
+fn enter_offered(
+    task: &Arc<TaskCell>,
+    entry: Entry,
+    kept: Option<&Kept>,
+    quiet: Option<Duration>,
+) -> Result<(), Refused> {
+    let (now, spec) = (task.now(), task.spec());
+    let domain = task.domain();
+    let (accepted, _older) = domain.act(|engine, effects| {
+        let admitted = engine.admits(entry.descendant);
+        let waits = |older: &TaskCell| {
+            let record = engine.record(older.slot_key());
+            let waits = record.is_some_and(|r| r.state.waits() || r.state == State::Granted);
+            admitted.is_ok() && waits
+        };
+        let (merged, older) = domain.offers.merge(task, waits);
+        if merged {
+            refuse(engine, task);
+            if let (Some(older), Some(window)) = (&older, quiet) {
+                engine.prolong(now, older.slot_key(), window);
+            }
+            return (Err(Refused::Merged), older);
+        }
+        let cell = Arc::clone(task);
+        let (accepted, _reserved) = match (quiet, kept) {
+            (Some(window), kept) => {
+                let mut entry = entry;
+                if kept.is_some() {
+                    entry.if_full = IfFull::Enter;
+                }
+                (engine.submit_quiet(now, cell, spec, entry, window), None)
+            }
+            (None, Some(kept)) => engine.submit_for(now, cell, spec, entry, kept.key(), effects),
+            (None, None) => (engine.submit(now, cell, spec, entry), None),
+        };
+        take_place(engine, task, now, entry, accepted);
+        if let Ok(Accepted::Queued { .. }) = accepted {
+            domain.offers.put(task);
+        }
+        (accepted, older)
+    });
+    let accepted = accepted?;
+    domain.offers.announce(task);
+    begin(task, entry, accepted);
+    Ok(())
+}
+
+/// The same, in the place of older tasks.
+fn enter_instead(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
+    let now = task.now();
+    let domain = task.domain();
+    let (accepted, older) = domain.act(|engine, effects| {
+        // Looked for in here, so that of two that come at once, the later one
+        // finds the other. Dropped outside: some may be of other lanes.
+        let sharers = task.key().map(|key| domain.shared.keys.tasks(key));
+        let of_this_lane = |task: &&Arc<TaskCell>| Arc::ptr_eq(task.domain(), domain);
+        let older: Option<Vec<Key>> = sharers.as_ref().map(|sharers| {
+            let sharers = sharers.iter().filter(of_this_lane);
+            sharers.map(|task| task.slot_key()).collect()
+        });
+        let older = older.as_deref().map_or(Older::Holders, Older::These);
+        let task_of = Arc::clone(task);
+        let came = engine.submit_instead(now, task_of, task.spec(), entry, older, effects);
+        let (accepted, holders) = match came {
+            Ok((accepted, holders)) => (Ok(accepted), holders),
+            Err(refused) => (Err(refused), Vec::new()),
+        };
+        take_place(engine, task, now, entry, accepted);
+        for key in holders {
+            cancel_locked(engine, now, key, Reason::Superseded, effects);
+        }
+        (accepted, sharers)
+    });
+    drop(older);
+    begin(task, entry, accepted?);
+    Ok(())
+}
+
+/// A place is asked for, and no slot.
+fn reserve(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
+    let now = task.now();
+    task.domain().act(
+        |engine, _| match engine.reserve(now, Arc::clone(task), task.spec(), entry) {
+            Ok((key, placed)) => {
+                task.enter_lane(key);
+                if placed {
+                    task.word.set(Word::Running);
+                }
+                Ok(())
+            }
+            Err(refused) => {
+                refuse(engine, task);
+                Err(refused)
+            }
+        },
+    )
+}
+
+/// The task learns where it is, before anybody else can.
+#[inline(always)]
+fn take_place(
+    engine: &mut Engine,
+    task: &TaskCell,
+    now: Time,
+    entry: Entry,
+    accepted: Result<Accepted, Refused>,
+) {
+    match accepted {
+        Ok(Accepted::Queued { key }) => task.enter_lane(key),
+        Ok(Accepted::Started { key, fence }) => {
+            task.enter_lane(key);
+            let word = if entry.present {
+                Word::Running
+            } else {
+                Word::Granted
+            };
+            task.granted(fence, now, word);
+        }
+        Err(_) => refuse(engine, task),
+    }
+}
+
+/// It has an id like any other.
+fn refuse(engine: &mut Engine, task: &TaskCell) {
+    task.enter_lane(Key {
+        index: u32::MAX,
+        seq: engine.burn_seq(),
+    });
+}
+
+#[inline]
+fn begin(task: &Arc<TaskCell>, entry: Entry, accepted: Accepted) {
     if let Accepted::Started { .. } = accepted
         && !entry.present
     {
         let body = task.shared.lock().body.take();
         body.launch(task);
     }
-    Ok(())
 }
 
 /// Whether some ancestor is active in a lane that lets its descendants pass.
@@ -167,6 +349,8 @@ pub(crate) struct Admission {
     task: Option<Arc<TaskCell>>,
     /// To the task, from the one that awaits it.
     edge: Option<Edge>,
+    /// It is for a place, and not for a slot.
+    keeps: bool,
 }
 
 /// Why a task in line has no slot in the end.
@@ -176,6 +360,14 @@ pub(crate) enum NoSlot {
 }
 
 impl Admission {
+    pub(crate) fn for_a_place() -> Self {
+        Self {
+            task: None,
+            edge: None,
+            keeps: true,
+        }
+    }
+
     /// Joins the queue at the first poll.
     pub(crate) fn poll(
         &mut self,
@@ -186,7 +378,11 @@ impl Admission {
         let task = match &self.task {
             Some(task) => task,
             None => {
-                let comer = Comer::Present { at_once: false };
+                let comer = if self.keeps {
+                    Comer::Keeper
+                } else {
+                    Comer::Present { at_once: false }
+                };
                 let task = submit(lane, options.take(), comer).map_err(NoSlot::Refused)?;
                 self.task.insert(task)
             }

@@ -41,6 +41,10 @@ impl Wakers {
         Some(self.entries.swap_remove(at).1)
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     #[must_use = "wake them outside the lock"]
     pub(crate) fn take(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.entries)

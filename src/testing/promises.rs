@@ -90,7 +90,7 @@ impl Watched {
             let at_bound = engine.orphans() >= engine.max_orphans();
             let paused = engine.is_paused();
             let observe_only = settings.observe_only;
-            (look, engine.queued(), paused, at_bound, observe_only, seen)
+            (look, engine.waiters(), paused, at_bound, observe_only, seen)
         });
         let orphans = seen.iter().filter(|seen| seen.was_taken()).count();
         let look = Look { orphans, ..look };
@@ -159,7 +159,7 @@ impl Seen {
         // the machine had slept, and what is due then is due from there (S19).
         let seen = |limit: Time| moved.map_or(limit, |moved| limit.max(moved));
         let (what, limit, after) = match self.state {
-            State::Queued | State::Asleep => {
+            state if state.waits() => {
                 let limit = self.enqueued + self.task.spec().wait?;
                 ("is still queued (S7)", limit, Duration::ZERO)
             }
@@ -253,6 +253,7 @@ fn describe_lane(text: &mut String, lane: &Domain) -> fmt::Result {
     let tasks = [
         ("active", &lane.active),
         ("queued", &lane.queued),
+        ("at the door", &lane.at_door),
         ("orphan", &lane.orphans),
     ];
     for (what, tasks) in tasks {

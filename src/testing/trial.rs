@@ -267,6 +267,21 @@ fn as_of_task(error: AcquireError, of: &Lane) -> TaskError {
             lane,
             id: of.burn_id(),
         },
+        AcquireError::QueueFull {
+            lane,
+            capacity,
+            queued,
+        } => TaskError::QueueFull {
+            lane,
+            id: of.burn_id(),
+            capacity,
+            queued,
+        },
+        AcquireError::Busy { lane, holder } => TaskError::Busy {
+            lane,
+            id: of.burn_id(),
+            holder,
+        },
         AcquireError::Closed { lane } => TaskError::Closed {
             lane,
             id: of.burn_id(),

@@ -13,6 +13,9 @@ use crate::engine::{End, Leftover, Reason, Reclaim, TICK, Tally, Time};
 pub(super) const CLAIM: Duration = Duration::from_secs(5);
 
 /// What the operation under way may do, beside what is due anyway.
+/// How long a place is kept for a task that does not come.
+pub(super) const KEPT: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cause {
     /// It concerns this task and no other (S4).
@@ -92,6 +95,27 @@ impl Book {
                 self.tally.started += 1;
                 return;
             }
+            Event::Placed(token) => {
+                let life = self.life(token);
+                assert!(life.keeps && life.stage == Stage::Queued, "placed {token}");
+                life.stage = Stage::Placed { come: false };
+                life.started = now;
+                life.graced = None;
+                return;
+            }
+            Event::Entered(token) => {
+                let life = self.life(token);
+                let due = life.quiet_until.take();
+                assert!(due.is_some_and(|at| at <= now), "it is put off: {life:?}");
+                assert_eq!(life.stage, Stage::Queued, "{token}");
+                return;
+            }
+            Event::Claimed(token) if self.life(token).keeps => {
+                let life = self.life(token);
+                assert_eq!(life.stage, Stage::Placed { come: false }, "S20: {token}");
+                life.stage = Stage::Placed { come: true };
+                return;
+            }
             Event::Claimed(token) => {
                 let life = self.life(token);
                 assert_eq!(life.stage, Stage::Granted, "S11: claimed {token}");
@@ -112,7 +136,13 @@ impl Book {
             }
             Event::Unclaimed(token) => self.unclaimed(now, token),
             Event::Withdrawn(token) => {
-                assert_eq!(self.life(token).stage, Stage::Granted);
+                let placed = Stage::Placed { come: false };
+                let expected = if self.life(token).keeps {
+                    placed
+                } else {
+                    Stage::Granted
+                };
+                assert_eq!(self.life(token).stage, expected);
                 self.life(token).stage = Stage::Queued;
             }
             Event::Asked(token, reason) => {
@@ -140,7 +170,7 @@ impl Book {
             Event::Released { task, completed } => self.released(task, completed, sim, model),
             Event::Idle => {
                 assert!(self.idle_wanted, "nobody asked whether it is idle");
-                assert_eq!((model.active(), model.queued()), (0, 0), "S7: idle");
+                assert!(model.is_idle(), "S7: idle");
                 self.idle_wanted = false;
             }
             Event::Looked(_) => {}
@@ -151,7 +181,8 @@ impl Book {
 
     fn unclaimed(&mut self, now: Time, token: Token) {
         let (woken, life) = (self.woken, self.life(token));
-        assert_eq!(life.stage, Stage::Granted, "S20");
+        let placed = Stage::Placed { come: false };
+        assert!(life.stage == Stage::Granted || life.stage == placed, "S20");
         let due = life.started + CLAIM;
         assert!(due <= now, "S20: {token} had time until {due:?}");
         check_grace(now, due, woken, life);
@@ -314,9 +345,11 @@ impl Book {
             }),
             End::Cleared { waited: told } => cause.clears && told == waited,
             End::Shutdown { waited: told } => {
-                cause.reason == Some(Reason::Shutdown) && told == waited
+                // A place that nobody comes for is passed on to nobody then.
+                let late = life.keeps && cause.time && model.door == Door::Shutdown;
+                (late || cause.reason == Some(Reason::Shutdown)) && told == waited
             }
-            End::Returned { waited: told } => drains && returned && told == waited,
+            End::Returned { waited: told } => drains && returned && told == waited && !life.keeps,
             End::CancelledQueued {
                 reason: Reason::Draining,
                 waited: told,
@@ -337,7 +370,7 @@ impl Book {
             "S4, S7: {token} was told {end:?} after {waited:?}: {life:?}"
         );
         life.stage = Stage::Gone;
-        self.tally.ended += 1;
+        self.tally.ended += u64::from(!life.keeps);
     }
 
     fn released(&mut self, token: Token, completed: bool, sim: &Sim, model: &Model) {
@@ -346,6 +379,9 @@ impl Book {
         let before = std::mem::replace(&mut life.stage, Stage::Gone);
         life.completed |= completed;
         life.hooks_until = None;
+        if life.keeps {
+            return;
+        }
         let reclaimed = matches!(
             life.ends.first(),
             Some(End::Stalled { .. } | End::TimedOut { .. })
@@ -379,14 +415,14 @@ impl Book {
 
     /// After every operation.
     pub(super) fn check_told(&self, model: &Model) {
+        model.check_told();
         assert_eq!(self.owed, None, "S17: a reclaim was not reported");
         assert!(
             model.nobody_waits() || !self.cause.empties && !model.is_over(),
             "S7: somebody waits for what will not come"
         );
-        let idle = model.active() == 0 && model.queued() == 0;
         assert!(
-            !(self.idle_wanted && idle),
+            !(self.idle_wanted && model.is_idle()),
             "S7: nobody was told that it is idle"
         );
     }

@@ -11,6 +11,10 @@ pub(super) enum Stage {
     Asleep,
     /// It has a slot, and its runner has not come yet.
     Granted,
+    /// A place is kept for it, and it has come for it or not.
+    Placed {
+        come: bool,
+    },
     Running,
     /// Asked, and listening: told to drop it by then.
     Asked {
@@ -30,6 +34,10 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Life {
     pub(super) stage: Stage,
+    /// No task: it wants a place kept for one.
+    pub(super) keeps: bool,
+    /// It is put off until then.
+    pub(super) quiet_until: Option<Time>,
     pub(super) since: Time,
     pub(super) enqueued: Time,
     pub(super) started: Time,
@@ -61,6 +69,8 @@ impl Life {
     pub(super) const fn new(now: Time, since: Time, queued_ahead: usize, active: usize) -> Self {
         Self {
             stage: Stage::Queued,
+            keeps: false,
+            quiet_until: None,
             since,
             enqueued: now,
             started: now,

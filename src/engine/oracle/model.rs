@@ -4,13 +4,21 @@
 use std::time::Duration;
 
 use super::sim::{Event, Token};
-use crate::engine::{BlockedBy, Entry, Leftover, Priority, Recovery, Refused, Time};
+use crate::engine::{
+    BlockedBy, Entry, IfFull, Leftover, Notice, Priority, Recovery, Refused, Time,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Waiter {
-    token: Token,
+pub(super) struct Waiter {
+    pub(super) token: Token,
     priority: Priority,
     since: Time,
+    /// Its number in line: its own, or of whom it superseded.
+    seq: u32,
+    /// No task: it wants a place.
+    keeps: bool,
+    /// It superseded a holder, and goes before everybody.
+    first: bool,
 }
 
 /// Which newcomers it takes.
@@ -27,7 +35,7 @@ pub(super) enum Door {
     Shutdown,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) max_concurrent: usize,
     pub(super) max_orphans: Option<usize>,
@@ -42,9 +50,18 @@ pub(super) struct Model {
     /// The bound over all lanes is reached.
     pub(super) no_more_orphans: bool,
     pub(super) aging: Duration,
+    queue_capacity: usize,
     /// In order of arrival, which is the order of the tokens.
     waiting: Vec<Waiter>,
     asleep: Vec<Waiter>,
+    /// Who is not to be served yet.
+    quiet: Vec<Waiter>,
+    /// Who waits for a place in the queue.
+    at_door: Vec<Waiter>,
+    /// For whom a place is kept.
+    kept: Vec<Waiter>,
+    /// Of those, who is yet to be told.
+    untold: Vec<Token>,
     active: Vec<Waiter>,
     orphans: Vec<Token>,
     dispatched: u64,
@@ -55,11 +72,18 @@ fn take(from: &mut Vec<Waiter>, token: Token) -> Option<Waiter> {
     Some(from.remove(at))
 }
 
+/// Whoever has waited for longest.
+fn first<'a>(waiters: impl Iterator<Item = &'a Waiter>) -> Option<Token> {
+    let first = waiters.min_by_key(|waiter| (waiter.since, waiter.seq));
+    first.map(|waiter| waiter.token)
+}
+
 impl Model {
     pub(super) const fn new(
         max_concurrent: usize,
         max_orphans: Option<usize>,
         aging: Duration,
+        queue_capacity: usize,
     ) -> Self {
         Self {
             max_concurrent,
@@ -72,7 +96,12 @@ impl Model {
             by_force: false,
             no_more_orphans: false,
             aging,
+            queue_capacity,
             waiting: Vec::new(),
+            at_door: Vec::new(),
+            quiet: Vec::new(),
+            kept: Vec::new(),
+            untold: Vec::new(),
             asleep: Vec::new(),
             active: Vec::new(),
             orphans: Vec::new(),
@@ -88,8 +117,29 @@ impl Model {
         self.active.iter().map(|waiter| waiter.token)
     }
 
-    pub(super) const fn queued(&self) -> usize {
+    /// Tasks that wait, in the queue or at the door.
+    pub(super) fn queued(&self) -> usize {
+        self.waiting.len() + self.tasks_at_door().count()
+    }
+
+    pub(super) const fn in_queue(&self) -> usize {
         self.waiting.len()
+    }
+
+    pub(super) fn tasks_at_door(&self) -> impl Iterator<Item = &Waiter> {
+        self.at_door.iter().filter(|waiter| !waiter.keeps)
+    }
+
+    pub(super) fn is_at_door(&self, token: Token) -> bool {
+        self.at_door.iter().any(|waiter| waiter.token == token)
+    }
+
+    pub(super) const fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    const fn has_place(&self) -> bool {
+        self.waiting.len() + self.kept.len() < self.queue_capacity
     }
 
     pub(super) const fn orphans(&self) -> usize {
@@ -110,7 +160,10 @@ impl Model {
 
     /// Nobody waits, not even outside the queue.
     pub(super) const fn nobody_waits(&self) -> bool {
-        self.waiting.is_empty() && self.asleep.is_empty()
+        self.waiting.is_empty()
+            && self.asleep.is_empty()
+            && self.at_door.is_empty()
+            && self.quiet.is_empty()
     }
 
     /// It has settled everybody who waited, and takes nobody new.
@@ -122,8 +175,9 @@ impl Model {
     }
 
     /// S5: there is nobody who could have a slot and has none.
-    pub(super) const fn is_served(&self) -> bool {
-        self.holding || !self.has_free_slot() || self.waiting.is_empty()
+    pub(super) fn is_served(&self) -> bool {
+        let slots = self.holding || !self.has_free_slot() || self.queued() == 0;
+        slots && (!self.has_place() || self.at_door.is_empty())
     }
 
     const fn has_free_slot(&self) -> bool {
@@ -132,7 +186,7 @@ impl Model {
 
     /// Waiters of its priority or a more urgent one.
     pub(super) fn ahead(&self, priority: Priority) -> usize {
-        let ahead = |waiter: &&Waiter| waiter.priority <= priority;
+        let ahead = |waiter: &&Waiter| waiter.first || waiter.priority <= priority;
         self.waiting.iter().filter(ahead).count()
     }
 
@@ -144,43 +198,211 @@ impl Model {
         priority: Priority,
         entry: Entry,
     ) -> Result<bool, Refused> {
+        self.admits(entry)?;
+        let free = self.has_free_slot() && self.queued() == 0 && !self.holding;
+        if entry.at_once && !free {
+            let holder = None;
+            return Err(Refused::NoSlot { holder });
+        }
+        let full = !free && !self.has_place();
+        if full && entry.if_full == IfFull::Refuse {
+            return Err(self.full());
+        }
+        let list = match (free, full, entry.if_full) {
+            (true, ..) => &mut self.active,
+            (_, true, IfFull::Wait) => &mut self.at_door,
+            _ => &mut self.waiting,
+        };
+        list.push(Waiter {
+            token,
+            priority,
+            since: now.before(entry.waited),
+            seq: token,
+            keeps: false,
+            first: false,
+        });
+        Ok(free)
+    }
+
+    /// A task comes in the place of another.
+    pub(super) fn arrive_instead(
+        &mut self,
+        now: Time,
+        token: Token,
+        priority: Priority,
+        mut entry: Entry,
+        older: Token,
+    ) -> Result<bool, Refused> {
+        self.admits(entry)?;
+        let held = self.active.iter().any(|holder| holder.token == older);
+        let at_door = self.is_at_door(older);
+        let waiter = [&self.waiting, &self.asleep, &self.at_door, &self.quiet];
+        let waiter = waiter.into_iter().flatten().find(|w| w.token == older);
+        let waiter = waiter.copied();
+        let first = held || waiter.is_some_and(|waiter| waiter.first);
+        if first || waiter.is_some() && !at_door {
+            entry.if_full = IfFull::Enter;
+        }
+        let before = self.clone();
+        for list in [
+            &mut self.waiting,
+            &mut self.asleep,
+            &mut self.at_door,
+            &mut self.quiet,
+        ] {
+            take(list, older);
+        }
+        let came = self.arrive(now, token, priority, entry);
+        if came.is_err() {
+            *self = before;
+        }
+        let lists = [&mut self.waiting, &mut self.at_door, &mut self.active];
+        let newer = lists.into_iter().flatten().find(|w| w.token == token);
+        if let Some(newer) = newer {
+            newer.first = first;
+            if let Some(waiter) = waiter.filter(|_| !first) {
+                let (since, seq) = (waiter.since, waiter.seq);
+                (newer.since, newer.seq) = (newer.since, newer.seq).min((since, seq));
+            }
+        }
+        self.let_in();
+        came
+    }
+
+    pub(super) fn since(&self, token: Token) -> Option<Time> {
+        let lists = [&self.waiting, &self.at_door, &self.active];
+        let found = lists.into_iter().flatten().find(|w| w.token == token);
+        found.map(|waiter| waiter.since)
+    }
+
+    /// A task comes that is put off.
+    pub(super) fn put_off(
+        &mut self,
+        now: Time,
+        token: Token,
+        priority: Priority,
+        entry: Entry,
+    ) -> Result<(), Refused> {
+        self.admits(entry)?;
+        if !self.has_place() {
+            return Err(self.full());
+        }
+        self.quiet.push(Waiter {
+            token,
+            priority,
+            since: now.before(entry.waited),
+            seq: token,
+            keeps: false,
+            first: false,
+        });
+        Ok(())
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.active() == 0 && self.queued() == 0 && self.quiet.is_empty()
+    }
+
+    /// Somebody comes for a place: whether it must have one at once.
+    pub(super) fn arrive_for_a_place(
+        &mut self,
+        now: Time,
+        token: Token,
+        priority: Priority,
+        entry: Entry,
+    ) -> Result<bool, Refused> {
+        self.admits(entry)?;
+        let free = self.has_place();
+        if !free && (entry.if_full == IfFull::Refuse || self.queue_capacity == 0) {
+            return Err(self.full());
+        }
+        let list = if free {
+            self.untold.push(token);
+            &mut self.kept
+        } else {
+            &mut self.at_door
+        };
+        list.push(Waiter {
+            token,
+            priority,
+            since: now,
+            seq: token,
+            keeps: true,
+            first: false,
+        });
+        Ok(free)
+    }
+
+    fn admits(&self, entry: Entry) -> Result<(), Refused> {
         match self.door {
-            Door::Shutdown => return Err(Refused::Shutdown),
-            _ if self.closed => return Err(Refused::Closed),
+            Door::Shutdown => Err(Refused::Shutdown),
+            _ if self.closed => Err(Refused::Closed),
             Door::Draining {
                 admit_descendants,
                 over,
                 ..
             } => {
                 let admit_descendants = admit_descendants && !over;
-                if !(admit_descendants && entry.descendant) {
-                    return Err(Refused::Draining { admit_descendants });
+                if admit_descendants && entry.descendant {
+                    Ok(())
+                } else {
+                    Err(Refused::Draining { admit_descendants })
                 }
             }
-            Door::Open => {}
+            Door::Open => Ok(()),
         }
-        let free = self.has_free_slot() && self.waiting.is_empty() && !self.holding;
-        if entry.at_once && !free {
-            return Err(Refused::NoSlot);
-        }
-        let list = if free {
-            &mut self.active
-        } else {
-            &mut self.waiting
-        };
-        list.push(Waiter {
-            token,
-            priority,
-            since: now.before(entry.waited),
-        });
-        Ok(free)
     }
 
-    /// Somebody who lost an unclaimed slot is back, at its old place (S20).
-    pub(super) fn rejoin(&mut self, token: Token) -> bool {
-        let back = take(&mut self.asleep, token);
-        self.waiting.extend(back);
-        back.is_some()
+    const fn full(&self) -> Refused {
+        Refused::QueueFull {
+            capacity: self.queue_capacity,
+            queued: self.waiting.len() + self.kept.len(),
+        }
+    }
+
+    /// Whoever has been at the door for longest comes in as soon as there is a
+    /// place.
+    pub(super) fn let_in(&mut self) {
+        while self.has_place()
+            && let Some(first) = first(self.at_door.iter())
+            && let Some(first) = take(&mut self.at_door, first)
+        {
+            if first.keeps {
+                self.untold.push(first.token);
+                self.kept.push(first);
+            } else {
+                self.waiting.push(first);
+            }
+        }
+    }
+
+    /// A kept place is used.
+    pub(super) fn spend(&mut self, token: Token) {
+        take(&mut self.kept, token);
+    }
+
+    /// Whoever is told that a place is kept for it has one.
+    fn told(&mut self, token: Token) {
+        let at = self.untold.iter().position(|untold| *untold == token);
+        self.untold
+            .remove(at.expect("S6: a place that was another's"));
+    }
+
+    /// S5 at the door: nobody has a place and was not told.
+    pub(super) fn check_told(&self) {
+        assert_eq!(self.untold, [], "S5: a place that nobody was told of");
+    }
+
+    /// Somebody who lost an unclaimed slot or place is back where it was
+    /// (S20); whether it is a task.
+    pub(super) fn rejoin(&mut self, token: Token) -> Option<bool> {
+        let back = take(&mut self.asleep, token)?;
+        if back.keeps {
+            self.at_door.push(back);
+            self.let_in();
+        } else {
+            self.waiting.push(back);
+        }
+        Some(!back.keeps)
     }
 
     pub(super) fn forget(&mut self, token: Token) {
@@ -205,6 +427,13 @@ impl Model {
     pub(super) fn saw(&mut self, now: Time, event: &Event) {
         match *event {
             Event::Granted(token) => {
+                let at_door = first(self.tasks_at_door());
+                // A slot that the queue has no use for needs no place.
+                if let Some(first) = at_door
+                    && self.waiting.is_empty()
+                {
+                    self.waiting.extend(take(&mut self.at_door, first));
+                }
                 let next = self.next(now);
                 assert_eq!(Some(token), next, "S6: who was served, who is next");
                 assert!(self.has_free_slot(), "S1: {token} has a slot that is none");
@@ -212,13 +441,19 @@ impl Model {
                 self.dispatched += 1;
                 self.active.extend(take(&mut self.waiting, token));
             }
+            Event::Placed(token) => self.told(token),
+            Event::Entered(token) => self.waiting.extend(take(&mut self.quiet, token)),
             Event::Unclaimed(token) => {
                 let waiter = take(&mut self.active, token);
+                let waiter = waiter.or_else(|| take(&mut self.kept, token));
                 self.asleep.push(waiter.expect("S2: it held a slot"));
             }
             Event::Withdrawn(token) => {
-                take(&mut self.active, token).expect("S2: it held a slot");
+                let waiter = take(&mut self.active, token);
+                let waiter = waiter.or_else(|| take(&mut self.kept, token));
+                waiter.expect("S2: it held a slot");
             }
+            Event::Notice(Notice::Lapsed { task }) => self.spend(task),
             Event::Lost(token) => {
                 assert!(
                     self.by_force || self.has_room(),
@@ -231,15 +466,27 @@ impl Model {
             Event::Settled(token, _) => {
                 take(&mut self.waiting, token);
                 take(&mut self.asleep, token);
+                take(&mut self.at_door, token);
+                take(&mut self.quiet, token);
+                // All are settled before anybody comes in.
+                if self.untold.contains(&token) {
+                    self.untold.retain(|untold| *untold != token);
+                    take(&mut self.kept, token);
+                }
             }
             Event::Released { task, .. } => {
                 take(&mut self.waiting, task);
                 take(&mut self.asleep, task);
                 take(&mut self.active, task);
+                take(&mut self.at_door, task);
+                take(&mut self.quiet, task);
+                take(&mut self.kept, task);
+                self.untold.retain(|untold| *untold != task);
                 self.forget(task);
             }
             _ => {}
         }
+        self.let_in();
     }
 
     /// S17: whether a reclaim helped, `first` being whom it was followed by.
@@ -248,11 +495,11 @@ impl Model {
             Recovery::Dispatched(next) => assert_eq!(Some(*next), first, "S17: who was dispatched"),
             Recovery::NobodyWaiting => {
                 assert_eq!(first, None, "S17: somebody was dispatched");
-                assert!(self.waiting.is_empty(), "S17: somebody waits");
+                assert_eq!(self.queued(), 0, "S17: somebody waits");
             }
             Recovery::StillBlocked(by) => {
                 assert_eq!(first, None, "S17: somebody was dispatched");
-                assert!(!self.waiting.is_empty(), "S17: nobody waits");
+                assert!(self.queued() > 0, "S17: nobody waits");
                 assert!(self.holding || !self.has_free_slot(), "S17: a slot is free");
                 assert_eq!(*by, self.blocked_by(), "S17: what blocks");
             }
@@ -272,7 +519,7 @@ impl Model {
         let rank = |waiter: &Waiter| {
             let aged = waiter.since + self.aging <= now;
             match waiter.priority {
-                _ if fair => 0,
+                _ if fair || waiter.first => 0,
                 Priority::Foreground => 0,
                 Priority::Normal => 1,
                 Priority::Background if aged => 1,
@@ -281,7 +528,19 @@ impl Model {
         };
         self.waiting
             .iter()
-            .min_by_key(|waiter| (rank(waiter), waiter.since, waiter.token))
+            .min_by_key(|waiter| {
+                let last_of_all = if waiter.first {
+                    u32::MAX - waiter.token
+                } else {
+                    waiter.seq
+                };
+                let since = if waiter.first {
+                    Time::from_nanos(0)
+                } else {
+                    waiter.since
+                };
+                (!waiter.first, rank(waiter), since, last_of_all)
+            })
             .map(|waiter| waiter.token)
     }
 }

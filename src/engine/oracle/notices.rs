@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::book::Book;
-use super::life::Life;
+use super::book::{Book, KEPT};
+use super::life::{Life, Stage};
 use super::limits::Does;
 use super::model::Model;
 use super::punctual::{check_grace, step};
@@ -71,6 +71,12 @@ impl Book {
                 assert_eq!(elapsed, now.since(life.started), "{task}");
                 assert!(elapsed >= Duration::from_secs(600));
                 life.never_reports_said = true;
+            }
+            Notice::Lapsed { task } => {
+                let life = self.life(task);
+                assert_eq!(life.stage, Stage::Placed { come: true }, "{task} lapsed");
+                assert!(now.since(life.started) >= KEPT, "{task} lapsed too early");
+                life.stage = Stage::Gone;
             }
             Notice::WaitExceeded {
                 task,

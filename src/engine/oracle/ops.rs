@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::engine::{Ceiling, Entry, Leftover, OnStall, Priority, Settings, Spec};
+use crate::engine::{Ceiling, Entry, IfFull, Leftover, OnStall, Priority, Settings, Spec};
 
 pub(in crate::engine) type Which = u8;
 
@@ -21,11 +21,23 @@ pub(in crate::engine) struct Scenario {
     pub(in crate::engine) observe_only: bool,
     /// Half a second, or so long that the defaults of the crate come due.
     pub(in crate::engine) slow: bool,
+    /// `None`: no bound.
+    pub(in crate::engine) queue_capacity: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
 pub(in crate::engine) enum Op {
     Submit(Newcomer),
+    /// Somebody comes for a place to be kept.
+    Reserve(Newcomer),
+    /// A task comes for the place that was kept for it.
+    Spend(Which, Newcomer),
+    /// A task comes that is not to be served before its window is over.
+    Quiet(Newcomer, u8),
+    /// It is asked for again.
+    Prolong(Which, u8),
+    /// A task comes in the place of that one.
+    Supersede(Which, Newcomer),
     /// Its runner is through with it.
     Complete(Which),
     /// It is dropped: queued, active or orphaned.
@@ -127,6 +139,8 @@ pub(in crate::engine) struct Manners {
     pub(in crate::engine) listens: bool,
     pub(in crate::engine) hooks: bool,
     pub(in crate::engine) just_in_time: bool,
+    /// Where the queue is full, it waits at the door.
+    pub(in crate::engine) waits: bool,
 }
 
 impl Scenario {
@@ -137,6 +151,9 @@ impl Scenario {
             aging: self.units(self.aging % 16),
             warn_after: self.units(1 + self.warn_after % 16),
             observe_only: self.observe_only,
+            queue_capacity: self
+                .queue_capacity
+                .map_or(usize::MAX, |capacity| usize::from(capacity % 6)),
         }
     }
 
@@ -194,6 +211,11 @@ impl Newcomer {
             at_once: self.manners.at_once,
             descendant: self.manners.descendant,
             waited: scenario.units(self.waited % 12),
+            if_full: if self.manners.waits {
+                IfFull::Wait
+            } else {
+                IfFull::Refuse
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::book::{Book, CLAIM};
+use super::book::{Book, CLAIM, KEPT};
 use super::life::{Life, Stage};
 use super::limits::{Does, Due, Kind, dues};
 use super::sim::{Sim, Task, Token};
@@ -69,6 +69,9 @@ impl Book {
         }
         match life.stage {
             Stage::Queued | Stage::Asleep => {
+                if life.quiet_until.is_some_and(overdue) {
+                    fail("it is put off on and on");
+                }
                 let after = |span: Option<Duration>| span.map(|span| life.enqueued + span);
                 if after(task.spec.wait).is_some_and(overdue) {
                     fail("it waits on");
@@ -81,6 +84,13 @@ impl Book {
                 }
             }
             Stage::Granted if overdue(life.started + CLAIM) => fail("nobody comes for its grant"),
+            Stage::Placed { come: false } if overdue(life.started + CLAIM) => {
+                fail("nobody comes for its place");
+            }
+            Stage::Placed { come: true } if overdue(life.started + KEPT) => {
+                fail("its place is kept on");
+            }
+            Stage::Placed { .. } => {}
             Stage::Granted | Stage::Orphan | Stage::Gone | Stage::Teardown => {}
             Stage::Asked { by } if overdue(by) => fail("its grace is over"),
             Stage::Asked { .. } => {}
@@ -140,7 +150,9 @@ impl Book {
         let late = |at: Time| now > at + TICK;
         for (token, at) in (0..).zip(0..self.lives.len()) {
             let due = match self.lives[at].stage {
-                Stage::Granted => Some(self.lives[at].started + CLAIM),
+                Stage::Granted | Stage::Placed { come: false } => {
+                    Some(self.lives[at].started + CLAIM)
+                }
                 Stage::Told { by } => Some(by),
                 Stage::Running => self
                     .dues(sim, token)

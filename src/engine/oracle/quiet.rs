@@ -79,9 +79,13 @@ impl Quiet {
         self.look(now, sim, model, lives);
         match event {
             Event::Granted(_) => self.begin((model.queued() > 0).then_some(now)),
-            Event::Lost(_) | Event::Unclaimed(_) | Event::Withdrawn(_) if model.queued() == 0 => {
+            // A place that is passed on moves nothing.
+            Event::Lost(task) | Event::Unclaimed(task) | Event::Withdrawn(task)
+                if model.queued() == 0 && !lives[*task as usize].keeps =>
+            {
                 self.begin(None);
             }
+            Event::Entered(_) => self.queued(now),
             Event::Looked(blocked) => self.looked(now, blocked, sim, model, lives),
             _ => {}
         }

@@ -3,7 +3,9 @@
 
 use super::sim::{Event, Sim, Task, Token};
 use crate::engine::task::Record;
-use crate::engine::{Ceiling, Effect, End, Facts, Holders, Key, Mode, Spec, State, Verdict};
+use crate::engine::{
+    Ceiling, Effect, End, Facts, Holders, Key, Mode, Notice, Spec, State, Verdict,
+};
 
 /// The orphans of all lanes and their bound, where there is no room for another.
 pub(super) const OVER_ALL: (usize, usize) = (64, 64);
@@ -20,6 +22,12 @@ impl Sim {
                     active_ahead: grant.active_ahead,
                 });
                 self.granted(grant.task, grant.fence);
+            }
+            Effect::Place { task } => {
+                self.note(Event::Placed(task));
+                if self.task(task).claims {
+                    self.claim(task);
+                }
             }
             Effect::Ask {
                 task,
@@ -53,12 +61,22 @@ impl Sim {
                 }
             }
             Effect::Idle => self.note(Event::Idle),
-            Effect::Report(notice) => self.note(Event::Notice(notice)),
+            Effect::Report(notice) => {
+                if let Notice::Lapsed { task } = notice {
+                    self.dropped.push(task);
+                }
+                self.note(Event::Notice(notice));
+            }
         }
     }
 
     fn inspect(&mut self, key: Key, token: Token) {
         let (spec, facts) = self.known(token);
+        if let Some(State::Quiet { until }) = self.state(token)
+            && until <= self.now
+        {
+            self.trace(Event::Entered(token));
+        }
         let verdict = self.act(|lane, now, effects| lane.judge(now, key, &spec, &facts, effects));
         match verdict {
             Verdict::Nothing => {}
@@ -147,7 +165,8 @@ impl Sim {
     /// Whether a cancel comes before its runner does.
     pub(in crate::engine) fn withdrawn(&self, token: Token) -> bool {
         let claimed = self.tasks[token as usize].facts.claimed;
-        self.state(token) == Some(State::Granted) && !claimed
+        let granted = matches!(self.state(token), Some(State::Granted | State::Placed));
+        granted && !claimed
     }
 
     pub(in crate::engine) fn known(&self, token: Token) -> (Spec, Facts) {
@@ -175,19 +194,29 @@ impl Sim {
         assert_eq!(lane.active(), count(State::holds_slot));
         assert_eq!(lane.orphans(), count(State::is_orphan));
         assert_eq!(lane.queued(), count(|state| state == State::Queued));
+        assert_eq!(lane.kept(), count(|state| state == State::Placed));
+        let capacity = lane.settings().queue_capacity;
+        let place = lane.queued() + lane.kept() < capacity;
+        let at_door = count(|state| state == State::AtDoor);
+        assert!(
+            !place || at_door == 0,
+            "S5: a place is free, and somebody is at the door"
+        );
         let free = !lane.is_paused() && lane.active() < lane.settings().max_concurrent;
         assert!(
-            self.holding || !free || lane.queued() == 0,
+            self.holding || !free || lane.waiters() == 0,
             "S5: an eligible waiter waits"
         );
         for (key, record) in lane.records() {
             let must = match record.state {
                 State::Granted
+                | State::Quiet { .. }
+                | State::Placed
                 | State::Asked { .. }
                 | State::Dropping { .. }
                 | State::Teardown { .. } => true,
                 State::Running => self.tasks[record.payload as usize].is_limited(),
-                State::Queued | State::Asleep => {
+                State::Queued | State::AtDoor | State::Asleep => {
                     self.tasks[record.payload as usize].spec.wait.is_some()
                 }
                 State::Detached | State::Orphan => false,

@@ -15,6 +15,10 @@ pub(in crate::engine) type Token = u32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Event {
     Granted(Token),
+    /// A place is kept for it.
+    Placed(Token),
+    /// Its quiet window is over, and it comes to the queue.
+    Entered(Token),
     /// Withdrawn, since nobody came for it.
     Unclaimed(Token),
     Asked(Token, Reason),
@@ -37,7 +41,7 @@ pub(in crate::engine) enum Event {
         queued_ahead: usize,
         active_ahead: usize,
     },
-    /// Its runner came for its slot.
+    /// Its runner came for its slot, or for its place.
     Claimed(Token),
     /// Its grant was taken back by a verb, before its runner came.
     Withdrawn(Token),
@@ -107,6 +111,7 @@ pub(in crate::engine) const fn settings(max_concurrent: usize) -> Settings {
         aging: secs(30),
         warn_after: secs(30),
         observe_only: false,
+        queue_capacity: usize::MAX,
     }
 }
 
@@ -139,6 +144,7 @@ pub(in crate::engine) const PRESENT: Entry = Entry {
     at_once: false,
     descendant: false,
     waited: Duration::ZERO,
+    if_full: IfFull::Refuse,
 };
 
 /// Somebody who has to be woken first.
@@ -184,21 +190,132 @@ impl Sim {
     }
 
     pub(in crate::engine) fn enter(&mut self, spec: Spec, entry: Entry) -> Result<Token, Refused> {
+        self.come(spec, entry, None)
+    }
+
+    /// A task comes for the place that was kept for it.
+    pub(in crate::engine) fn spend(
+        &mut self,
+        kept: Token,
+        spec: Spec,
+        entry: Entry,
+    ) -> Result<Token, Refused> {
+        self.dropped.push(kept);
+        self.come(spec, entry, Some(self.key(kept)))
+    }
+
+    fn come(&mut self, spec: Spec, entry: Entry, kept: Option<Key>) -> Result<Token, Refused> {
         let token = Token::try_from(self.tasks.len()).expect("few tasks");
-        let accepted =
-            self.act(|lane, now, _| lane.submit(now, token, &spec, entry).map(|a| (a, now)));
-        let (accepted, now) = accepted?;
+        let mut effects = Effects::new();
+        let now = self.now;
+        let lane = &mut self.lane;
+        let accepted = match kept {
+            Some(kept) => {
+                let came = lane.submit_for(now, token, &spec, entry, kept, &mut effects);
+                came.0
+            }
+            None => lane.submit(now, token, &spec, entry),
+        };
+        if let Ok(accepted) = accepted {
+            self.accept(token, accepted, spec, entry);
+        }
+        self.act(|_, _, later| *later = effects);
+        self.check();
+        accepted.map(|_| token)
+    }
+
+    /// A task comes in the place of others.
+    pub(in crate::engine) fn supersede(
+        &mut self,
+        older: &[Token],
+        spec: Spec,
+        entry: Entry,
+    ) -> Result<Token, Refused> {
+        let keys: Vec<Key> = older.iter().map(|token| self.key(*token)).collect();
+        self.come_instead(Older::These(&keys), spec, entry)
+    }
+
+    pub(in crate::engine) fn come_instead(
+        &mut self,
+        older: Older<'_>,
+        spec: Spec,
+        entry: Entry,
+    ) -> Result<Token, Refused> {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let (mut effects, now) = (Effects::new(), self.now);
+        let came = self
+            .lane
+            .submit_instead(now, token, &spec, entry, older, &mut effects);
+        if let Ok((accepted, holders)) = &came {
+            self.accept(token, *accepted, spec, entry);
+            for key in holders {
+                let holder = self.lane.record(*key).expect("it has a slot").payload;
+                let withdrawn = self.withdrawn(holder);
+                if withdrawn {
+                    self.trace(Event::Withdrawn(holder));
+                }
+                let (spec, facts) = self.known(holder);
+                let reason = Reason::Superseded;
+                self.lane
+                    .cancel(now, *key, reason, withdrawn, &spec, &facts, &mut effects);
+            }
+        }
+        self.act(|_, _, later| *later = effects);
+        self.check();
+        came.map(|_| token)
+    }
+
+    /// A task comes that is put off for a while.
+    pub(in crate::engine) fn put_off(
+        &mut self,
+        spec: Spec,
+        entry: Entry,
+        window: Duration,
+    ) -> Result<Token, Refused> {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let came = self.act(|lane, now, _| lane.submit_quiet(now, token, &spec, entry, window));
+        self.accept(token, came?, spec, entry);
+        self.check();
+        Ok(token)
+    }
+
+    fn accept(&mut self, token: Token, accepted: Accepted, spec: Spec, entry: Entry) {
         let (key, fence) = match accepted {
             Accepted::Started { key, fence } => (key, Some(fence)),
             Accepted::Queued { key } => (key, None),
         };
+        self.know(key, spec, entry, fence.is_some() && entry.present);
+        if let Some(fence) = fence {
+            self.granted(token, fence);
+        }
+    }
+
+    /// Somebody comes for a place to be kept.
+    pub(in crate::engine) fn reserve(
+        &mut self,
+        spec: Spec,
+        entry: Entry,
+    ) -> Result<Token, Refused> {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let came = self.act(|lane, now, _| lane.reserve(now, token, &spec, entry));
+        let (key, placed) = came?;
+        self.know(key, spec, entry, placed);
+        if placed {
+            self.note(Event::Placed(token));
+            self.claim(token);
+        }
+        self.check();
+        Ok(token)
+    }
+
+    fn know(&mut self, key: Key, spec: Spec, entry: Entry, claimed: bool) {
         self.tasks.push(Task {
             key,
             spec,
             facts: Facts {
-                claimed: fence.is_some() && entry.present,
+                claimed,
                 done: false,
-                active_at: now,
+                active_at: self.now,
                 reported: false,
                 waiting: false,
                 hold_until: None,
@@ -215,11 +332,6 @@ impl Sim {
             hooks_begun: false,
             settled: None,
         });
-        if let Some(fence) = fence {
-            self.granted(token, fence);
-        }
-        self.check();
-        Ok(token)
     }
 
     pub(in crate::engine) fn task(&mut self, token: Token) -> &mut Task {
@@ -253,7 +365,7 @@ impl Sim {
                 let (key, spec) = (self.key(token), self.task(token).spec.clone());
                 self.act(|lane, now, effects| lane.rejoin(now, key, &spec, effects));
             }
-            Some(State::Granted) => self.claim(token),
+            Some(State::Granted | State::Placed) => self.claim(token),
             _ => {}
         }
         self.check();
@@ -347,8 +459,12 @@ impl Sim {
     /// The machine sleeps that long, and the driver comes late.
     pub(in crate::engine) fn oversleep(&mut self, span: Duration) {
         self.now = self.now + span;
-        if self.alarm.is_some_and(|alarm| alarm <= self.now) {
-            self.tick();
+        // It is told to come again where one that was put off has just come to
+        // the queue, and its lane has been blocked for long.
+        for _ in 0..2 {
+            if self.alarm.is_some_and(|alarm| alarm <= self.now) {
+                self.tick();
+            }
         }
     }
 

@@ -8,13 +8,46 @@ use super::model::Door;
 use super::ops::{Newcomer, Op, Which, leftover};
 use super::sim::{Event, Token};
 use super::trial::Trial;
-use crate::engine::{Effect, End, Leftover, Reason, Released, State, TICK, Time};
+use crate::engine::{
+    Effect, End, Entry, IfFull, Leftover, Reason, Refused, Released, State, TICK, Time,
+};
 
 impl Trial {
     /// Carries out one operation; whether the driver has come up to now.
     pub(super) fn tell(&mut self, op: Op) -> bool {
         match op {
-            Op::Submit(newcomer) => self.submit(&newcomer),
+            Op::Submit(newcomer) => self.submit(&newcomer, None),
+            Op::Reserve(newcomer) => self.reserve(&newcomer),
+            Op::Quiet(newcomer, window) => self.put_off(&newcomer, window),
+            Op::Prolong(which, window) => {
+                let window = self.scenario.units(1 + window % 12);
+                let now = self.sim.now;
+                if let Some(token) = self.pick(which, |stage| stage == Stage::Queued) {
+                    let life = self.book.life(token);
+                    let last = life.enqueued + window * 10;
+                    if let Some(until) = &mut life.quiet_until {
+                        *until = (now + window).min(last).max(*until);
+                    }
+                    let key = self.sim.key(token);
+                    self.sim.say(|lane, now, _| lane.prolong(now, key, window));
+                }
+            }
+            Op::Supersede(which, newcomer) => {
+                let ends = |stage| !matches!(stage, Stage::Placed { .. } | Stage::Orphan);
+                if let Some(older) = self.pick(which, ends)
+                    && !self.book.life(older).keeps
+                {
+                    self.supersede(&newcomer, older);
+                }
+            }
+            Op::Spend(which, newcomer) => {
+                if let Some(kept) =
+                    self.pick(which, |stage| stage == (Stage::Placed { come: true }))
+                {
+                    self.book.cause.target = None;
+                    self.submit(&newcomer, Some(kept));
+                }
+            }
             Op::Run(ticks) => return self.run(TICK * u32::from(ticks % 600)),
             Op::RunUnits(units) => return self.run(self.scenario.units(units % 64)),
             Op::Oversleep(ticks) => {
@@ -52,27 +85,43 @@ impl Trial {
         self.book.grant_grace(self.sim.now, &self.sim);
     }
 
-    fn submit(&mut self, newcomer: &Newcomer) {
-        let (spec, entry) = (
-            newcomer.spec(&self.scenario),
-            newcomer.entry(&self.scenario),
-        );
+    /// A task comes, perhaps for a place that was kept for it.
+    fn submit(&mut self, newcomer: &Newcomer, kept: Option<Token>) {
+        let spec = newcomer.spec(&self.scenario);
+        let mut entry = newcomer.entry(&self.scenario);
         let now = self.sim.now;
+        if let Some(kept) = kept {
+            entry.if_full = IfFull::Enter;
+            self.model.spend(kept);
+            self.book.life(kept).stage = Stage::Gone;
+        }
         let (ahead, active) = (self.model.ahead(spec.priority), self.model.active());
+        let waiters = self.model.queued();
         let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
         let priority = spec.priority;
         let right = self.model.arrive(now, token, priority, entry);
-        let came = self.sim.enter(spec, entry);
-        assert_eq!(came.map(|_| ()), right.map(|_| ()), "who is admitted");
+        let ahead = if self.model.is_at_door(token) {
+            waiters
+        } else {
+            ahead
+        };
+        self.model.let_in();
+        let came = match kept {
+            Some(kept) => self.sim.spend(kept, spec, entry),
+            None => self.sim.enter(spec, entry),
+        };
+        assert_eq!(self.outcome(came), right.map(|_| ()), "who is admitted");
         let Ok(starts) = right else {
-            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            if kept.is_none() {
+                assert_eq!(self.prints(), self.before, "a refusal changed something");
+            }
             return;
         };
         self.book.tally.submitted += 1;
         let since = now.before(entry.waited);
         self.book.lives.push(Life::new(now, since, ahead, active));
-        let started =
-            self.sim.log.first() == Some(&(now.since(self.sim.begun), Event::Granted(token)));
+        let granted = (now.since(self.sim.begun), Event::Granted(token));
+        let started = self.sim.log.first() == Some(&granted);
         assert_eq!(started, starts, "S5, S6: whether it starts at once");
         if starts {
             // It found a slot by itself: nobody was dispatched.
@@ -89,6 +138,116 @@ impl Trial {
         task.just_in_time = newcomer.manners.just_in_time;
         task.facts.listens = newcomer.manners.listens;
         task.facts.hooks = newcomer.manners.hooks;
+    }
+
+    /// What a newcomer is told; a holder that is named must be one.
+    fn outcome(&self, came: Result<Token, Refused>) -> Result<(), Refused> {
+        match came {
+            Err(Refused::NoSlot { holder }) => {
+                let named = holder.and_then(|key| self.sim.lane.record(key));
+                let holds = named.is_some_and(|record| record.state.holds_slot());
+                assert_eq!(holds, self.model.active() > 0, "who has a slot");
+                Err(Refused::NoSlot { holder: None })
+            }
+            came => came.map(|_| ()),
+        }
+    }
+
+    /// A task comes in the place of another.
+    fn supersede(&mut self, newcomer: &Newcomer, older: Token) {
+        let spec = newcomer.spec(&self.scenario);
+        let entry = Entry {
+            at_once: false,
+            ..newcomer.entry(&self.scenario)
+        };
+        let now = self.sim.now;
+        let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
+        let active = self.model.active();
+        let right = self
+            .model
+            .arrive_instead(now, token, spec.priority, entry, older);
+        let came = self.sim.supersede(&[older], spec, entry);
+        assert_eq!(self.outcome(came), right.map(|_| ()), "who is admitted");
+        let Ok(starts) = right else {
+            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            return;
+        };
+        self.book.cause.reason = Some(Reason::Superseded);
+        self.book.tally.submitted += 1;
+        let since = self.model.since(token).expect("it is there");
+        // How many were ahead of it is the engine's word here.
+        let key = self.sim.key(token);
+        let record = self.sim.lane.record(key);
+        let ahead = record.map_or(0, |record| record.queued_ahead as usize);
+        self.book.lives.push(Life::new(now, since, ahead, active));
+        let granted = |event: &(Duration, Event)| event.1 == Event::Granted(token);
+        let at = self.sim.log.iter().position(granted);
+        let waited = |event: &(Duration, Event)| matches!(event.1, Event::Waited { task, .. } if task == token);
+        let waited = self.sim.log.iter().any(waited);
+        assert_eq!(
+            at.is_some() && !waited,
+            starts,
+            "S5, S6: whether it starts at once"
+        );
+        if let Some(at) = at.filter(|_| starts) {
+            self.sim.log.remove(at);
+            self.book.life(token).stage = Stage::Granted;
+            self.book.tally.started += 1;
+            self.quiet.started();
+        } else {
+            self.quiet.queued(now);
+        }
+        let task = self.sim.task(token);
+        task.comes = newcomer.manners.comes;
+        task.just_in_time = newcomer.manners.just_in_time;
+        task.facts.listens = newcomer.manners.listens;
+        task.facts.hooks = newcomer.manners.hooks;
+    }
+
+    fn put_off(&mut self, newcomer: &Newcomer, window: u8) {
+        let spec = newcomer.spec(&self.scenario);
+        let entry = newcomer.entry(&self.scenario);
+        let window = self.scenario.units(1 + window % 12);
+        let now = self.sim.now;
+        let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
+        let priority = spec.priority;
+        let (ahead, active) = (self.model.ahead(priority), self.model.active());
+        let right = self.model.put_off(now, token, priority, entry);
+        let came = self.sim.put_off(spec, entry, window);
+        assert_eq!(came.map(|_| ()), right, "who is admitted");
+        if right.is_err() {
+            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            return;
+        }
+        self.book.tally.submitted += 1;
+        let mut life = Life::new(now, now.before(entry.waited), ahead, active);
+        life.quiet_until = Some(now + window);
+        self.book.lives.push(life);
+        let task = self.sim.task(token);
+        task.comes = newcomer.manners.comes;
+        task.just_in_time = newcomer.manners.just_in_time;
+        task.facts.listens = newcomer.manners.listens;
+        task.facts.hooks = newcomer.manners.hooks;
+    }
+
+    fn reserve(&mut self, newcomer: &Newcomer) {
+        let spec = newcomer.spec(&self.scenario);
+        let entry = newcomer.entry(&self.scenario);
+        let now = self.sim.now;
+        let (ahead, active) = (self.model.queued(), self.model.active());
+        let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
+        let priority = spec.priority;
+        let right = self.model.arrive_for_a_place(now, token, priority, entry);
+        let came = self.sim.reserve(spec, entry);
+        assert_eq!(came.map(|_| ()), right.map(|_| ()), "who is admitted");
+        if right.is_err() {
+            assert_eq!(self.prints(), self.before, "a refusal changed something");
+            return;
+        }
+        let mut life = Life::new(now, now, ahead, active);
+        life.keeps = true;
+        self.book.lives.push(life);
+        self.sim.task(token).just_in_time = newcomer.manners.just_in_time;
     }
 
     /// Somebody whose stage allows it.
@@ -131,17 +290,24 @@ impl Trial {
             Op::Cancel(which) => {
                 if let Some(token) = self.pick(which, |_| true) {
                     self.book.cause.reason = Some(Reason::User);
+                    // A place that somebody came for is its own.
+                    let own = self.book.life(token).stage == (Stage::Placed { come: true });
                     let orphan = self.sim.state(token) == Some(State::Orphan);
-                    assert_eq!(self.sim.cancel(token, Reason::User), !orphan);
+                    assert_eq!(self.sim.cancel(token, Reason::User), !orphan && !own);
                 }
             }
             Op::Poll(which) => {
-                let polled =
-                    |stage| matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted);
+                let polled = |stage| match stage {
+                    Stage::Placed { come } => !come,
+                    stage => matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted),
+                };
                 if let Some(token) = self.pick(which, polled) {
-                    if self.model.rejoin(token) {
+                    let rejoined = self.model.rejoin(token);
+                    if let Some(is_task) = rejoined {
                         self.book.life(token).stage = Stage::Queued;
-                        self.quiet.queued(now);
+                        if is_task {
+                            self.quiet.queued(now);
+                        }
                     }
                     self.sim.poll(token);
                 }
@@ -417,5 +583,8 @@ impl Trial {
 }
 
 const fn is_claimed(stage: Stage) -> bool {
-    !matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted)
+    !matches!(
+        stage,
+        Stage::Queued | Stage::Asleep | Stage::Granted | Stage::Placed { .. }
+    )
 }

@@ -46,12 +46,13 @@ impl Trial {
             aging,
             warn_after,
             observe_only,
+            queue_capacity,
         } = settings;
         let mut sim = Sim::with(settings);
         sim.traced = true;
         let mut trial = Self {
             scenario,
-            model: Model::new(max_concurrent, max_orphans, aging),
+            model: Model::new(max_concurrent, max_orphans, aging, queue_capacity),
             book: Book::new(sim.now, observe_only),
             quiet: Quiet::new(sim.now, warn_after),
             before: Vec::new(),
@@ -85,7 +86,7 @@ impl Trial {
             if let (Some(target), Some(token)) = (target, whose(event)) {
                 let dispatched = matches!(
                     event,
-                    Event::Waited { .. } | Event::Granted(_) | Event::Claimed(_)
+                    Event::Waited { .. } | Event::Granted(_) | Event::Placed(_) | Event::Claimed(_)
                 );
                 assert!(
                     token == target || dispatched,
@@ -136,10 +137,19 @@ impl Trial {
         let (lane, model) = (&self.sim.lane, &self.model);
         assert_eq!(lane.is_paused(), model.paused, "it resumes by itself");
         assert_eq!(lane.active(), model.active(), "S2");
-        assert_eq!(lane.queued(), model.queued(), "S2");
+        assert_eq!(lane.queued(), model.in_queue(), "S2");
+        assert_eq!(lane.waiters(), model.queued(), "S2");
+        assert_eq!(lane.kept(), model.kept(), "S2");
+        for (_, record) in lane.records() {
+            let at_door = model.is_at_door(record.payload);
+            assert_eq!(
+                record.state == State::AtDoor,
+                at_door,
+                "S6: who is at the door"
+            );
+        }
         assert_eq!(lane.orphans(), model.orphans(), "S2");
-        let idle = model.active() == 0 && model.queued() == 0;
-        assert_eq!(lane.is_idle(), idle, "S7: whether it is idle");
+        assert_eq!(lane.is_idle(), model.is_idle(), "S7: whether it is idle");
         let resumes = model.resumes_at.is_some();
         assert_eq!(lane.resumes_by_itself(), resumes, "a pause with an end");
         let closed = model.closed || model.door == Door::Shutdown;
@@ -174,7 +184,12 @@ impl Trial {
                 .iter()
                 .any(|(_, event)| whose(event) == Some(before.token))
                 || cause.target == Some(before.token);
-            if !concerned && !cause.time {
+            if !concerned && !cause.time && before.state == State::AtDoor {
+                // It may have come in, and that is nothing to tell it.
+                let state = after.state;
+                assert!(state.waits(), "S4: {state:?}");
+                assert_eq!(*after, Print { state, ..*before }, "S4: nobody touched it");
+            } else if !concerned && !cause.time {
                 assert_eq!(after, before, "S4: nobody touched it");
             } else if !concerned {
                 assert_eq!(after.started, before.started, "S4: its start");
@@ -190,7 +205,9 @@ impl Trial {
         for before in &prints {
             let due = match before.state {
                 // Of a task that runs, this look sees more than the last did.
-                State::Granted | State::Running | State::Detached => true,
+                State::Granted | State::Placed | State::Running | State::Detached => true,
+                // It may have been put off further than it was to be looked at.
+                State::Quiet { .. } => true,
                 // One that was refused is tried again, at any time.
                 State::Dropping { take_at } => take_at <= now,
                 // Its hooks were told to end, and may be told so again.
@@ -256,6 +273,8 @@ const fn whose(event: &Event) -> Option<Token> {
     use crate::engine::Notice;
     match event {
         Event::Granted(task)
+        | Event::Placed(task)
+        | Event::Entered(task)
         | Event::Unclaimed(task)
         | Event::Asked(task, _)
         | Event::ToldToDrop(task, _)
@@ -271,6 +290,7 @@ const fn whose(event: &Event) -> Option<Token> {
             Notice::Stalled { task, .. }
             | Notice::Reclaimed { task, .. }
             | Notice::TakeRefused { task, .. }
+            | Notice::Lapsed { task }
             | Notice::NeverReports { task, .. }
             | Notice::WaitExceeded { task, .. }
             | Notice::OnWait { task, .. },

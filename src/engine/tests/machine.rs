@@ -112,23 +112,31 @@ const fn is_about_a_task(op: &Op) -> bool {
             | Op::Stale(..)
             | Op::Forget(_)
             | Op::Withdraw(_)
+            | Op::Spend(..)
+            | Op::Supersede(..)
+            | Op::Prolong(..)
     )
 }
 
 fn scenario() -> BoxedStrategy<Scenario> {
     let seldom = prop::bool::weighted(0.08);
     let bound = prop::option::weighted(0.5, 0u8..3);
-    (0u8..4, bound, 0u8..12, 0u8..12, seldom, seldom)
-        .prop_map(
-            |(max_concurrent, max_orphans, aging, warn_after, observe_only, slow)| Scenario {
+    let slots = (0u8..4, bound);
+    let queue = (prop::option::weighted(0.3, 0u8..5), 0u8..12, 0u8..12);
+    (slots, queue, seldom, seldom)
+        .prop_map(|(slots, queue, observe_only, slow)| {
+            let (max_concurrent, max_orphans) = slots;
+            let (queue_capacity, aging, warn_after) = queue;
+            Scenario {
                 max_concurrent,
                 max_orphans,
                 aging,
                 warn_after,
                 observe_only,
                 slow,
-            },
-        )
+                queue_capacity,
+            }
+        })
         .boxed()
 }
 
@@ -164,8 +172,8 @@ fn newcomer(emphasis: Emphasis) -> BoxedStrategy<Newcomer> {
     let often = prop::bool::weighted(0.8);
     let seldom = prop::bool::weighted(0.1);
     let half = prop::bool::weighted(0.4);
-    let manners = (often, seldom, half, half, half, half, seldom).prop_map(
-        |(present, at_once, descendant, comes, listens, hooks, just_in_time)| Manners {
+    let manners = (often, seldom, half, half, half, half, seldom, half).prop_map(
+        |(present, at_once, descendant, comes, listens, hooks, just_in_time, waits)| Manners {
             present,
             at_once,
             descendant,
@@ -173,6 +181,7 @@ fn newcomer(emphasis: Emphasis) -> BoxedStrategy<Newcomer> {
             listens,
             hooks,
             just_in_time,
+            waits,
         },
     );
     let waited = prop_oneof![4 => Just(0u8), 1 => 0u8..12];
@@ -196,6 +205,11 @@ fn op(emphasis: Emphasis) -> BoxedStrategy<Op> {
     let lives = prop_oneof![
         10 => newcomer(emphasis).prop_map(Op::Submit),
         6 => which().prop_map(Op::Complete),
+        1 => newcomer(emphasis).prop_map(Op::Reserve),
+        1 => (which(), newcomer(emphasis)).prop_map(|(w, n)| Op::Spend(w, n)),
+        1 => (which(), newcomer(emphasis)).prop_map(|(w, n)| Op::Supersede(w, n)),
+        1 => (newcomer(emphasis), 0u8..12).prop_map(|(n, w)| Op::Quiet(n, w)),
+        1 => (which(), 0u8..12).prop_map(|(w, d)| Op::Prolong(w, d)),
         1 => which().prop_map(Op::Drop),
         1 => which().prop_map(Op::Cancel),
         2 => which().prop_map(Op::Poll),

@@ -7,6 +7,7 @@
 mod blocked;
 mod contract;
 mod detach;
+mod door;
 mod groups;
 mod limits;
 mod machine;

@@ -227,7 +227,8 @@ fn at_once_takes_a_free_slot_or_leaves_no_trace() {
     let mut sim = Sim::new(1);
     sim.enter(plain(), at_once).expect("a free slot");
     let tally = sim.lane.tally();
-    assert_eq!(sim.enter(plain(), at_once), Err(Refused::NoSlot));
+    let holder = Some(sim.key(0));
+    assert_eq!(sim.enter(plain(), at_once), Err(Refused::NoSlot { holder }));
     assert_eq!(sim.lane.tally(), tally);
     assert_eq!(sim.lane.queued(), 0);
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::sim::{millis, plain, secs};
+use super::sim::{PRESENT, millis, plain, secs};
 use crate::engine::{
     Accepted, Ceiling, Effect, Effects, End, Entry, Facts, Holders, Key, Lane, Priority, Reason,
     Released, Settings, Spec, State, Time, Verdict,
@@ -79,8 +79,7 @@ impl Storm {
             max_concurrent: SLOTS,
             max_orphans: None,
             aging: secs(3),
-            warn_after: secs(30),
-            observe_only: false,
+            ..super::sim::settings(SLOTS)
         };
         Self {
             lane: Lane::new(settings, 1),
@@ -110,9 +109,7 @@ impl Storm {
         };
         let entry = Entry {
             present: fate != Fate::Unclaimed,
-            at_once: false,
-            descendant: false,
-            waited: Duration::ZERO,
+            ..PRESENT
         };
         let spec = &self.specs[place % 3];
         let accepted = self.lane.submit(self.now, place, spec, entry);
@@ -345,12 +342,7 @@ fn a_million_tasks() {
 
 #[test]
 fn a_waiter_of_a_wide_lane_costs_the_lane_nothing_but_itself() {
-    let entry = Entry {
-        present: true,
-        at_once: false,
-        descendant: false,
-        waited: Duration::ZERO,
-    };
+    let entry = PRESENT;
     let settings = Settings {
         max_concurrent: WIDE,
         ..super::sim::settings(1)

@@ -189,6 +189,7 @@ impl Hall {
             at_once,
             descendant: false,
             waited,
+            if_full: IfFull::Refuse,
         };
         let spec = Spec {
             priority,
@@ -197,7 +198,7 @@ impl Hall {
         let accepted = self.act(index, |lane, now, _| lane.submit(now, token, &spec, entry));
         let key = match accepted {
             Err(refused) => {
-                assert_eq!(refused, Refused::NoSlot);
+                assert!(matches!(refused, Refused::NoSlot { .. }));
                 assert!(at_once && !starts, "S5: a slot is free");
                 return;
             }

@@ -1,0 +1,77 @@
+//! A newer task takes the place of older ones.
+
+use super::effects::Effects;
+use super::lane::{Accepted, Entry, IfFull, Lane, Line, Refused};
+use super::slab::Key;
+use super::task::{End, Spec, State};
+use super::time::Time;
+use super::vocabulary::Reason;
+
+/// Whom a newer task supersedes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Older<'a> {
+    These(&'a [Key]),
+    /// Whoever holds the slot; only in a lane of one.
+    Holders,
+}
+
+impl<P: Clone> Lane<P> {
+    /// Submits a task in the place of older ones, or changes nothing.
+    ///
+    /// Those of them that wait are settled here. Those that hold a slot are
+    /// returned, to be cancelled by the caller in the same critical section:
+    /// what that takes, only the shell knows. Where there are such, the newer
+    /// task goes before everybody who waits, since it is their slot that it
+    /// gets; where there are none, it has the best place in line of those that
+    /// it superseded. Either way a full queue does not refuse it.
+    pub(crate) fn submit_instead(
+        &mut self,
+        now: Time,
+        task: P,
+        spec: &Spec,
+        mut entry: Entry,
+        older: Older<'_>,
+        effects: &mut Effects<P>,
+    ) -> Result<(Accepted, Vec<Key>), Refused> {
+        self.admits(entry.descendant)?;
+        let older = match older {
+            Older::These(keys) => keys,
+            Older::Holders if self.settings.max_concurrent > 1 => return Err(Refused::NoKey),
+            Older::Holders => &self.holders.clone(),
+        };
+        let state = |key: &Key| self.tasks.get(*key).map(|record| record.state);
+        let in_state = |is: fn(State) -> bool| -> Vec<Key> {
+            let are = |key: &&Key| state(key).is_some_and(is);
+            let mut keys: Vec<Key> = older.iter().filter(are).copied().collect();
+            keys.sort_unstable_by_key(|key| key.seq);
+            keys
+        };
+        let holders = in_state(|state| state.holds_slot() || state == State::Detached);
+        let waiting = in_state(State::waits);
+        let records = waiting.iter().filter_map(|key| self.tasks.get(*key));
+        let places = records.clone().map(|record| record.place);
+        let first = records.clone().any(|record| record.first)
+            || holders.iter().filter_map(state).any(State::holds_slot);
+        let line = match places.min() {
+            _ if first => Line::First,
+            Some(place) => Line::At(place),
+            None => Line::Last,
+        };
+        // Only what is in the queue has a place there to leave.
+        if first || records.clone().any(|record| record.state != State::AtDoor) {
+            entry.if_full = IfFull::Enter;
+        }
+        self.finds_room(entry)?;
+        let now = self.advance(now);
+        for key in waiting {
+            if let Some(record) = self.tasks.get(key) {
+                let waited = now.since(record.place.since);
+                let reason = Reason::Superseded;
+                self.settle_queued(key, End::CancelledQueued { reason, waited }, effects);
+            }
+        }
+        let accepted = self.submit_as(now, task, spec, entry, line)?;
+        self.let_in(now, effects);
+        Ok((accepted, holders))
+    }
+}

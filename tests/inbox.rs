@@ -1,0 +1,325 @@
+//! Messages that are offered to whoever runs: each is taken once, or is a task
+//! of its own.
+
+mod common;
+
+use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, one_lane, poll_once};
+use laneway::{
+    Drain, LaneConfig, Lanes, Offered, QueuedWork, Reason, TaskError, TaskStatus, Timeout,
+};
+use tokio::time::sleep;
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_taken_by_who_runs_or_is_the_next_task() {
+    let (_lanes, main) = ceilinged(1);
+    // Nobody runs: it starts at once.
+    let alone = main.task().offer(1_u32, async |_, n| n);
+    assert_eq!(alone.await.unwrap(), Offered::Ran(1));
+    let turn = main.spawn(async |cx| {
+        let mut inbox = cx.inbox::<u32>();
+        let mut all = Vec::new();
+        while let Some(n) = inbox.recv().await {
+            all.push(n);
+            if n == 4 {
+                break;
+            }
+        }
+        // Whatever comes from here on comes too late.
+        sleep(MINUTE).await;
+        all
+    });
+    // In line before the inbox is open, and after.
+    let early = main.task().offer(2_u32, async |_, n| n);
+    assert_eq!(early.task().status(), TaskStatus::Queued);
+    let_run().await;
+    let more = [
+        main.task().offer(3_u32, async |_, n| n),
+        main.task().offer(4_u32, async |_, n| n),
+    ];
+    let_run().await;
+    let late = main.task().offer(5_u32, async |_, n| n * 10);
+    let taken = Offered::Taken { by: turn.id() };
+    assert_eq!(early.await.unwrap(), taken);
+    for offer in more {
+        assert_eq!(offer.await.unwrap(), taken);
+    }
+    assert_eq!(late.await.unwrap(), Offered::Ran(50));
+    assert_eq!(turn.await.unwrap(), [2, 3, 4]);
+    // Each was a task, and its message was counted once.
+    let counters = assert_clean(&main);
+    assert_eq!(
+        (counters.submitted, counters.completed, counters.ended),
+        (6, 3, 3)
+    );
+}
+
+/// What is unread when a turn ends is the next turn's, first to last, and may
+/// be taken by that one.
+#[tokio::test(start_paused = true)]
+async fn s7_what_is_unread_at_the_end_of_a_turn_is_not_lost() {
+    let (_lanes, main) = ceilinged(1);
+    let turn = main.spawn(async |cx| {
+        let inbox = cx.inbox::<&str>();
+        sleep(SECOND).await;
+        drop(inbox);
+    });
+    let_run().await;
+    let body = async |cx: laneway::TaskContext, first: &'static str| {
+        let mut inbox = cx.inbox::<&str>();
+        let mut all = vec![first];
+        while let Some(more) = inbox.try_recv() {
+            all.push(more);
+        }
+        all
+    };
+    let offers = ["a", "b", "c"].map(|text| main.task().offer(text, body));
+    turn.await.unwrap();
+    let [a, b, c] = offers;
+    let by = a.id();
+    assert_eq!(a.await.unwrap(), Offered::Ran(vec!["a", "b", "c"]));
+    assert_eq!(b.await.unwrap(), Offered::Taken { by });
+    assert_eq!(c.await.unwrap(), Offered::Taken { by });
+    assert_clean(&main);
+}
+
+/// By type, and by key.
+#[tokio::test(start_paused = true)]
+async fn s4_a_message_is_for_whom_it_is_meant() {
+    let (_lanes, main) = ceilinged(2);
+    let reader = |key: &'static str| {
+        main.task().key(key).spawn(async |cx| {
+            let mut inbox = cx.inbox::<u32>();
+            let mut all = Vec::new();
+            while let Some(n) = inbox.recv().await {
+                all.push(n);
+                if n == 0 {
+                    break;
+                }
+            }
+            all
+        })
+    };
+    let (a, b) = (reader("a"), reader("b"));
+    let_run().await;
+    let stranger = main
+        .task()
+        .key("a")
+        .offer("no number", async |_, text| text);
+    let third = main.task().key("c").offer(9_u32, async |_, n| n);
+    for n in [1, 2] {
+        drop(main.task().key("a").offer(n, async |_, _: u32| ()));
+    }
+    drop(main.task().key("b").offer(3, async |_, _: u32| ()));
+    let_run().await;
+    assert_eq!(stranger.task().status(), TaskStatus::Queued);
+    assert_eq!(third.task().status(), TaskStatus::Queued);
+    // One for all, and a last word to each.
+    let any = main.task().offer(4_u32, async |_, _| ());
+    let Offered::Taken { by } = any.await.unwrap() else {
+        panic!("both of them wait for it");
+    };
+    for key in ["a", "b"] {
+        drop(main.task().key(key).offer(0, async |_, _: u32| ()));
+    }
+    let (a_id, mut a, mut b) = (a.id(), a.await.unwrap(), b.await.unwrap());
+    let one = if by == a_id { &mut a } else { &mut b };
+    one.retain(|n| *n != 4);
+    assert_eq!((a, b), (vec![1, 2, 0], vec![3, 0]));
+    assert_eq!(stranger.await.unwrap(), Offered::Ran("no number"));
+    assert_eq!(third.await.unwrap(), Offered::Ran(9));
+    assert_clean(&main);
+}
+
+/// One who was asked to end, or has lost its slot, takes nothing any more.
+#[tokio::test(start_paused = true)]
+async fn s11_nobody_takes_a_message_who_is_not_to_act_on_it() {
+    let (lanes, main) = ceilinged(1);
+    let turn = main.spawn(async |cx| {
+        let mut inbox = cx.inbox::<u32>();
+        let mut reason = std::pin::pin!(cx.cancelled());
+        assert!(poll_once(reason.as_mut()).is_pending(), "it listens");
+        // The ask ends the wait for messages, too.
+        let last = inbox.recv().await;
+        sleep(SECOND).await;
+        (last, inbox.try_recv())
+    });
+    let_run().await;
+    lanes.cancel(turn.id(), Reason::User).unwrap();
+    let offer = main.task().offer(1_u32, async |_, n| n);
+    let began = now();
+    assert_eq!(turn.await.unwrap(), (None, None));
+    assert_eq!(offer.await.unwrap(), Offered::Ran(1));
+    assert_eq!(began.elapsed(), SECOND);
+    // By force: its slot is the next one's, and so is the message.
+    let slot = main.acquire().await.unwrap();
+    let mut inbox = slot.context().inbox::<u32>();
+    let mut waits = Box::pin(inbox.recv());
+    assert!(poll_once(waits.as_mut()).is_pending());
+    main.reset();
+    let offer = main.task().offer(2_u32, async |_, n| n);
+    assert_eq!(waits.await, None);
+    assert_eq!(offer.await.unwrap(), Offered::Ran(2));
+    drop(inbox);
+    drop(slot);
+    assert_clean(&main);
+}
+
+/// S7: whatever happens to the queue, the message's sender is told.
+#[tokio::test(start_paused = true)]
+async fn s7_an_offer_is_a_task_like_any_other() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).queue_capacity(1));
+    let slot = main.acquire().await.unwrap();
+    // No inbox: it waits.
+    let offer = main.task().key("k").offer(1_u32, async |_, n| n);
+    let full = main.task().offer(2_u32, async |_, n| n).await.unwrap_err();
+    assert!(matches!(full, TaskError::QueueFull { .. }), "{full:?}");
+    assert_eq!(lanes.cancel_key("k", Reason::User), 1);
+    let told = offer.await.unwrap_err();
+    assert!(matches!(
+        told,
+        TaskError::CancelledQueued {
+            reason: Reason::User,
+            ..
+        }
+    ));
+    let offer = main.task().offer(3_u32, async |_, n| n);
+    main.clear();
+    assert!(matches!(
+        offer.await.unwrap_err(),
+        TaskError::Cleared { .. }
+    ));
+    let patient = main.task().timeout(Timeout::wait(SECOND));
+    let offer = patient.offer(4_u32, async |_, n| n);
+    let told = offer.await.unwrap_err();
+    assert!(matches!(told, TaskError::TimedOut { .. }), "{told:?}");
+    let offer = main.task().meta("kept").offer(5_u32, async |_, n| n);
+    let drain = main.drain(Drain::within(MINUTE).queued(QueuedWork::Return));
+    assert!(offer.await.unwrap_err().is_retryable());
+    drop(slot);
+    let report = drain.await;
+    assert_eq!(report.returned.len(), 1);
+    let meta = report.returned[0].meta.as_ref().unwrap();
+    assert_eq!(meta.downcast_ref::<&str>(), Some(&"kept"));
+    let told = main.task().offer(6_u32, async |_, n| n).await.unwrap_err();
+    assert!(matches!(told, TaskError::Draining { .. }));
+    main.resume();
+    // Taken from a full queue, it leaves its place to the next.
+    let slot = main.acquire().await.unwrap();
+    let mut inbox = slot.context().inbox::<u32>();
+    for n in 0..10 {
+        let offer = main.task().offer(n, async |_, n| n);
+        assert_eq!(inbox.try_recv(), Some(n));
+        assert_eq!(offer.await.unwrap(), Offered::Taken { by: slot.id() });
+    }
+    assert_eq!(inbox.try_recv(), None);
+    drop((inbox, slot));
+    assert_clean(&main);
+}
+
+/// S12: a wait for a message that is dropped loses none.
+#[tokio::test(start_paused = true)]
+async fn s12_a_wait_that_is_dropped_takes_nothing() {
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let mut inbox = slot.context().inbox::<u32>();
+    for polled in [false, true] {
+        let mut waits = Box::pin(inbox.recv());
+        if polled {
+            assert!(poll_once(waits.as_mut()).is_pending());
+        }
+        let offer = main.task().offer(7_u32, async |_, n| n);
+        let_run().await;
+        drop(waits);
+        assert_eq!(offer.task().status(), TaskStatus::Queued);
+        assert_eq!(inbox.recv().await, Some(7));
+        assert_eq!(offer.await.unwrap(), Offered::Taken { by: slot.id() });
+    }
+    let offer = main.task().offer(8_u32, async |_, n| n);
+    drop((inbox, slot));
+    assert_eq!(offer.await.unwrap(), Offered::Ran(8));
+    assert_clean(&main);
+}
+
+/// S13, S14: the message's destructor may use the lane, and may panic.
+#[tokio::test(start_paused = true)]
+async fn s13_s14_a_message_that_panics_as_it_goes_costs_nobody() {
+    struct Hostile(laneway::Lane);
+    impl Drop for Hostile {
+        fn drop(&mut self) {
+            drop(self.0.snapshot());
+            drop(self.0.try_acquire());
+            if !std::thread::panicking() {
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }
+        }
+    }
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let offer = main.task().offer(Hostile(main.clone()), async |_, _| ());
+    assert_eq!(main.clear(), 1);
+    assert!(matches!(
+        offer.await.unwrap_err(),
+        TaskError::Cleared { .. }
+    ));
+    let offer = main.task().offer(Hostile(main.clone()), async |_, _| ());
+    drop(offer);
+    assert_eq!(main.clear(), 1);
+    drop(slot);
+    main.run(async |_| ()).await.unwrap();
+    assert_clean(&main);
+}
+
+/// On threads: turns that end, and messages that come all the time; each is
+/// handled exactly once, and by a task of its own or by one that was current.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s2_s7_each_of_many_messages_is_handled_once() {
+    const SENDERS: usize = 8;
+    const EACH: usize = 300;
+    let lanes = Lanes::builder();
+    let lanes = lanes.lane("main", LaneConfig::new(1).no_stall_ceiling());
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let (handled, mut all) = tokio::sync::mpsc::unbounded_channel();
+    let mut senders = Vec::new();
+    for sender in 0..SENDERS {
+        let (main, handled) = (main.clone(), handled.clone());
+        senders.push(tokio::spawn(async move {
+            let (mut taken, mut ran) = (0, 0);
+            for n in 0..EACH {
+                let handled = handled.clone();
+                let offer = main
+                    .task()
+                    .offer(sender * EACH + n, async move |cx, first| {
+                        handled.send(first).unwrap();
+                        let mut inbox = cx.inbox::<usize>();
+                        for _ in 0..first % 4 {
+                            tokio::task::yield_now().await;
+                            if let Some(more) = inbox.try_recv() {
+                                handled.send(more).unwrap();
+                            }
+                        }
+                    });
+                match offer.await.unwrap() {
+                    Offered::Taken { .. } => taken += 1,
+                    Offered::Ran(()) => ran += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            (taken, ran)
+        }));
+    }
+    drop(handled);
+    let (mut taken, mut ran) = (0, 0);
+    for sender in senders {
+        let (some, others) = sender.await.unwrap();
+        taken += some;
+        ran += others;
+    }
+    assert_eq!(taken + ran, SENDERS * EACH);
+    let mut seen = vec![0; SENDERS * EACH];
+    while let Some(n) = all.recv().await {
+        seen[n] += 1;
+    }
+    assert!(seen.iter().all(|times| *times == 1), "S2: exactly once");
+    assert_eq!(usize::try_from(assert_clean(&main).completed).unwrap(), ran);
+}
