@@ -29,9 +29,11 @@ pub(crate) use std::sync::{Arc, Weak};
 
 pub(crate) type MutexGuard<'a, T> = backend::MutexGuard<'a, T>;
 
-/// How often somebody looks whether a lock is free before it gives way.
+/// How often somebody looks whether a lock is free before it gives way. With a
+/// quarter of it, two threads that hammer one lane park every now and then, and
+/// have a third of the throughput from there on.
 #[cfg(not(any(laneway_loom, laneway_shuttle)))]
-const SPINS: u32 = 64;
+const SPINS: u32 = 256;
 
 /// A lock that knows no poison: nothing that can panic runs under it.
 #[derive(Debug, Default)]
