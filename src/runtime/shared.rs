@@ -332,6 +332,28 @@ mod tests {
         assert!(directory.by_serial.capacity() < 1_000);
     }
 
+    #[test]
+    fn s15_what_is_removed_leaves_nothing() {
+        let shared = of_one_pattern(0);
+        for _ in 0..2 {
+            let pinned = LaneConfig::new(1).pinned();
+            let add = |draft: &mut Draft| {
+                draft.set_pattern("session*".into(), pinned);
+                draft.add_lane("night".into(), LaneConfig::new(1))
+            };
+            assert_eq!(shared.reconfigure(add), Ok(0));
+            drop(shared.lane("session").unwrap());
+            assert_eq!(shared.directory.lock().lanes.len(), 2, "both are kept");
+            let remove = |draft: &mut Draft| {
+                draft.remove_lane("night")?;
+                draft.remove_pattern("session*")
+            };
+            assert_eq!(shared.reconfigure(remove), Ok(2));
+            let directory = shared.directory.lock();
+            assert!(directory.lanes.is_empty() && directory.by_serial.is_empty());
+        }
+    }
+
     #[tokio::test]
     async fn s11_fences_grow_across_the_end_of_a_lane() {
         let shared = of_one_pattern(7);
