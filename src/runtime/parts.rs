@@ -58,6 +58,8 @@ pub(crate) struct Awaited {
     pub(crate) task: Arc<TaskCell>,
     /// It is part of its parent's future, and ends with that.
     pub(crate) owned: bool,
+    /// By how many futures: a shared task has many handles.
+    pub(crate) times: usize,
 }
 
 #[derive(Clone, Debug)]
