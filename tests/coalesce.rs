@@ -334,3 +334,63 @@ async fn s7_who_is_put_off_is_answered_like_the_queued() {
     queued.await.unwrap();
     assert_clean(&main);
 }
+
+/// S9: whoever awaits a shared task twice still waits when one of them is gone.
+#[tokio::test(start_paused = true)]
+async fn s9_two_handles_of_one_task_are_two_waits() {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1).stall_ceiling(MINUTE))
+        .lane("index", LaneConfig::new(1).no_stall_ceiling())
+        .build()
+        .unwrap();
+    let (main, index) = (lanes.lane("main").unwrap(), lanes.lane("index").unwrap());
+    let slot = index.acquire().await.unwrap();
+    let waits = main.run(async |_| {
+        let (one, mut other) = (join(&index, "k", "a"), join(&index, "k", "b"));
+        tokio::select! {
+            biased;
+            _ = one => panic!("the lane is held"),
+            _ = &mut other => panic!("the lane is held"),
+            () = sleep(SECOND) => {}
+        }
+        other.await.unwrap()
+    });
+    let holds = async {
+        sleep(10 * MINUTE).await;
+        drop(slot);
+    };
+    let (told, ()) = tokio::join!(waits, holds);
+    assert_eq!(&**told.unwrap(), "a,b");
+}
+
+/// However urgent it would have been: it is in the task that waits already.
+#[tokio::test(start_paused = true)]
+async fn s6_whoever_is_merged_overtakes_nobody() {
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let of = |priority, n: u32| {
+        let task = main.task().key("k").priority(priority);
+        let merge = |a: Vec<u32>, b: Vec<u32>| [a, b].concat();
+        task.coalesce(vec![n], merge, async |_, all: Vec<u32>| {
+            sleep(SECOND).await;
+            all
+        })
+    };
+    // The first one begins, the second one waits, and the third one is in it.
+    let first = of(Priority::Normal, 1);
+    drop(slot);
+    let_run().await;
+    let second = of(Priority::Background, 2);
+    let third = of(Priority::Foreground, 3);
+    assert_eq!(
+        second.id(),
+        third.id(),
+        "merged, and so it does not overtake"
+    );
+    assert_eq!(
+        (&**first.await.unwrap(), &**third.await.unwrap()),
+        (&[1][..], &[2, 3][..])
+    );
+    drop(second);
+    assert_clean(&main);
+}

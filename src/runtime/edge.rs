@@ -21,10 +21,18 @@ impl Edge {
         let awaited = Awaited {
             task: Arc::clone(child),
             owned,
+            times: 1,
         };
         let old = {
             let mut parts = parent.shared.lock();
-            parts.rare().awaits.insert(address(child), awaited)
+            let awaits = &mut parts.rare().awaits;
+            match awaits.get_mut(&address(child)) {
+                Some(known) => {
+                    known.times += 1;
+                    Some(awaited)
+                }
+                None => awaits.insert(address(child), awaited),
+            }
         };
         drop(old);
         Some(Self {
@@ -54,7 +62,14 @@ impl Drop for Edge {
     fn drop(&mut self) {
         let removed = {
             let mut parts = self.parent.shared.lock();
-            parts.rare().awaits.remove(&address(&self.child))
+            let awaits = &mut parts.rare().awaits;
+            match awaits.get_mut(&address(&self.child)) {
+                Some(known) if known.times > 1 => {
+                    known.times -= 1;
+                    None
+                }
+                _ => awaits.remove(&address(&self.child)),
+            }
         };
         if let Some(report) = self.child.last_report() {
             self.parent.inherit_report(report);

@@ -19,7 +19,7 @@ use super::handle::TaskHandle;
 use super::parts::Rare;
 use super::shared::trim;
 use super::wakers::{Ticket, Wakers, drop_guarded};
-use crate::engine::{End, Reason, State};
+use crate::engine::{End, Key, Reason, State};
 use crate::sync::{Arc, Mutex, Weak};
 use crate::{TaskError, TaskId};
 
@@ -115,28 +115,27 @@ impl Offers {
     }
 
     /// In the critical section: merges the letter of a task that comes now into
-    /// the newest of its kind and key, if that waits and has not begun. What is
-    /// returned is dropped outside.
+    /// the newest of its kind and key that waits and has not begun, and returns
+    /// that one. Whoever was looked at is dropped outside.
     pub(super) fn merge(
         &self,
         task: &TaskCell,
         waits: impl Fn(&TaskCell) -> bool,
-    ) -> (bool, Option<Arc<TaskCell>>) {
-        let Some((letter, join)) = task.letter().and_then(|l| Some((l, l.join?))) else {
-            return (false, None);
-        };
-        let newest = {
-            let kinds = self.0.lock();
-            let kind = kinds.get(&letter.kind);
-            let line = kind.and_then(|kind| kind.waiting.get(&key_of(task)));
-            line.and_then(|line| line.last_key_value()?.1.upgrade())
-        };
-        let older = newest.as_ref().filter(|older| waits(older));
-        let joined = older.is_some_and(|older| {
-            let into = older.letter();
-            into.is_some_and(|into| join(letter, into, older))
-        });
-        (joined, newest)
+        seen: &mut Vec<Arc<TaskCell>>,
+    ) -> Option<Key> {
+        let letter = task.letter()?;
+        let join = letter.join?;
+        let kinds = self.0.lock();
+        let line = kinds.get(&letter.kind)?.waiting.get(&key_of(task))?;
+        // Of those that have begun there are no more than there are slots.
+        line.values().rev().find_map(|older| {
+            let older = older.upgrade()?;
+            let into = older.letter().filter(|_| waits(&older));
+            let joined = into.is_some_and(|into| join(letter, into, &older));
+            let key = joined.then(|| older.slot_key());
+            seen.push(older);
+            key
+        })
     }
 
     /// Takes out the oldest that is for this task: of its key, or of none.

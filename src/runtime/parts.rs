@@ -61,6 +61,8 @@ pub(crate) struct Awaited {
     pub(crate) task: Arc<TaskCell>,
     /// It is part of its parent's future, and ends with that.
     pub(crate) owned: bool,
+    /// By how many futures: a shared task has many handles.
+    pub(crate) times: usize,
 }
 
 /// What a task was granted, or set itself, while it ran.

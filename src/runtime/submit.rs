@@ -176,20 +176,21 @@ fn enter_offered(
 ) -> Result<(), Refused> {
     let (now, spec) = (task.now(), task.spec());
     let domain = task.domain();
-    let (accepted, _older) = domain.act(|engine, effects| {
+    // Dropped outside the lock.
+    let mut seen = Vec::new();
+    let accepted = domain.act(|engine, effects| {
         let admitted = engine.admits(entry.descendant);
         let waits = |older: &TaskCell| {
             let record = engine.record(older.slot_key());
             let waits = record.is_some_and(|r| r.state.waits() || r.state == State::Granted);
             admitted.is_ok() && waits
         };
-        let (merged, older) = domain.offers.merge(task, waits);
-        if merged {
+        if let Some(older) = domain.offers.merge(task, waits, &mut seen) {
             refuse(engine, task);
-            if let (Some(older), Some(window)) = (&older, quiet) {
-                engine.prolong(now, older.slot_key(), window);
+            if let Some(window) = quiet {
+                engine.prolong(now, older, window);
             }
-            return (Err(Refused::Merged), older);
+            return Err(Refused::Merged);
         }
         let cell = Arc::clone(task);
         let (accepted, _reserved) = match (quiet, kept) {
@@ -207,9 +208,8 @@ fn enter_offered(
         if let Ok(Accepted::Queued { .. }) = accepted {
             domain.offers.put(task);
         }
-        (accepted, older)
-    });
-    let accepted = accepted?;
+        accepted
+    })?;
     domain.offers.announce(task);
     begin(task, entry, accepted);
     Ok(())
