@@ -344,4 +344,14 @@ mod tests {
         }
         assert_eq!(fences, [7, 8, 9]);
     }
+
+    /// It may be revived between its last user's end and this call.
+    #[test]
+    fn s1_a_lane_that_is_used_again_does_not_retire() {
+        let shared = of_one_pattern(0);
+        let used = shared.lane("session").unwrap();
+        shared.retire(&used);
+        let again = shared.lane("session").unwrap();
+        assert_eq!(again.serial, used.serial);
+    }
 }
