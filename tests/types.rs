@@ -13,7 +13,7 @@ use laneway::{
     InvalidDuration, InvalidName, InvalidOption, Lane, LaneConfig, LaneNameError, LaneSnapshot,
     LaneTimeout, Lanes, LanesBuilder, PanicPayload, Phase, Reason, ReturnedTask, Scoped, Slot,
     Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId, TaskSnapshot, TaskStatus,
-    Tracked, TryAcquireError, WaitActiveError, WaitInfo,
+    Timeout, Tracked, TryAcquireError, WaitActiveError, WaitInfo,
 };
 
 type NotSync = Cell<u8>;
@@ -217,4 +217,22 @@ async fn futures_that_wait_outlive_the_handles_they_came_from() {
     let lost = main.acquire().await.unwrap().lost();
     assert_eq!(lost.await, Reason::Completed);
     shut(main).await;
+}
+
+/// Of a refusal: whether the same call may succeed later.
+#[tokio::test(start_paused = true)]
+async fn what_may_be_tried_again_says_so() {
+    let (lanes, main) = lane();
+    let slot = main.acquire().await.unwrap();
+    let impatient = main.task().timeout(Timeout::wait(Duration::from_secs(1)));
+    let timed_out = impatient.acquire().await.unwrap_err();
+    assert!(timed_out.is_retryable(), "{timed_out}");
+    let (cleared, _) = tokio::join!(main.acquire(), async { main.clear() });
+    let cleared = cleared.unwrap_err();
+    assert!(!cleared.is_retryable(), "{cleared}");
+    drop(slot);
+    main.close();
+    let closed = main.acquire().await.unwrap_err();
+    assert!(!closed.is_retryable(), "{closed}");
+    drop(lanes);
 }
