@@ -72,12 +72,8 @@ impl Options {
 /// What a task is granted in the end: per limit, the tighter of what its
 /// lane, its handle and the task itself say.
 pub(crate) fn resolve(config: &LaneConfig, handle: LaneTimeout, options: Option<&Options>) -> Spec {
-    let base = config.spec();
     let mut timeout = config.lane_timeout().tighter(handle);
-    let mut spec = Spec {
-        priority: Priority::Normal,
-        ..base
-    };
+    let mut spec = config.spec();
     if let Some(options) = options {
         timeout = timeout.tighter(options.timeout);
         spec.priority = options.priority;

@@ -3,16 +3,19 @@
 
 mod common;
 
-use std::future::pending;
+use std::future::{Future, pending};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 
 use common::{
     CEILING, HOUR, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane, orphans_gone,
     poll_once,
 };
-use laneway::{AcquireError, LaneConfig, Reason, TaskError, Timeout};
+use futures::FutureExt;
+use laneway::{AcquireError, LaneConfig, Reason, TaskError, TaskStatus, Timeout};
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::time::sleep;
+use tokio::time::{advance, sleep, timeout};
 
 const CLAIM: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -269,4 +272,97 @@ async fn s2_a_storm_of_dropped_futures_leaves_the_lane_as_it_was() {
     let_run().await;
     let both = (main.try_acquire(), main.try_acquire(), main.try_acquire());
     assert!(matches!(both, (Ok(_), Ok(_), Err(_))));
+}
+
+struct Witness;
+
+impl Wake for Witness {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// Whoever gives up waiting takes its waker along, however long what it waited
+/// for still takes.
+#[tokio::test(start_paused = true)]
+async fn s15_a_wait_that_is_dropped_leaves_no_waker_behind() {
+    let (lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    type Wait<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+    let waits: [(&str, Wait<'_>); 6] = [
+        ("Lane::idle", Box::pin(main.idle())),
+        ("Lanes::idle", Box::pin(lanes.idle())),
+        (
+            "Lane::wait_active",
+            Box::pin(main.wait_active(HOUR).map(drop)),
+        ),
+        (
+            "Lanes::wait_active",
+            Box::pin(lanes.wait_active(HOUR).map(drop)),
+        ),
+        ("Slot::lost", Box::pin(slot.lost().map(drop))),
+        ("Lane::acquire", Box::pin(main.acquire().map(drop))),
+    ];
+    for (what, mut wait) in waits {
+        let witness = Arc::new(Witness);
+        let waker = Waker::from(Arc::clone(&witness));
+        assert!(
+            wait.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        drop(waker);
+        assert!(Arc::strong_count(&witness) > 1, "{what} is not registered");
+        drop(wait);
+        assert_eq!(Arc::strong_count(&witness), 1, "{what}");
+    }
+}
+
+/// A thread that is not free in time: its grant is passed on, and the closure
+/// is put back in line, at its old place.
+#[test]
+fn s20_a_closure_that_gets_no_thread_rejoins_at_its_old_place() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let builder = builder
+        .enable_all()
+        .start_paused(true)
+        .max_blocking_threads(1);
+    builder.build().unwrap().block_on(async {
+        let (_lanes, main) = ceilinged(1);
+        let (free, busy) = std::sync::mpsc::channel::<()>();
+        let thread = tokio::task::spawn_blocking(move || busy.recv().is_err());
+        let slow = main.spawn_blocking(|cx| cx.fence());
+        advance(CLAIM).await;
+        let_run().await;
+        assert_eq!(slow.status(), TaskStatus::Queued);
+        let meanwhile = main.acquire().await.unwrap().fence();
+        drop(free);
+        thread.await.unwrap();
+        let ran = timeout(HOUR, slow).await.expect("it is not lost");
+        assert!(ran.unwrap() > meanwhile);
+        assert_clean(&main);
+    });
+}
+
+/// The same of a future whose runtime nobody drives.
+#[test]
+fn s20_a_body_whose_runtime_stands_still_rejoins_at_its_old_place() {
+    let paused = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    let (still, other) = (paused(), paused());
+    let (_lanes, main) = ceilinged(1);
+    let slow = {
+        let _inside = still.enter();
+        main.spawn(async |cx| cx.fence())
+    };
+    let meanwhile = other.block_on(async {
+        let slot = main.acquire().await.unwrap();
+        assert_eq!(slow.status(), TaskStatus::Queued);
+        slot.fence()
+    });
+    still.block_on(async {
+        let ran = timeout(HOUR, slow).await.expect("it is not lost");
+        assert!(ran.unwrap() > meanwhile);
+    });
+    assert_clean(&main);
 }

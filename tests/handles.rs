@@ -151,3 +151,20 @@ async fn s7_the_body_of_a_task_that_never_runs_goes_with_its_place_in_line() {
     drop((future, thread, slot));
     assert_clean(&main);
 }
+
+#[tokio::test]
+async fn a_task_knows_what_its_submitter_said_of_it() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let task = main.task().name("turn 17").key("ticket-42").meta(17_u32);
+    task.run(async |cx| {
+        assert_eq!(cx.name(), Some("turn 17"));
+        assert_eq!(cx.key(), Some("ticket-42"));
+        assert_eq!(cx.meta::<u32>().as_deref(), Some(&17));
+        assert_eq!(cx.meta::<u64>(), None, "of another type");
+    })
+    .await
+    .unwrap();
+    main.run(async |cx| assert_eq!((cx.name(), cx.key(), cx.meta::<u32>()), (None, None, None)))
+        .await
+        .unwrap();
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{
     CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane,
 };
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use laneway::{LaneConfig, TaskContext, TaskError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
@@ -244,4 +244,15 @@ async fn s9_a_blocking_closure_reports_progress_too() {
     }
     assert_eq!(task.await.unwrap(), None);
     assert_eq!(assert_clean(&main).taken, 0);
+}
+
+/// A tracked stream is as long as the stream.
+#[tokio::test]
+async fn a_tracked_stream_says_how_long_it_is() {
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let mut items = slot.context().track(stream::iter([1, 2, 3]));
+    assert_eq!(items.size_hint(), (3, Some(3)));
+    items.next().await;
+    assert_eq!(items.size_hint(), (2, Some(2)));
 }

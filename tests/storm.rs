@@ -254,6 +254,20 @@ async fn s15_nor_does_a_pause_or_a_drain_of_all() {
     assert_eq!(lanes.snapshot().lanes.len(), 0);
 }
 
+/// After the drain's deadline a lane is as one that is made then.
+#[tokio::test(start_paused = true)]
+async fn s15_nor_does_a_drain_whose_deadline_is_over() {
+    let lanes = default_lanes();
+    let busy = lanes.lane("busy").unwrap();
+    let hung = busy.spawn(async |_| std::future::pending::<()>().await);
+    let report = lanes.drain(laneway::Drain::within(SECOND)).await;
+    assert_eq!(report.interrupted, 1);
+    assert!(hung.await.is_err());
+    tokio::time::sleep(SECOND).await;
+    drop(busy);
+    assert_eq!(lanes.snapshot().lanes.len(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handle_stays_good_and_two_of_a_name_are_one_lane() {
     let lanes = default_lanes();

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
+use std::fmt::Debug;
 use std::future::pending;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -12,9 +13,9 @@ use laneway::{
     AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask, Inbox,
     InvalidDuration, InvalidName, InvalidOption, Lane, LaneChange, LaneConfig, LaneNameError,
     LaneOrigin, LaneSnapshot, LaneTimeout, Lanes, LanesBuilder, OfferHandle, Offered, OnBusy,
-    OnFull, PanicPayload, Phase, Reason, Reconfigure, Reservation, ReturnedTask, Scoped,
-    SharedHandle, Slot, Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId,
-    TaskSnapshot, TaskStatus, Tracked, TryAcquireError, WaitActiveError, WaitInfo,
+    OnFull, PanicPayload, Phase, QueuedWork, Reason, Reconfigure, Reservation, ReturnedTask,
+    Scoped, SharedHandle, Slot, Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId,
+    TaskSnapshot, TaskStatus, Timeout, Tracked, TryAcquireError, WaitActiveError, WaitInfo,
 };
 
 type NotSync = Cell<u8>;
@@ -222,4 +223,67 @@ async fn futures_that_wait_outlive_the_handles_they_came_from() {
     let lost = main.acquire().await.unwrap().lost();
     assert_eq!(lost.await, Reason::Completed);
     shut(main).await;
+}
+
+/// Of a refusal: whether the same call may succeed later.
+#[tokio::test(start_paused = true)]
+async fn what_may_be_tried_again_says_so() {
+    let (lanes, main) = lane();
+    let slot = main.acquire().await.unwrap();
+    let impatient = main.task().timeout(Timeout::wait(Duration::from_secs(1)));
+    let timed_out = impatient.acquire().await.unwrap_err();
+    assert!(timed_out.is_retryable(), "{timed_out}");
+    let (cleared, _) = tokio::join!(main.acquire(), async { main.clear() });
+    let cleared = cleared.unwrap_err();
+    assert!(!cleared.is_retryable(), "{cleared}");
+    drop(slot);
+    main.close();
+    let closed = main.acquire().await.unwrap_err();
+    assert!(!closed.is_retryable(), "{closed}");
+    drop(lanes);
+}
+
+/// Nothing of ours prints as nothing.
+#[tokio::test(start_paused = true)]
+async fn what_is_printed_says_what_it_is() {
+    fn assert_names(value: &dyn Debug, parts: &[&str]) {
+        let text = format!("{value:?}");
+        for part in parts {
+            assert!(text.contains(part), "{part} in {text:?}");
+        }
+    }
+    let (lanes, main) = lane();
+    assert_names(&lanes, &["Lanes"]);
+    assert_names(&main, &["Lane", "main"]);
+    let slot = main.acquire().await.unwrap();
+    assert_names(&slot, &["Slot"]);
+    let cx = slot.context();
+    assert_names(cx, &["Task", &slot.id().to_string(), "main"]);
+    assert_names(
+        &cx.track(futures::stream::empty::<u8>()).when(|_| true),
+        &["When"],
+    );
+    assert_names(
+        &main.task().name("turn 17").key("ticket-42"),
+        &["turn 17", "ticket-42"],
+    );
+    assert_names(&main.run(async |_| ()), &["Run"]);
+    let queued = main.task().name("turn 18").spawn(async |_| ());
+    assert_names(&queued, &["TaskHandle", &queued.id().to_string(), "Queued"]);
+    assert_names(&queued.id(), &["TaskId", &queued.id().to_string()]);
+    lanes
+        .reconfigure(|change| {
+            assert_names(&change.lane("main").max_concurrent(1), &["LaneChange", "1"]);
+            assert_names(change, &["Reconfigure", "1"]);
+        })
+        .unwrap();
+    let hand_back = Drain::within(Duration::ZERO).queued(QueuedWork::Return);
+    let report = main.drain(hand_back).await;
+    assert_names(&report.returned, &["ReturnedTask", "turn 18", "main"]);
+    let (_lanes, other) = lane();
+    let error = other.run(async |_| -> () { std::panic::resume_unwind(Box::new("boom")) });
+    let TaskError::Panicked { payload, .. } = error.await.unwrap_err() else {
+        panic!("it panicked");
+    };
+    assert_names(&payload, &[payload.message()]);
 }

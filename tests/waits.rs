@@ -3,13 +3,14 @@
 
 mod common;
 
+use std::future::pending;
 use std::pin::{Pin, pin};
 
 use common::{
     CEILING, HOUR, MINUTE, Nest, SECOND, TICK, assert_clean, ceilinged, let_run, now, poll_once,
     stalled_in,
 };
-use laneway::{Limit, Reason, TaskError, Timeout};
+use laneway::{LaneConfig, Limit, Reason, TaskError, Timeout};
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
@@ -200,4 +201,36 @@ async fn s9_a_task_in_line_behind_itself_ends_by_its_wait_limit() {
         })
     ));
     assert_clean(&main);
+}
+
+/// A parent that leaves the reporting to the child that it awaits: from the
+/// child's first report on, silence has the ceiling of those who report.
+#[tokio::test(start_paused = true)]
+async fn s9_the_reports_of_a_child_are_its_parents() {
+    let nest = Nest::new(&LaneConfig::new(1));
+    let began = now();
+    let parent = nest.main.spawn({
+        let provider = nest.provider.clone();
+        async move |_| {
+            let child = provider.task().no_stall_ceiling();
+            let child = child.run(async |cx| {
+                sleep(MINUTE).await;
+                cx.progress();
+                pending::<()>().await
+            });
+            child.await
+        }
+    });
+    let reported = || nest.main.snapshot().active[0].reported;
+    sleep(MINUTE - TICK).await;
+    assert!(!reported());
+    sleep(2 * TICK).await;
+    assert!(reported());
+    stalled_in(parent.await, "main");
+    let took = now() - began;
+    // Ten minutes after the report, and not sixty after the start.
+    assert!(
+        took >= 11 * MINUTE && took <= 11 * MINUTE + 2 * TICK,
+        "{took:?}"
+    );
 }

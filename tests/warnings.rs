@@ -5,6 +5,7 @@ mod tap;
 use std::future::pending;
 use std::time::Duration;
 
+use futures::FutureExt;
 use laneway::{
     GroupConfig, Lane, LaneConfig, Lanes, Priority, Reason, TaskError, TaskHandle, Timeout,
 };
@@ -476,4 +477,19 @@ async fn s16_a_lane_that_is_to_warn_sooner_does() {
     let lines = log.take();
     let long = |line: &&tap::Line| line.message() == "dispatched after a long wait";
     assert_eq!(lines.iter().filter(long).count(), 1, "{lines:#?}");
+}
+
+/// Let go of without a result: there is nothing that comes late.
+#[tokio::test(start_paused = true)]
+async fn an_orphan_that_is_dropped_is_no_late_completion() {
+    let log = Log::tap();
+    let (_lanes, main) = lane_with(LaneConfig::new(1).stall_ceiling(MINUTE));
+    let mut parked = Box::pin(main.run(async |_| pending::<()>().await));
+    assert!((&mut parked).now_or_never().is_none());
+    tokio::time::sleep(MINUTE * 2).await;
+    log.one_warning("lane slot reclaimed");
+    assert_eq!(main.snapshot().orphans.len(), 1);
+    drop(parked);
+    assert!(main.snapshot().orphans.is_empty());
+    assert_eq!(log.take().len(), 0);
 }

@@ -79,8 +79,6 @@ pub(crate) struct Asked {
     pub(crate) reason: Reason,
     /// No grace is left: the runner is to drop the future.
     pub(crate) drop_now: bool,
-    /// The hooks' time is over, too.
-    pub(crate) end_teardown: bool,
 }
 
 const DROP_NOW: u8 = 1 << 7;
@@ -331,7 +329,6 @@ impl TaskCell {
         Some(Asked {
             reason,
             drop_now: code & DROP_NOW != 0,
-            end_teardown: code & END_TEARDOWN != 0,
         })
     }
 

@@ -187,3 +187,23 @@ impl Drop for Driver {
         }
     }
 }
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::plan::{Draft, Plan};
+
+    #[test]
+    fn s15_a_runtime_that_is_gone_is_forgotten() {
+        let plan = Plan::new(Draft::default()).unwrap();
+        let shared = Arc::new(Shared::new(false, 64, plan, 0));
+        for _ in 0..3 {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
+            runtime.block_on(async { shared.drive_here() });
+            assert_eq!(shared.drivers.list.lock().len(), 1);
+            drop(runtime);
+            assert!(shared.drivers.list.lock().is_empty());
+        }
+    }
+}

@@ -46,12 +46,8 @@ impl Edge {
 /// one task first and by another in earnest.
 pub(crate) fn renew(edge: &mut Option<Edge>, child: &Arc<TaskCell>, owned: bool) {
     let current = current::task();
-    let stands = match (&*edge, &current) {
-        (Some(edge), Some(current)) => Arc::ptr_eq(&edge.parent, current),
-        (None, None) => true,
-        _ => false,
-    };
-    if !stands {
+    let starts_at = edge.as_ref().map(|edge| address(&edge.parent));
+    if starts_at != current.as_ref().map(address) {
         *edge = Edge::to(child, owned);
     }
 }

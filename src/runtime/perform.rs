@@ -27,8 +27,7 @@ crate::sync::per_thread! {
 /// An effect may cause another input on the same stack, and that more effects:
 /// a body that is launched on a runtime that is gone is dropped on the spot,
 /// frees its slot, and so launches the next. From some depth on they are
-/// left to the outermost call, so that a long queue is a loop and not a
-/// recursion.
+/// left to the call above, so that a long queue is a loop and not a recursion.
 pub(crate) fn carry_out_all(domain: &Arc<Domain>, effects: Actions) {
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
     if depth >= DEEPEST {
@@ -42,11 +41,9 @@ pub(crate) fn carry_out_all(domain: &Arc<Domain>, effects: Actions) {
     for effect in effects {
         carry_out_guarded(domain, effect);
     }
-    if depth == 0 {
-        let next = || POSTPONED.try_with(|queue| queue.borrow_mut().pop_front());
-        while let Ok(Some((domain, effect))) = next() {
-            carry_out_guarded(&domain, effect);
-        }
+    let next = || POSTPONED.try_with(|queue| queue.borrow_mut().pop_front());
+    while let Ok(Some((domain, effect))) = next() {
+        carry_out_guarded(&domain, effect);
     }
 }
 

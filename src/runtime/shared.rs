@@ -366,4 +366,34 @@ mod tests {
         }
         assert_eq!(fences, [7, 8, 9]);
     }
+
+    /// It may be revived between its last user's end and this call.
+    #[test]
+    fn s1_a_lane_that_is_used_again_does_not_retire() {
+        let shared = of_one_pattern(0);
+        let used = shared.lane("session").unwrap();
+        shared.retire(&used);
+        let again = shared.lane("session").unwrap();
+        assert_eq!(again.serial, used.serial);
+    }
+
+    #[test]
+    fn s15_memory_is_given_back_late_and_not_all_at_once() {
+        let of = |capacity: usize, len: usize| -> HashMap<usize, ()> {
+            let mut map = HashMap::with_capacity(capacity);
+            map.extend((0..len).map(|n| (n, ())));
+            map
+        };
+        let whole = of(1_000, 0).capacity();
+        let mut used = of(1_000, whole / 8);
+        trim(&mut used);
+        assert_eq!(used.capacity(), whole, "not yet");
+        let mut sparse = of(1_000, 1);
+        trim(&mut sparse);
+        assert!((whole / 4..whole / 2).contains(&sparse.capacity()));
+        let mut small = of(50, 0);
+        let little = small.capacity();
+        trim(&mut small);
+        assert_eq!(small.capacity(), little, "not worth it");
+    }
 }
