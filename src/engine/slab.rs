@@ -79,7 +79,8 @@ impl<V> Slab<V> {
 
     /// The value is made in its place, and not moved there: nothing can panic
     /// between the two.
-    #[inline]
+    // Always, so that what is made is made in its place, whoever calls this.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, make: impl FnOnce() -> V) -> Key {
         let seq = self.burn_seq();
         let index = self.vacancy();

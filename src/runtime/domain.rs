@@ -85,7 +85,12 @@ impl Domain {
     ) -> R {
         let mut sequel = Sequel::new();
         let output = self.feed(input, &mut sequel);
-        sequel.carry_out(self);
+        if sequel.is_nothing() {
+            // It holds nothing, which the compiler does not know.
+            std::mem::forget(sequel);
+        } else {
+            sequel.carry_out(self);
+        }
         output
     }
 
@@ -109,9 +114,9 @@ impl Domain {
         sequel: &mut Sequel,
     ) -> R {
         let mut seat = self.seat.lock();
-        if let Some(group) = seat.group() {
+        if !seat.is_alone() {
             drop(seat);
-            return self.feed_in(&group, input, sequel);
+            return self.feed_in_group(input, sequel);
         }
         let output = input(&mut seat.engine, &mut sequel.effects);
         sequel.note(self, &mut seat.engine);
@@ -120,15 +125,18 @@ impl Domain {
 
     /// The same for a lane of a group: the group is locked before its lanes.
     #[cold]
-    fn feed_in<R>(
+    #[inline(never)]
+    fn feed_in_group<R>(
         self: &Arc<Self>,
-        group: &Arc<GroupCell>,
         input: impl FnOnce(&mut Engine, &mut Actions) -> R,
         sequel: &mut Sequel,
     ) -> R {
+        let Some(group) = self.group() else {
+            return self.feed(input, sequel);
+        };
         let mut hall = group.lock();
         let mut seat = self.seat.lock();
-        let Some(member) = seat.member_of(group) else {
+        let Some(member) = seat.member_of(&group) else {
             // It has changed its group between the two locks.
             drop((seat, hall));
             return self.feed(input, sequel);
@@ -250,23 +258,29 @@ impl Domain {
     #[inline]
     pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
         let mut seat = self.seat.lock();
-        if seat.is_alone() {
-            let released = release_locked(&mut seat.engine, task, completed);
-            if !seat.engine.has_sequel(&released) {
-                // No moment comes sooner because somebody left.
-                self.hint(&seat.engine);
-                drop(seat);
-                return self.let_go(task, completed, released);
-            }
+        if !seat.is_alone() {
+            drop(seat);
+            return self.release_in_group(task, completed);
+        }
+        let released = release_locked(&mut seat.engine, task, completed);
+        if seat.engine.has_sequel(&released) {
             let mut sequel = Sequel::new();
             let effects = &mut sequel.effects;
             seat.engine.settle_release(self.now(), &released, effects);
             sequel.note(self, &mut seat.engine);
             drop(seat);
             sequel.carry_out(self);
-            return self.let_go(task, completed, released);
+        } else {
+            // No moment comes sooner because somebody left.
+            self.hint(&seat.engine);
+            drop(seat);
         }
-        drop(seat);
+        self.let_go(task, completed, released)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release_in_group(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
         let released = self.act(|engine, effects| {
             let released = release_locked(engine, task, completed);
             if engine.has_sequel(&released) {
@@ -277,7 +291,7 @@ impl Domain {
         self.let_go(task, completed, released)
     }
 
-    #[inline]
+    #[inline(always)]
     fn let_go(
         &self,
         task: &TaskCell,
@@ -398,14 +412,13 @@ impl Sequel {
     }
 
     #[inline]
+    fn is_nothing(&self) -> bool {
+        self.arm.is_none() && self.effects.is_empty() && self.beside.is_empty()
+    }
+
     fn carry_out(self, domain: &Arc<Domain>) {
         if let Some(at) = self.arm {
             domain.arm(at);
-        }
-        if self.effects.is_empty() && self.beside.is_empty() {
-            // It holds nothing, which the compiler does not know.
-            std::mem::forget(self);
-            return;
         }
         perform::carry_out_all(domain, self.effects);
         self.beside.into_iter().for_each(Staged::carry_out);
@@ -440,6 +453,7 @@ fn publish(effect: &Effect<Arc<TaskCell>>) {
     }
 }
 
+#[inline(always)]
 fn release_locked(
     engine: &mut Engine,
     task: &TaskCell,
