@@ -351,21 +351,3 @@ async fn a_report_counts_from_the_beginning_of_its_drain() {
     last.await.unwrap();
     hung.await.unwrap_err();
 }
-
-/// The report waits for a task that listens and does not end, for as long as
-/// its grace lasts.
-#[tokio::test(start_paused = true)]
-async fn a_report_waits_for_the_grace_of_who_does_not_end() {
-    let (_lanes, main) = lane_of(1);
-    let listens = main.spawn(async |cx| {
-        cx.cancelled().await;
-        pending::<()>().await;
-    });
-    quiet().await;
-    let began = Instant::now();
-    let report = main.drain(Drain::within(SECOND)).await;
-    let took = began.elapsed();
-    assert!(took >= SECOND * 6 && took < SECOND * 7, "{took:?}");
-    assert_eq!((report.interrupted, report.still_active), (1, 0));
-    listens.await.unwrap_err();
-}
