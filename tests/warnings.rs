@@ -469,7 +469,9 @@ async fn a_reconfiguration_says_how_many_lanes_it_changed() {
         assert_eq!(line.message(), "lanes reconfigured");
         line.number("lanes")
     };
-    let more = lanes.reconfigure(|change| drop(change.lane("one").max_concurrent(2)));
+    let more = lanes.reconfigure(|change| {
+        change.lane("one").max_concurrent(2);
+    });
     more.unwrap();
     assert_eq!(told(), 1);
     lanes.reconfigure(|_| ()).unwrap();
