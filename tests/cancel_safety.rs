@@ -274,6 +274,8 @@ async fn s2_a_storm_of_dropped_futures_leaves_the_lane_as_it_was() {
     assert!(matches!(both, (Ok(_), Ok(_), Err(_))));
 }
 
+type Wait<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 struct Witness;
 
 impl Wake for Witness {
@@ -286,7 +288,6 @@ impl Wake for Witness {
 async fn s15_a_wait_that_is_dropped_leaves_no_waker_behind() {
     let (lanes, main) = ceilinged(1);
     let slot = main.acquire().await.unwrap();
-    type Wait<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
     let waits: [(&str, Wait<'_>); 6] = [
         ("Lane::idle", Box::pin(main.idle())),
         ("Lanes::idle", Box::pin(lanes.idle())),
@@ -351,10 +352,9 @@ fn s20_a_body_whose_runtime_stands_still_rejoins_at_its_old_place() {
     };
     let (still, other) = (paused(), paused());
     let (_lanes, main) = ceilinged(1);
-    let slow = {
-        let _inside = still.enter();
-        main.spawn(async |cx| cx.fence())
-    };
+    let entered = still.enter();
+    let slow = main.spawn(async |cx| cx.fence());
+    drop(entered);
     let meanwhile = other.block_on(async {
         let slot = main.acquire().await.unwrap();
         assert_eq!(slow.status(), TaskStatus::Queued);

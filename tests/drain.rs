@@ -332,3 +332,22 @@ async fn a_drain_with_no_time_asks_at_once() {
     assert_eq!(active.await.unwrap(), Reason::Draining);
     assert!(queued.await.is_err());
 }
+
+/// Who ended before the drain is not of its report.
+#[tokio::test(start_paused = true)]
+async fn a_report_counts_from_the_beginning_of_its_drain() {
+    let (_lanes, main) = lane_of(2);
+    for _ in 0..3 {
+        main.run(async |_| ()).await.unwrap();
+        forever(&main).cancel(Reason::User);
+    }
+    main.idle().await;
+    let (last, open) = gated(&main);
+    let hung = forever(&main);
+    let drain = main.drain(Drain::within(MINUTE));
+    open.send(()).unwrap();
+    let report = drain.await;
+    assert_eq!((report.finished, report.interrupted), (1, 1));
+    last.await.unwrap();
+    hung.await.unwrap_err();
+}

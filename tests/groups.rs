@@ -571,3 +571,26 @@ async fn s1_nobody_starts_in_a_group_before_all_have_moved_to_it() {
         }
     }
 }
+
+/// Groups may have names and patterns side by side, and a group a name that one
+/// of its own patterns matches, in any order.
+#[test]
+fn members_that_do_not_meet_stand_side_by_side() {
+    let group = GroupConfig::new(4);
+    let [names_first, patterns_first] = [["p:1", "p:*"], ["q:*", "q:1"]]
+        .map(|[one, other]| group.clone().member(one).member(other));
+    let lane = LaneConfig::new(1);
+    let lanes = Lanes::builder()
+        .lane("p:1", lane.clone())
+        .lane("q:1", lane.clone())
+        .pattern("p:*", lane.clone())
+        .pattern("q:*", lane)
+        .group("g", names_first)
+        .group("h", patterns_first)
+        .build()
+        .unwrap();
+    for (name, group) in [("p:1", "g"), ("p:2", "g"), ("q:1", "h"), ("q:2", "h")] {
+        let lane = lanes.lane(name).unwrap();
+        assert_eq!(lane.snapshot().group.as_deref(), Some(group));
+    }
+}

@@ -10,8 +10,8 @@ use common::{
     CEILING, HOUR, MINUTE, Nest, SECOND, TICK, assert_clean, ceilinged, let_run, now, poll_once,
     stalled_in,
 };
-use laneway::{LaneConfig, Limit, Reason, TaskError, Timeout};
-use tokio::time::sleep;
+use laneway::{LaneConfig, Lanes, Limit, OnStall, Reason, TaskError, Timeout};
+use tokio::time::{sleep, timeout};
 
 #[tokio::test(start_paused = true)]
 async fn s9_a_wait_that_ends_in_a_refusal_is_a_wait_all_the_same() {
@@ -233,4 +233,43 @@ async fn s9_the_reports_of_a_child_are_its_parents() {
         took >= 11 * MINUTE && took <= 11 * MINUTE + 2 * TICK,
         "{took:?}"
     );
+}
+
+/// A child that is through lends a parent that nobody polls its last sign of
+/// life, and no more.
+#[tokio::test(start_paused = true)]
+async fn s8_a_child_that_is_through_shields_nobody() {
+    let nest = Nest::new(&LaneConfig::new(1));
+    let child = nest.provider.spawn(async |cx| {
+        sleep(MINUTE).await;
+        cx.progress();
+    });
+    let mut parent = Box::pin(nest.main.run(async move |_| child.await));
+    assert!(poll_once(parent.as_mut()).is_pending());
+    let orphans = || nest.main.snapshot().orphans.len();
+    // Ten minutes after the report of the child, which was its parent's, too.
+    sleep(11 * MINUTE - TICK).await;
+    assert_eq!(orphans(), 0);
+    sleep(4 * TICK).await;
+    assert_eq!(orphans(), 1);
+    drop(parent);
+    assert_clean(&nest.main);
+}
+
+/// Nobody ends a child that is only warned of, so it is no reason to wait for
+/// its end.
+#[tokio::test(start_paused = true)]
+async fn s8_a_silent_child_that_is_never_reclaimed_shields_nobody() {
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    let lanes = Lanes::builder()
+        .lane("main", config.clone())
+        .lane("provider", config.on_stall(OnStall::WarnOnly))
+        .build()
+        .unwrap();
+    let [main, provider] = ["main", "provider"].map(|name| lanes.lane(name).unwrap());
+    let began = now();
+    let parent = main.spawn(async move |_| provider.run(async |_| pending::<()>().await).await);
+    let ended = timeout(HOUR, parent).await.expect("it is reclaimed");
+    stalled_in(ended, "main");
+    assert!(now() - began <= CEILING + 2 * TICK);
 }

@@ -493,3 +493,25 @@ async fn an_orphan_that_is_dropped_is_no_late_completion() {
     assert!(main.snapshot().orphans.is_empty());
     assert_eq!(log.take().len(), 0);
 }
+
+#[tokio::test]
+async fn a_reconfiguration_says_how_many_lanes_it_changed() {
+    let log = Log::tap();
+    let (one, other) = (LaneConfig::new(1), LaneConfig::new(1));
+    let lanes = Lanes::builder().lane("one", one).lane("other", other);
+    let lanes = lanes.build().unwrap();
+    let told = || {
+        let mut lines = log.take();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        let line = lines.remove(0);
+        assert_eq!(line.message(), "lanes reconfigured");
+        line.number("lanes")
+    };
+    let more = lanes.reconfigure(|change| {
+        change.lane("one").max_concurrent(2);
+    });
+    more.unwrap();
+    assert_eq!(told(), 1);
+    lanes.reconfigure(|_| ()).unwrap();
+    assert_eq!(told(), 0);
+}

@@ -70,11 +70,9 @@ impl Shared {
 /// Sets a lane as the plan says; `None` where it is set so already.
 fn set_anew(lane: &DomainRef, plan: &Plan, insists: bool) -> Option<Staged> {
     let old = lane.terms.get();
-    let new = match plan.terms(&lane.name) {
-        Some(terms) => Arc::clone(terms),
-        None if old.is_removed() => return None,
-        None => old.removed(),
-    };
+    let new = plan
+        .terms(&lane.name)
+        .map_or_else(|| old.removed(), Arc::clone);
     let same = new == old;
     if same && !insists {
         return None;
