@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{CEILING, SECOND, let_run};
 use laneway::{
-    BlockedBy, ConfigError, GroupConfig, Lane, LaneConfig, Lanes, MemberProblem, Priority, Reason,
-    TaskError, TaskHandle,
+    BlockedBy, ConfigError, GroupConfig, Lane, LaneConfig, Lanes, MemberProblem, OnBusy, OnFull,
+    Priority, Reason, TaskError, TaskHandle, TaskStatus,
 };
 use tokio::sync::mpsc;
 
@@ -593,4 +593,69 @@ fn members_that_do_not_meet_stand_side_by_side() {
         let lane = lanes.lane(name).unwrap();
         assert_eq!(lane.snapshot().group.as_deref(), Some(group));
     }
+}
+
+/// The grant that the group makes frees a place in the queue of that lane.
+#[tokio::test(start_paused = true)]
+async fn s5_whoever_is_at_the_door_has_the_place_that_a_grant_of_the_group_frees() {
+    let config = LaneConfig::new(1).queue_capacity(1).on_full(OnFull::Wait);
+    let lanes = Lanes::builder()
+        .lane("a", config)
+        .lane("b", LaneConfig::new(1))
+        .group("shared", GroupConfig::new(1).member("a").member("b"))
+        .build()
+        .unwrap();
+    let (a, b) = (lanes.lane("a").unwrap(), lanes.lane("b").unwrap());
+    let held = b.try_acquire().unwrap();
+    let _queued = forever(&a);
+    let mut place = Box::pin(a.reserve());
+    assert!(common::poll_once(place.as_mut()).is_pending());
+    drop(held);
+    let_run().await;
+    assert!(common::poll_once(place.as_mut()).is_ready());
+}
+
+/// What a task supersedes in its own lane gives it no right over others.
+#[tokio::test(start_paused = true)]
+async fn s6_whoever_supersedes_in_one_lane_does_not_overtake_another() {
+    let (_lanes, [a, b, _]) = three(1, 1);
+    let supersede = || {
+        let task = a.task().key("turn").on_busy(OnBusy::Supersede);
+        task.spawn(async |_| std::future::pending::<()>().await)
+    };
+    let mut turns = vec![supersede()];
+    let_run().await;
+    let waiter = b.spawn(async |_| ());
+    for _ in 0..3 {
+        tokio::time::sleep(SECOND).await;
+        turns.push(supersede());
+        let_run().await;
+    }
+    assert_eq!(waiter.status(), TaskStatus::Settled);
+}
+
+/// Where the lanes stay where they are, a budget that grows or shrinks is one of
+/// the two at every moment.
+#[test]
+fn s18_a_budget_that_changes_is_never_seen_half_changed() {
+    let (lanes, [a, ..]) = three(8, 5);
+    let looks = std::thread::spawn({
+        let lanes = lanes.clone();
+        move || {
+            for _ in 0..2_000 {
+                let budget = lanes.snapshot().groups[0].max_concurrent;
+                assert!(matches!(budget, 5 | 6), "{budget}");
+            }
+        }
+    });
+    for n in 0.. {
+        if looks.is_finished() {
+            break;
+        }
+        lanes
+            .reconfigure(|change| change.group("shared", members(5 + n % 2)))
+            .unwrap();
+    }
+    looks.join().unwrap();
+    drop(a);
 }

@@ -515,3 +515,23 @@ async fn a_reconfiguration_says_how_many_lanes_it_changed() {
     lanes.reconfigure(|_| ()).unwrap();
     assert_eq!(told(), 0);
 }
+
+/// The lane whose waiter is the oldest speaks for all, but for those that would
+/// have spoken sooner.
+#[tokio::test(start_paused = true)]
+async fn s16_a_patient_lane_does_not_silence_its_siblings() {
+    let log = Log::tap();
+    let lanes = Lanes::builder()
+        .lane("patient", LaneConfig::new(1).warn_after(MINUTE * 600))
+        .pattern("*", LaneConfig::new(1).no_stall_ceiling())
+        .group("shared", GroupConfig::new(1).member("*"))
+        .build()
+        .unwrap();
+    let [patient, other, holds] = ["patient", "b", "c"].map(|name| lanes.lane(name).unwrap());
+    let _held = forever(&holds);
+    tokio::task::yield_now().await;
+    let _waits = (forever(&patient), forever(&other));
+    tokio::time::sleep(SECOND * 31).await;
+    log.one_warning(BLOCKED)
+        .assert_fields(&[("lane", "b"), ("group", "shared")]);
+}

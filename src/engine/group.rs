@@ -221,6 +221,8 @@ impl<M: Clone> Group<M> {
         }
         self.dispatched += 1;
         let granted = lane.dispatch_one(now, effects);
+        // The grant freed a place in the queue.
+        lane.let_in(now, effects);
         self.leave(key, lane);
         let record = lane.tasks.get(granted?)?;
         Some(record.payload.clone())

@@ -107,6 +107,8 @@ pub(crate) trait Waiter {
     fn place(&self) -> Place;
     fn priority(&self) -> Priority;
     fn standing(&self) -> Standing;
+    /// When it came, and how urgent it is, wherever it stands.
+    fn arrival(&self) -> (Priority, Place);
     fn standing_mut(&mut self) -> &mut Standing;
 }
 
@@ -232,7 +234,9 @@ impl Queue {
         aging: Duration,
     ) -> Option<First> {
         let waiter = rows.row(self.next(rows, now, aging)?)?;
-        let first = First::alone(waiter.priority(), waiter.place(), now, aging);
+        // What it supersedes in its own lane gives it no right over others.
+        let (priority, place) = waiter.arrival();
+        let first = First::alone(priority, place, now, aging);
         let turns = match first.tier {
             Priority::Foreground => None,
             _ => self
@@ -342,6 +346,10 @@ mod tests {
 
         fn standing(&self) -> Standing {
             self.2
+        }
+
+        fn arrival(&self) -> (Priority, Place) {
+            (self.priority(), self.place())
         }
 
         fn standing_mut(&mut self) -> &mut Standing {

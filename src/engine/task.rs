@@ -384,6 +384,10 @@ impl<P> Waiter for Record<P> {
         self.stand().0
     }
 
+    fn arrival(&self) -> (Priority, Place) {
+        (self.priority, self.place)
+    }
+
     #[inline]
     fn standing(&self) -> Standing {
         self.standing

@@ -50,7 +50,11 @@ fn in_the_way(domain: &Arc<Domain>) -> (Vec<Arc<TaskCell>>, Option<Arc<Domain>>)
     drop(seat);
     let mut kept = Vec::new();
     let hall = group.lock();
-    let speaker = hall.speaker().filter(|lane| !Arc::ptr_eq(lane, domain));
+    // One that is more patient than this lane does not speak for it.
+    let patience = |lane: &Domain| lane.terms.with(|terms| terms.config.warning_after());
+    let speaks =
+        |lane: &Arc<Domain>| !Arc::ptr_eq(lane, domain) && patience(lane) <= patience(domain);
+    let speaker = hall.speaker().filter(speaks);
     let holders = if speaker.is_some() {
         Vec::new()
     } else {

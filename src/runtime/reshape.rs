@@ -1,7 +1,7 @@
 //! Setting lanes anew: one transaction, whole or not at all.
 
 use super::domain::{Actions, DomainRef, Engine, Staged};
-use super::group::{self, Beside, GroupCell};
+use super::group::{self, Beside};
 use super::shared::Shared;
 use crate::error::ConfigError;
 use crate::plan::{Draft, Origin, Plan, Terms};
@@ -26,15 +26,14 @@ impl Shared {
         let old = self.groups_by_name();
         let groups = group::cells(&plan.charters, &old, true);
         let mut beside = Beside::new();
-        // What changes starts nobody until all lanes have moved, so that a
-        // grant fits the old budget as well as the new (S1).
-        let stays = |name: &Arc<str>, cell: &Arc<GroupCell>| {
-            let charter = plan.charters.groups.get(name);
-            let same = groups.get(name).is_some_and(|new| Arc::ptr_eq(new, cell));
-            same && charter.is_some_and(|charter| charter.budget == cell.usage().0)
-        };
-        for (_, cell) in old.iter().filter(|(name, cell)| !stays(name, cell)) {
-            cell.set_budget(0, &mut beside);
+        // Until all lanes have moved, a grant fits the old budget as well as the
+        // new (S1). One that is divided anew starts nobody meanwhile: its lanes
+        // are counted in two places.
+        for (name, cell) in &old {
+            let kept = groups.get(name).is_some_and(|new| Arc::ptr_eq(new, cell));
+            let charter = plan.charters.groups.get(name).filter(|_| kept);
+            let budget = charter.map_or(0, |charter| charter.budget.min(cell.usage().0));
+            cell.set_budget(budget, &mut beside);
         }
         // A lane that is made from here on is made of the new plan; those that
         // there are cannot go while they are referred to.
