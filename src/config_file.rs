@@ -193,12 +193,19 @@ pub(crate) struct WrittenGroup {
     reserved: Entries<usize>,
 }
 
-impl From<WrittenGroup> for GroupConfig {
-    fn from(written: WrittenGroup) -> Self {
+impl TryFrom<WrittenGroup> for GroupConfig {
+    type Error = String;
+
+    fn try_from(written: WrittenGroup) -> Result<Self, String> {
         let budget = Self::new(written.max_concurrent);
-        let group = written.members.into_iter().fold(budget, Self::member);
-        let reserve = |group: Self, (member, slots)| group.reserve(member, slots);
-        written.reserved.into_iter().fold(group, reserve)
+        let mut group = written.members.into_iter().fold(budget, Self::member);
+        for (member, slots) in written.reserved {
+            if group.reserved.contains_key(&member) {
+                return Err(format!("slots are reserved for {member:?} twice"));
+            }
+            group = group.reserve(member, slots);
+        }
+        Ok(group)
     }
 }
 

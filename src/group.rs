@@ -42,7 +42,10 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(from = "crate::config_file::WrittenGroup"))]
+#[cfg_attr(
+    feature = "serde",
+    serde(try_from = "crate::config_file::WrittenGroup")
+)]
 #[must_use]
 pub struct GroupConfig {
     pub(crate) max_concurrent: usize,

@@ -183,6 +183,9 @@ impl Plan {
                 lane: lane.clone(),
                 problem,
             })?;
+            if lane.contains('*') {
+                return Err(ConfigError::PatternAsLane { lane });
+            }
             check_config(&lane, &config)?;
             // Many lanes are set alike, and those share it.
             let terms = match last.take() {

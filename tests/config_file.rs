@@ -253,6 +253,13 @@ async fn groups_are_read_and_replaced_with_the_rest() {
             .contains("unknown field `member`")
     );
 
+    let twice = r#"{ "max_concurrent": 3, "members": ["a"], "reserved": { "a": 1, "a": 2 } }"#;
+    let twice = serde_json::from_str::<GroupConfig>(twice).unwrap_err();
+    assert!(
+        twice.to_string().contains("reserved for \"a\" twice"),
+        "{twice}"
+    );
+
     let shared = |budget: usize| {
         read(&format!(
             r#"

@@ -4,6 +4,7 @@ mod common;
 
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use common::{MINUTE, SECOND, TICK, assert_clean, let_run, now, one_lane, poll_once};
@@ -564,4 +565,27 @@ async fn s5_s7_a_crowd_before_a_small_queue_is_served_to_the_last() {
     let snapshot = main.snapshot();
     assert_eq!((snapshot.at_door.len(), snapshot.reserved), (0, 0));
     assert_clean(&main);
+}
+
+/// Where there will never be a place, whoever waits for one is told so.
+#[tokio::test(start_paused = true)]
+async fn s7_whoever_waits_for_a_place_is_told_when_there_will_be_none() {
+    let config = LaneConfig::new(1).queue_capacity(1).on_full(OnFull::Wait);
+    let lanes = Lanes::builder().lane("main", config).build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let held = main.try_acquire().unwrap();
+    let queued = main.spawn(async |_| ());
+    let mut place = Box::pin(main.reserve());
+    assert!(poll_once(place.as_mut()).is_pending());
+    lanes
+        .reconfigure(|change| {
+            change.lane("main").queue_capacity(0);
+        })
+        .unwrap();
+    assert!(matches!(
+        poll_once(place.as_mut()),
+        Poll::Ready(Err(AcquireError::Cleared { .. }))
+    ));
+    drop(held);
+    queued.await.unwrap();
 }

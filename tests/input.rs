@@ -340,3 +340,16 @@ fn s18_without_a_runtime_nothing_is_queued() {
     ));
     assert_eq!(main.snapshot().counters.submitted, 0);
 }
+
+#[test]
+fn s18_a_pattern_is_no_name_of_a_lane() {
+    let config = LaneConfig::new(1);
+    let built = Lanes::builder().lane("session:*", config).build();
+    let refused = built.map(drop).unwrap_err();
+    assert_eq!(
+        refused,
+        ConfigError::PatternAsLane {
+            lane: "session:*".into()
+        }
+    );
+}

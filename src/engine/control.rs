@@ -30,7 +30,19 @@ impl<P: Clone> Lane<P> {
         if self.settings.warn_after != warn_after {
             self.watch.set_anew(self.warn_after());
         }
+        if self.settings.queue_capacity == 0 {
+            self.dismiss_keepers(now, effects);
+        }
         self.dispatch(now, effects);
+        self.note_idle(effects);
+    }
+
+    /// Whoever is at the door for a place that there will never be is told so
+    /// (S7).
+    fn dismiss_keepers(&mut self, now: Time, effects: &mut Effects<P>) {
+        let mut waiting = self.waiting();
+        waiting.retain(|key| self.tasks.get(*key).is_some_and(|record| record.keeps));
+        self.settle_each(now, &waiting, effects, |waited| End::Cleared { waited });
     }
 
     pub(crate) fn pause(&mut self, until: Option<Time>) {

@@ -171,6 +171,12 @@ pub enum ConfigError {
         /// The name.
         lane: String,
     },
+    /// A lane's name has a `*`, which only a pattern has.
+    #[error("lane {lane:?} has a `*` in its name: give it as a pattern, or without")]
+    PatternAsLane {
+        /// The name as given.
+        lane: String,
+    },
     /// A pattern cannot work.
     #[error("pattern {pattern:?} {problem}")]
     Pattern {

@@ -148,8 +148,9 @@ impl AcquireError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryAcquireError {
-    /// All slots are held, or others wait for one, or the lane is paused.
-    #[error("lane {lane:?} has no free slot")]
+    /// All slots are held, or others wait for one, or the lane is paused, or its
+    /// group has no room.
+    #[error("lane {lane:?} has no free slot, or its group has none")]
     NoSlot {
         /// The lane's name.
         lane: Arc<str>,

@@ -112,7 +112,7 @@ pub enum TaskError {
         /// The task.
         id: TaskId,
         /// Who holds a slot; one of them, where there are several. `None` where
-        /// the lane is paused.
+        /// the lane is paused, or its group has no room.
         holder: Option<TaskId>,
     },
     /// The lane is closed; it was refused.
