@@ -35,6 +35,7 @@ fn deed() -> BoxedStrategy<Deed> {
         3 => (0u8..40).prop_map(Deed::Pass),
         1 => which().prop_map(Deed::Part),
         1 => (which(), 0u8..3).prop_map(|(lane, share)| Deed::Join(lane, share)),
+        2 => which().prop_map(Deed::Take),
     ]
     .boxed()
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::super::sim::Token;
-use crate::engine::{Priority, Time};
+use crate::engine::{BlockedBy, Priority, Recovery, Time};
 
 const AGING: Duration = Duration::from_secs(30);
 
@@ -54,6 +54,11 @@ impl Room {
         !self.paused && self.active.len() < self.max_concurrent
     }
 
+    /// Somebody waits who could start, were it for this lane alone.
+    fn is_ready(&self) -> bool {
+        self.has_free_slot() && !self.waiting.is_empty()
+    }
+
     fn first(&self, now: Time) -> Option<Waiter> {
         let fair = (self.dispatched + 1).is_multiple_of(8);
         let rank = |waiter: &&Waiter| {
@@ -88,6 +93,15 @@ impl Model {
     pub(super) fn used(&self) -> usize {
         let grouped = self.lanes.iter().filter(|lane| lane.share.is_some());
         grouped.map(|lane| lane.active.len()).sum()
+    }
+
+    /// What each share uses.
+    pub(super) fn shares(&self) -> impl Iterator<Item = usize> {
+        let used = |share| {
+            let lanes = self.lanes.iter().filter(move |l| l.share == Some(share));
+            lanes.map(|lane| lane.active.len()).sum()
+        };
+        (0..self.reserved.len()).map(used)
     }
 
     /// What is reserved for other shares than this one, and not in use.
@@ -184,6 +198,45 @@ impl Model {
         lane.active.push(token);
         lane.dispatched += 1;
         self.dispatched += u64::from(share.is_some());
+    }
+
+    /// What a slot that came free in this lane came to, whoever was served first.
+    pub(super) fn recovery(&self, index: usize, first: Option<Token>) -> Recovery<Token> {
+        let lane = &self.lanes[index];
+        let beside = self.lanes.iter().filter(|other| other.share.is_some());
+        let mut ready = beside.filter(|other| other.is_ready());
+        if let Some(token) = first {
+            return Recovery::Dispatched(token);
+        }
+        let by = if lane.waiting.is_empty() && (lane.share.is_none() || ready.next().is_none()) {
+            return Recovery::NobodyWaiting;
+        } else if lane.waiting.is_empty() || lane.is_ready() {
+            if self.used() < self.budget {
+                BlockedBy::Reservation
+            } else {
+                BlockedBy::GroupBudget
+            }
+        } else if lane.paused || lane.max_concurrent == 0 {
+            BlockedBy::Paused
+        } else {
+            BlockedBy::MaxConcurrent
+        };
+        Recovery::StillBlocked(by)
+    }
+
+    /// How often the group has a lane written down at the least: that it is there,
+    /// that it holds a slot, and twice that its first waiter needs nothing but room.
+    pub(super) fn entries(&self) -> usize {
+        let grouped = self.lanes.iter().filter(|lane| lane.share.is_some());
+        let of = |lane: &Room| {
+            [
+                true,
+                !lane.active.is_empty(),
+                lane.is_ready(),
+                lane.is_ready(),
+            ]
+        };
+        grouped.flat_map(of).filter(|is| *is).count()
     }
 
     /// Some holder, or none if there is none.
