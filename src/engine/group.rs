@@ -277,9 +277,7 @@ impl<M: Clone> Group<M> {
             member: index,
         };
         let own = &mut self.shares[share as usize];
-        if let Some(rank) = own.ready.first()
-            && own.unused() > 0
-        {
+        if let Some(rank) = own.ready.first() {
             self.reserved.remove(&(*rank, share));
         }
         if let Some(first) = before.1 {

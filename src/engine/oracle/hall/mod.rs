@@ -298,6 +298,7 @@ impl Hall {
     fn serve(&mut self) -> Option<Token> {
         let mut first = None;
         while let Some((member, index)) = self.group.next(self.now) {
+            assert!(self.group.is_owing());
             let mut effects = Effects::new();
             let lane = &mut self.seats[index].lane;
             let told = self.group.visit(self.now, member, lane, &mut effects);
@@ -343,10 +344,9 @@ impl Hall {
         );
         assert_eq!(self.group.budget(), self.model.budget);
         assert!(self.group.shares().eq(self.model.shares()));
-        assert!(
-            self.group.entries() >= self.model.entries(),
-            "who is left out"
-        );
+        assert!(!self.group.is_owing(), "S5");
+        let entries = self.model.entries();
+        assert!(entries.contains(&self.group.entries()), "S15: {entries:?}");
         for (seat, model) in self.seats.iter().zip(&self.model.lanes) {
             assert_eq!(seat.lane.active(), model.active.len());
             assert_eq!(seat.lane.queued(), model.waiting.len());

@@ -1,6 +1,7 @@
 //! Lanes and their budget as lists. It knows no sets and no running sums: what
 //! fits is added up from everything, each time.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::sim::Token;
@@ -224,19 +225,29 @@ impl Model {
         Recovery::StillBlocked(by)
     }
 
-    /// How often the group has a lane written down at the least: that it is there,
-    /// that it holds a slot, and twice that its first waiter needs nothing but room.
-    pub(super) fn entries(&self) -> usize {
-        let grouped = self.lanes.iter().filter(|lane| lane.share.is_some());
-        let of = |lane: &Room| {
-            [
-                true,
-                !lane.active.is_empty(),
-                lane.is_ready(),
-                lane.is_ready(),
-            ]
-        };
-        grouped.flat_map(of).filter(|is| *is).count()
+    /// How much a group has to keep of its lanes: that each is there, that it holds
+    /// slots, and of its first waiter, where that needs nothing but room, how
+    /// urgent and how old it is. Perhaps also when a Background one ages.
+    pub(super) fn entries(&self) -> RangeInclusive<usize> {
+        let (mut entries, mut ages) = (0, 0);
+        for lane in self.lanes.iter().filter(|lane| lane.share.is_some()) {
+            entries += 1 + usize::from(!lane.active.is_empty());
+            if lane.is_ready() {
+                let background = |waiter: &Waiter| waiter.priority == Priority::Background;
+                entries += 2;
+                ages += usize::from(lane.waiting.iter().any(background));
+            }
+        }
+        // Of a share with a reservation who is ready, and its first while any is left.
+        for ((share, used), reserved) in self.shares().enumerate().zip(&self.reserved) {
+            let lanes = self.lanes.iter().filter(|lane| lane.share == Some(share));
+            let ready = lanes.filter(|lane| lane.is_ready()).count();
+            if *reserved > 0 {
+                entries += ready;
+            }
+            entries += usize::from(ready > 0 && *reserved > used);
+        }
+        entries..=entries + ages
     }
 
     /// Some holder, or none if there is none.
