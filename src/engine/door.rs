@@ -206,12 +206,11 @@ impl<P: Clone> Lane<P> {
         self.timers.set(&mut self.tasks, key.index, now + KEPT);
     }
 
-    /// Takes a waiter out of wherever it waits, and gives back a place that was
-    /// kept for it.
+    /// Takes a waiter out of wherever it waits beside the queue, and gives back a
+    /// place that was kept for it.
     pub(super) fn leave(&mut self, key: Key) {
         let state = self.tasks.get(key).map(|record| record.state);
         match (state, &mut self.door) {
-            (Some(State::Queued), _) => self.queue.remove(&mut self.tasks, key.index),
             (Some(State::Quiet { .. }), _) => self.quiet -= 1,
             (Some(State::AtDoor), Some(door)) => door.waiting.remove(&mut self.tasks, key.index),
             (Some(State::Placed), Some(door)) => door.kept -= 1,

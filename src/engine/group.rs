@@ -279,9 +279,7 @@ impl<M: Clone> Group<M> {
             member: index,
         };
         let own = &mut self.shares[share as usize];
-        if let Some(rank) = own.ready.first()
-            && own.unused() > 0
-        {
+        if let Some(rank) = own.ready.first() {
             self.reserved.remove(&(*rank, share));
         }
         if let Some(first) = before.1 {
@@ -320,12 +318,18 @@ impl<M: Clone> Group<M> {
         }
     }
 
-    /// Nothing is left of any lane.
+    /// What it keeps of its lanes, in entries.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn is_empty(&self) -> bool {
-        let sets = [self.ready.len(), self.oldest.len(), self.turns.len()];
+    pub(crate) fn entries(&self) -> usize {
+        let sets = [
+            self.members.iter().count(),
+            self.ready.len(),
+            self.oldest.len(),
+            self.turns.len(),
+            self.reserved.len(),
+            self.busy.len(),
+        ];
         let shares = self.shares.iter().map(|share| share.ready.len());
-        let left = sets.into_iter().chain(shares).sum::<usize>();
-        left + self.reserved.len() + self.busy.len() == 0 && self.members.footprint() <= 64
+        sets.into_iter().chain(shares).sum()
     }
 }

@@ -541,9 +541,7 @@ impl<P: Clone> Lane<P> {
             self.queue.push(&mut self.tasks, key.index);
             self.watch.queued(now, self.warn_after());
         }
-        if look < Time::FAR {
-            self.timers.set(&mut self.tasks, key.index, look.max(now));
-        }
+        self.look_at(key, Some(look.max(now)));
         self.dispatch(now, effects);
     }
 

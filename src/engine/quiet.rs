@@ -71,7 +71,7 @@ impl<P: Clone> Lane<P> {
         record.state = State::Queued;
         let look = record.enqueued + spec.first_look_queued();
         self.queue.push(&mut self.tasks, key.index);
-        self.look_at(key, Some(look.max(now)).filter(|_| look < Time::FAR));
+        self.look_at(key, Some(look.max(now)));
         self.watch.queued(now, self.warn_after());
         self.dispatch(now, effects);
     }

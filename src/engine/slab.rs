@@ -303,6 +303,49 @@ mod tests {
     }
 
     #[test]
+    fn the_end_is_given_back_once_a_quarter_of_many_is_left_and_not_before() {
+        let filled = |size| {
+            let mut slab = Slab::new();
+            let keys: Vec<_> = (0..size).map(|n| slab.insert(|| n)).collect();
+            (slab, keys)
+        };
+        let (mut slab, mut keys) = filled(KEEP + 16);
+        let quarter = slab.entries.len() / 4;
+        for key in keys.drain(quarter..).rev() {
+            slab.remove(key);
+            assert_eq!(slab.entries.len(), KEEP + 16);
+        }
+        slab.remove(keys[quarter - 1]);
+        assert_eq!(slab.entries.len(), quarter - 1);
+        let (mut slab, keys) = filled(KEEP);
+        for key in keys.into_iter().rev() {
+            slab.remove(key);
+        }
+        assert_eq!(slab.entries.len(), KEEP);
+    }
+
+    #[test]
+    fn the_holes_that_are_left_are_reused_however_the_end_was_given_back() {
+        let size = KEEP + 16;
+        let (low, high) = (0..20, 21..size);
+        let orders: [Vec<usize>; 2] = [
+            low.clone().chain(high.clone()).collect(),
+            high.chain(low.clone()).collect(),
+        ];
+        for order in orders {
+            let mut slab = Slab::new();
+            let keys: Vec<_> = (0..size).map(|n| slab.insert(|| n)).collect();
+            for at in order {
+                slab.remove(keys[at]);
+            }
+            assert_eq!(slab.entries.len(), 21);
+            let reused: std::collections::BTreeSet<_> =
+                low.clone().map(|n| slab.insert(|| n).index).collect();
+            assert!(reused.into_iter().eq(0..20));
+        }
+    }
+
+    #[test]
     fn holes_are_reused_before_the_end_grows() {
         let mut slab = Slab::new();
         let keys: Vec<_> = (0..8).map(|n| slab.insert(|| n)).collect();

@@ -498,3 +498,21 @@ impl Said {
         delivers: false,
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_those_who_go_before_everybody_the_last_is_first_after_any_number_of_tasks() {
+        let place = |seq| {
+            let since = Time::START;
+            let place = Place { since, seq };
+            Waiter::place(&Record {
+                first: true,
+                ..Record::new((), Priority::Normal, place, since)
+            })
+        };
+        assert!(place(1 << 40) > place((1 << 40) + 1));
+    }
+}

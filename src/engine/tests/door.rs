@@ -34,6 +34,7 @@ fn s7_whoever_does_not_come_for_its_place_in_time_is_told_of_a_shutdown() {
     let waited = secs(5);
     assert_eq!(sim.task(keeper).settled, Some(End::Shutdown { waited }));
     assert_eq!((sim.lane.kept(), sim.lane.records().count()), (0, 0));
+    assert!(sim.lane.door.is_none(), "S15: nobody is at it");
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn deed() -> BoxedStrategy<Deed> {
         3 => (0u8..40).prop_map(Deed::Pass),
         1 => which().prop_map(Deed::Part),
         1 => (which(), 0u8..3).prop_map(|(lane, share)| Deed::Join(lane, share)),
+        2 => which().prop_map(Deed::Take),
     ]
     .boxed()
 }
@@ -74,6 +75,30 @@ fn s1_s5_s6_lanes_of_one_group() {
     if let Err(failure) = outcome {
         panic!("{failure}\nreplay: cargo test --lib engine::tests::groups::{test}");
     }
+}
+
+/// Between two lanes, too, and though nobody says anything to its lane then.
+#[test]
+fn s6_whoever_ages_behind_a_normal_one_goes_before_the_younger_of_other_lanes() {
+    let (normal, background) = (0, 2);
+    let mut hall = Hall::new(&Plan {
+        budget: 1,
+        reserved: [0; 3],
+        lanes: vec![(1, 0); 3],
+    });
+    for deed in [
+        Deed::Submit(0, normal, 0),
+        Deed::Submit(1, background, 0),
+        Deed::Pass(10),
+        Deed::Submit(2, normal, 0),
+        Deed::Pass(10),
+        Deed::Submit(1, normal, 0),
+        Deed::Pass(15),
+        Deed::Complete(0),
+    ] {
+        hall.apply(deed);
+    }
+    hall.wind_up();
 }
 
 /// What the fuzzer found worth keeping is tried without a fuzzer, too.

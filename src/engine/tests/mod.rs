@@ -13,10 +13,12 @@ mod limits;
 mod machine;
 mod orphans;
 mod queued;
+mod quiet;
 mod silence;
 mod slots;
 mod stall;
 mod storm;
+mod supersede;
 mod verbs;
 
 use super::oracle::sim;

@@ -46,6 +46,8 @@ pub(in crate::engine) enum Deed {
     Part(Which),
     /// It comes (back), as part of this share.
     Join(Which, u8),
+    /// A holder loses its slot, and lets go of what it holds afterwards.
+    Take(Which),
 }
 
 /// A lane and what is known of its place in the group.
@@ -153,6 +155,7 @@ impl Hall {
             }
             Deed::Part(which) => self.part(seat(which)),
             Deed::Join(which, share) => self.join(seat(which), usize::from(share % 3)),
+            Deed::Take(which) => self.take(which),
         }
         self.check();
     }
@@ -172,7 +175,7 @@ impl Hall {
                 self.group.part(member, &mut seat.lane);
             }
         }
-        assert!(self.group.is_empty(), "S15: what is left of nobody");
+        assert_eq!(self.group.entries(), 0, "S15: what is left of nobody");
     }
 
     fn submit(&mut self, index: usize, priority: u8, waited: u64, at_once: bool) {
@@ -229,6 +232,18 @@ impl Hall {
         });
     }
 
+    fn take(&mut self, which: Which) {
+        let Some(token) = self.model.holder(which) else {
+            return;
+        };
+        let (index, key) = self.tasks[token as usize];
+        self.model.forget(index, token);
+        self.act(index, |lane, now, effects| {
+            lane.take(now, key, &Facts::default(), effects);
+        });
+        self.act(index, |lane, _, _| lane.release(key, false));
+    }
+
     fn part(&mut self, index: usize) {
         let seat = &mut self.seats[index];
         let Some(member) = seat.member.take() else {
@@ -261,7 +276,8 @@ impl Hall {
         let mut effects = Effects::new();
         let Some(member) = seat.member else {
             let output = input(&mut seat.lane, self.now, &mut effects);
-            self.granted(index, &effects);
+            let first = self.granted(index, &effects);
+            self.reclaimed(index, first, &effects);
             return output;
         };
         self.group.enter(member, &mut seat.lane);
@@ -269,29 +285,54 @@ impl Hall {
         self.group.leave(member, &seat.lane);
         let grant = |effect: &Effect<Token>| matches!(effect, Effect::Grant(_));
         assert!(!effects.iter().any(grant), "only the group serves a waiter");
-        self.serve();
+        let first = self.serve();
+        if effects.reports_reclaim() {
+            let helped = self.group.recovery(&self.seats[index].lane, first);
+            effects.recovered(&helped);
+        }
+        self.reclaimed(index, first, &effects);
         output
     }
 
-    fn serve(&mut self) {
+    /// Says who was first.
+    fn serve(&mut self) -> Option<Token> {
+        let mut first = None;
         while let Some((member, index)) = self.group.next(self.now) {
+            assert!(self.group.is_owing());
             let mut effects = Effects::new();
             let lane = &mut self.seats[index].lane;
             let told = self.group.visit(self.now, member, lane, &mut effects);
-            assert_eq!(told.is_some(), !effects.is_empty());
             if let Some(token) = told {
                 self.model.check_next(index, token, self.now);
             }
-            self.granted(index, &effects);
+            assert_eq!(self.granted(index, &effects), told);
+            first = first.or(told);
+        }
+        first
+    }
+
+    /// S17: what is said of a reclaim is what it came to.
+    fn reclaimed(&self, index: usize, first: Option<Token>, effects: &Effects<Token>) {
+        let recovery = effects.iter().find_map(|effect| match effect {
+            Effect::Report(Notice::Reclaimed { recovery, .. }) => Some(recovery),
+            _ => None,
+        });
+        assert_eq!(effects.reports_reclaim(), recovery.is_some());
+        if let Some(recovery) = recovery {
+            assert_eq!(*recovery, self.model.recovery(index, first), "S17");
         }
     }
 
-    fn granted(&mut self, index: usize, effects: &Effects<Token>) {
+    /// Says who was first.
+    fn granted(&mut self, index: usize, effects: &Effects<Token>) -> Option<Token> {
+        let mut first = None;
         for effect in effects.iter() {
             if let Effect::Grant(grant) = effect {
                 self.model.grant(index, grant.task, self.now);
+                first.get_or_insert(grant.task);
             }
         }
+        first
     }
 
     fn check(&self) {
@@ -301,6 +342,11 @@ impl Hall {
             self.model.used(),
             "slots held in the group"
         );
+        assert_eq!(self.group.budget(), self.model.budget);
+        assert!(self.group.shares().eq(self.model.shares()));
+        assert!(!self.group.is_owing(), "S5");
+        let entries = self.model.entries();
+        assert!(entries.contains(&self.group.entries()), "S15: {entries:?}");
         for (seat, model) in self.seats.iter().zip(&self.model.lanes) {
             assert_eq!(seat.lane.active(), model.active.len());
             assert_eq!(seat.lane.queued(), model.waiting.len());

@@ -1,10 +1,11 @@
 //! Lanes and their budget as lists. It knows no sets and no running sums: what
 //! fits is added up from everything, each time.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::sim::Token;
-use crate::engine::{Priority, Time};
+use crate::engine::{BlockedBy, Priority, Recovery, Time};
 
 const AGING: Duration = Duration::from_secs(30);
 
@@ -54,6 +55,11 @@ impl Room {
         !self.paused && self.active.len() < self.max_concurrent
     }
 
+    /// Somebody waits who could start, were it for this lane alone.
+    fn is_ready(&self) -> bool {
+        self.has_free_slot() && !self.waiting.is_empty()
+    }
+
     fn first(&self, now: Time) -> Option<Waiter> {
         let fair = (self.dispatched + 1).is_multiple_of(8);
         let rank = |waiter: &&Waiter| {
@@ -88,6 +94,15 @@ impl Model {
     pub(super) fn used(&self) -> usize {
         let grouped = self.lanes.iter().filter(|lane| lane.share.is_some());
         grouped.map(|lane| lane.active.len()).sum()
+    }
+
+    /// What each share uses.
+    pub(super) fn shares(&self) -> impl Iterator<Item = usize> {
+        let used = |share| {
+            let lanes = self.lanes.iter().filter(move |l| l.share == Some(share));
+            lanes.map(|lane| lane.active.len()).sum()
+        };
+        (0..self.reserved.len()).map(used)
     }
 
     /// What is reserved for other shares than this one, and not in use.
@@ -184,6 +199,55 @@ impl Model {
         lane.active.push(token);
         lane.dispatched += 1;
         self.dispatched += u64::from(share.is_some());
+    }
+
+    /// What a slot that came free in this lane came to, whoever was served first.
+    pub(super) fn recovery(&self, index: usize, first: Option<Token>) -> Recovery<Token> {
+        let lane = &self.lanes[index];
+        let beside = self.lanes.iter().filter(|other| other.share.is_some());
+        let mut ready = beside.filter(|other| other.is_ready());
+        if let Some(token) = first {
+            return Recovery::Dispatched(token);
+        }
+        let by = if lane.waiting.is_empty() && (lane.share.is_none() || ready.next().is_none()) {
+            return Recovery::NobodyWaiting;
+        } else if lane.waiting.is_empty() || lane.is_ready() {
+            if self.used() < self.budget {
+                BlockedBy::Reservation
+            } else {
+                BlockedBy::GroupBudget
+            }
+        } else if lane.paused || lane.max_concurrent == 0 {
+            BlockedBy::Paused
+        } else {
+            BlockedBy::MaxConcurrent
+        };
+        Recovery::StillBlocked(by)
+    }
+
+    /// How much a group has to keep of its lanes: that each is there, that it holds
+    /// slots, and of its first waiter, where that needs nothing but room, how
+    /// urgent and how old it is. Perhaps also when a Background one ages.
+    pub(super) fn entries(&self) -> RangeInclusive<usize> {
+        let (mut entries, mut ages) = (0, 0);
+        for lane in self.lanes.iter().filter(|lane| lane.share.is_some()) {
+            entries += 1 + usize::from(!lane.active.is_empty());
+            if lane.is_ready() {
+                let background = |waiter: &Waiter| waiter.priority == Priority::Background;
+                entries += 2;
+                ages += usize::from(lane.waiting.iter().any(background));
+            }
+        }
+        // Of a share with a reservation who is ready, and its first while any is left.
+        for ((share, used), reserved) in self.shares().enumerate().zip(&self.reserved) {
+            let lanes = self.lanes.iter().filter(|lane| lane.share == Some(share));
+            let ready = lanes.filter(|lane| lane.is_ready()).count();
+            if *reserved > 0 {
+                entries += ready;
+            }
+            entries += usize::from(ready > 0 && *reserved > used);
+        }
+        entries..=entries + ages
     }
 
     /// Some holder, or none if there is none.

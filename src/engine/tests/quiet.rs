@@ -1,0 +1,33 @@
+//! A task that is put off for a while, and once more whenever it is asked for.
+
+use super::sim::{PRESENT, Sim, plain, secs};
+
+/// When it starts that is asked for so often, 10 s apart.
+fn starts_after_asking(times: u64) -> u64 {
+    let mut sim = Sim::new(1);
+    let window = secs(20);
+    let task = sim.put_off(plain(), PRESENT, window).expect("open");
+    let key = sim.key(task);
+    let mut waited = 0;
+    while sim.holders() != [task] {
+        waited += 1;
+        assert!(waited < 1_000, "S7: it is never served");
+        sim.run_for(secs(1));
+        if waited % 10 == 0 && waited / 10 <= times {
+            sim.say(|lane, now, _| lane.prolong(now, key, window));
+        }
+    }
+    waited
+}
+
+#[test]
+fn a_task_that_is_put_off_starts_a_window_after_it_was_last_asked_for() {
+    assert_eq!(starts_after_asking(0), 20);
+    assert_eq!(starts_after_asking(1), 30);
+    assert_eq!(starts_after_asking(4), 60);
+}
+
+#[test]
+fn s7_a_task_is_put_off_for_ten_windows_at_the_most() {
+    assert_eq!(starts_after_asking(1_000), 200);
+}
