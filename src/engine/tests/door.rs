@@ -20,6 +20,8 @@ fn placed() -> (Sim, u32) {
     };
     let keeper = sim.reserve(plain(), comes).expect("it waits");
     assert_eq!(sim.state(keeper), Some(State::AtDoor));
+    let record = sim.lane.record(sim.key(keeper)).expect("it waits");
+    assert_eq!((record.queued_ahead, record.active_ahead), (1, 1));
     sim.drop_it(queued);
     assert_eq!(sim.state(keeper), Some(State::Placed));
     sim.events();

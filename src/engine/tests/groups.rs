@@ -6,7 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
+use super::sim::{PRESENT, plain, settings};
 use crate::engine::oracle::hall::{Deed, Hall, Plan};
+use crate::engine::{Accepted, Effects, Entry, Group, IfFull, Lane, Released, Settings, Time};
 
 fn plan() -> BoxedStrategy<Plan> {
     let lane = (0u8..4, 0u8..3);
@@ -99,6 +101,41 @@ fn s6_whoever_ages_behind_a_normal_one_goes_before_the_younger_of_other_lanes() 
         hall.apply(deed);
     }
     hall.wind_up();
+}
+
+#[test]
+fn s5_the_budget_serves_whoever_waits_at_the_door_of_a_lane_without_a_queue() {
+    let (mut group, mut effects) = (Group::new(1, &[0]), Effects::new());
+    let mut holder = Lane::new(settings(1), 1);
+    let mut other = Lane::new(
+        Settings {
+            queue_capacity: 0,
+            ..settings(1)
+        },
+        1,
+    );
+    let (first, second) = (group.join(0, 0, &mut holder), group.join(1, 0, &mut other));
+    let (now, comes) = (Time::START, PRESENT);
+    let if_full = IfFull::Wait;
+    let waits = Entry { if_full, ..comes };
+    group.enter(first, &mut holder);
+    let Ok(Accepted::Started { key, .. }) = holder.submit(now, 7, &plain(), comes) else {
+        panic!("it has no slot");
+    };
+    group.leave(first, &holder);
+    group.enter(second, &mut other);
+    let came = other.submit(now, 8, &plain(), waits);
+    assert!(matches!(came, Ok(Accepted::Queued { .. })));
+    assert_eq!(other.at_door(), 1);
+    group.leave(second, &other);
+    assert_eq!(group.next(now), None);
+    group.enter(first, &mut holder);
+    let released = holder.release(key, true);
+    assert!(matches!(released, Released::Held(_)));
+    group.leave(first, &holder);
+    assert_eq!(group.next(now), Some((second, 1)));
+    let served = group.visit(now, second, &mut other, &mut effects);
+    assert_eq!(served, Some(8));
 }
 
 /// What the fuzzer found worth keeping is tried without a fuzzer, too.

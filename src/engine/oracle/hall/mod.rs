@@ -345,6 +345,7 @@ impl Hall {
         assert_eq!(self.group.budget(), self.model.budget);
         assert!(self.group.shares().eq(self.model.shares()));
         assert!(!self.group.is_owing(), "S5");
+        assert!(self.model.may_speak(self.group.speaker().copied()), "S16");
         let entries = self.model.entries();
         assert!(entries.contains(&self.group.entries()), "S15: {entries:?}");
         for (seat, model) in self.seats.iter().zip(&self.model.lanes) {

@@ -225,6 +225,15 @@ impl Model {
         Recovery::StillBlocked(by)
     }
 
+    /// S16: somebody speaks for those whom the budget keeps waiting, one of them.
+    pub(super) fn may_speak(&self, speaker: Option<usize>) -> bool {
+        let kept = |lane: &Room| lane.share.is_some() && lane.is_ready();
+        match speaker {
+            Some(index) => kept(&self.lanes[index]),
+            None => !self.lanes.iter().any(kept),
+        }
+    }
+
     /// How much a group has to keep of its lanes: that each is there, that it holds
     /// slots, and of its first waiter, where that needs nothing but room, how
     /// urgent and how old it is. Perhaps also when a Background one ages.
