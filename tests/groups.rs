@@ -43,6 +43,11 @@ fn active(lanes: &[Lane]) -> Vec<usize> {
         .collect()
 }
 
+fn four_threads() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(4).enable_time().build().unwrap()
+}
+
 fn forever(lane: &Lane) -> TaskHandle<()> {
     lane.spawn(async |_| std::future::pending().await)
 }
@@ -273,11 +278,7 @@ async fn s7_s15_a_group_outlives_its_lanes_and_its_scheduler() {
 #[test]
 fn s1_s5_s7_a_budget_on_many_threads() {
     const BUDGET: usize = 3;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = four_threads();
     runtime.block_on(async {
         let (_lanes, lanes) = with_group(2, members(BUDGET).reserve("a", 1));
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -487,11 +488,7 @@ async fn s18_a_refused_change_of_a_group_changes_nothing() {
 #[test]
 fn s1_s5_s7_a_group_that_changes_under_load() {
     const MOST: usize = 3;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = four_threads();
     runtime.block_on(async {
         let (lanes, named) = with_group(2, members(MOST));
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

@@ -6,7 +6,8 @@
 //! free, no task is at the door; while a place is free, nobody is.
 
 use super::effects::{Effect, Effects, Notice};
-use super::lane::{Accepted, Entry, IfFull, Lane, Line, Refused, count};
+use super::entry::{Accepted, Entry, IfFull, Line, Refused};
+use super::lane::{Lane, count};
 use super::queue::{First, Place, Priority, Queue};
 use super::slab::{Key, Slab};
 use super::task::{CLAIM, KEEPERS, KEPT, Record, Spec, State, TASKS};

@@ -20,7 +20,7 @@
 use std::collections::BTreeSet;
 
 use super::effects::{BlockedBy, Effects, Recovery};
-use super::lane::{Gate, Lane};
+use super::lane::Lane;
 use super::queue::{FAIR_SHARE, First, Place, Priority};
 use super::slab::{Key, Slab};
 use super::time::Time;
@@ -75,6 +75,33 @@ struct Rank {
     tier: Priority,
     place: Place,
     member: u32,
+}
+
+/// Whether one more slot fits above the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// There is nothing above it.
+    Free,
+    /// In a group that has room. Who gets it when somebody waits is the
+    /// group's to say.
+    Fits,
+    /// In a group that has none.
+    Full(BlockedBy),
+}
+
+impl Gate {
+    #[inline]
+    pub(super) const fn is_open(self) -> bool {
+        !matches!(self, Self::Full(_))
+    }
+
+    /// There was room for one, and one has it.
+    #[inline]
+    pub(super) const fn shut(&mut self) {
+        if matches!(self, Self::Fits) {
+            *self = Self::Full(BlockedBy::GroupBudget);
+        }
+    }
 }
 
 impl Share {
@@ -206,14 +233,15 @@ impl<M: Clone> Group<M> {
         Some((key, self.members.get(key)?.lane.clone()))
     }
 
-    /// Gives the first waiter of a lane a slot, if that lane is next.
+    /// Gives the first waiter of a lane a slot, if that lane is next, and says
+    /// who it was.
     pub(crate) fn visit<P: Clone>(
         &mut self,
         now: Time,
         key: Key,
         lane: &mut Lane<P>,
         effects: &mut Effects<P>,
-    ) -> Option<P> {
+    ) -> Option<Key> {
         self.restate(key, lane.active(), lane.first(Some(now)));
         let turns_due = self.turns.first().is_some_and(|(at, _)| *at <= now);
         if turns_due || self.best() != Some(key.index) {
@@ -224,8 +252,7 @@ impl<M: Clone> Group<M> {
         // The grant freed a place in the queue.
         lane.let_in(now, effects);
         self.leave(key, lane);
-        let record = lane.tasks.get(granted?)?;
-        Some(record.payload.clone())
+        granted
     }
 
     /// What a reclaim in this lane has come to (S17), `first` being whom the

@@ -36,12 +36,13 @@
 //! | `door` | who waits for a place in a full queue |
 //! | `timers` | the next moment of each task |
 //! | `slab` | tasks by key |
-//! | `task`, `effects`, `vocabulary`, `time` | the words |
+//! | `entry`, `task`, `effects`, `vocabulary`, `time` | the words |
 
 mod blocked;
 mod control;
 mod door;
 mod effects;
+mod entry;
 mod group;
 mod judge;
 mod lane;
@@ -63,11 +64,10 @@ mod vocabulary;
 pub(crate) use blocked::Holders;
 pub use effects::BlockedBy;
 pub(crate) use effects::{Blocked, Effect, Effects, Grant, Notice, Reclaim, Recovery};
+pub(crate) use entry::{Accepted, Entry, IfFull, Refused, Released};
 pub(crate) use group::Group;
 pub(crate) use judge::Verdict;
-pub(crate) use lane::{
-    Accepted, Entry, IfFull, Lane, Leftover, Mode, Refused, Released, Settings, Tally,
-};
+pub(crate) use lane::{Lane, Leftover, Mode, Settings, Tally};
 pub use queue::Priority;
 pub(crate) use slab::Key;
 pub(crate) use supersede::Older;

@@ -11,7 +11,9 @@ use super::time::Time;
 /// Foreground goes before Normal, Normal before Background, and each is first
 /// in, first out. Nobody starves: a Background task that has waited for longer
 /// than the lane's `aging` competes as Normal, and every eighth dispatch of a
-/// lane serves its oldest waiter, whatever its priority.
+/// lane serves its oldest waiter, whatever its priority. One exception: a task
+/// that supersedes a holder has the slot that it makes free
+/// ([`OnBusy::Supersede`](crate::OnBusy::Supersede)).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

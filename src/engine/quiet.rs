@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::effects::Effects;
-use super::lane::{Accepted, Entry, IfFull, Lane, Refused, count};
+use super::entry::{Accepted, Entry, IfFull, Refused};
+use super::lane::{Lane, count};
 use super::queue::Place;
 use super::slab::Key;
 use super::task::{Record, Spec, State};

@@ -1,7 +1,8 @@
 //! A newer task takes the place of older ones.
 
 use super::effects::Effects;
-use super::lane::{Accepted, Entry, IfFull, Lane, Line, Refused};
+use super::entry::{Accepted, Entry, IfFull, Line, Refused};
+use super::lane::Lane;
 use super::slab::Key;
 use super::task::{End, Spec, State};
 use super::time::Time;

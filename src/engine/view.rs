@@ -1,7 +1,8 @@
 //! What can be asked of a lane without changing it.
 
 use super::effects::BlockedBy;
-use super::lane::{Gate, Lane, Mode, Settings, Tally};
+use super::group::Gate;
+use super::lane::{Lane, Mode, Settings, Tally};
 use super::queue::First;
 use super::slab::Key;
 use super::task::Record;

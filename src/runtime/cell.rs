@@ -432,7 +432,9 @@ impl TaskCell {
     }
 
     pub(crate) fn deregister(&self, which: fn(&mut Rare) -> &mut Wakers, ticket: &Ticket) {
-        let old = which(self.shared.lock().rare()).remove(ticket);
+        let mut parts = self.shared.lock();
+        let old = parts.peek_mut().map(|rare| which(rare).remove(ticket));
+        drop(parts);
         drop_guarded(old);
     }
 

@@ -201,8 +201,11 @@ impl Hall {
             let engine = &mut seat.engine;
             let told = self.group.visit(now, member, engine, &mut sequel.effects);
             sequel.note(&domain, engine);
+            if first.is_none() {
+                let record = told.and_then(|key| engine.record(key));
+                first = record.map(|record| Arc::clone(&record.payload));
+            }
             drop(seat);
-            first = first.or(told);
             // Also where nothing follows: the last reference to a lane is not
             // dropped under the lock of its group.
             beside.push(Staged { domain, sequel });

@@ -1,7 +1,7 @@
 //! Slots: how many, whose, and that none is lost, lent twice or left empty.
 
 use super::sim::{DETACHED, Event, PRESENT, Sim, ceiling, millis, plain, secs, settings};
-use crate::engine::lane::Refused;
+use crate::engine::Refused;
 use crate::engine::{Entry, Mode, Priority, Reason, Released, Settings, Spec, State};
 
 fn granted(sim: &mut Sim) -> Vec<u32> {

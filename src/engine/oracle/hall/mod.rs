@@ -302,6 +302,9 @@ impl Hall {
             let mut effects = Effects::new();
             let lane = &mut self.seats[index].lane;
             let told = self.group.visit(self.now, member, lane, &mut effects);
+            let told = told
+                .and_then(|key| lane.record(key))
+                .map(|record| record.payload);
             if let Some(token) = told {
                 self.model.check_next(index, token, self.now);
             }
