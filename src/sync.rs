@@ -29,12 +29,6 @@ pub(crate) use std::sync::{Arc, Weak};
 
 pub(crate) type MutexGuard<'a, T> = backend::MutexGuard<'a, T>;
 
-/// How often somebody looks whether a lock is free before it gives way. With a
-/// quarter of it, two threads that hammer one lane park every now and then, and
-/// have a third of the throughput from there on.
-#[cfg(not(any(laneway_loom, laneway_shuttle)))]
-const SPINS: u32 = 256;
-
 /// A lock that knows no poison: nothing that can panic runs under it.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(backend::Mutex<T>);
@@ -46,33 +40,8 @@ impl<T> Mutex<T> {
     }
 
     #[inline]
-    #[cfg(not(any(laneway_loom, laneway_shuttle)))]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        match self.0.try_lock() {
-            Some(guard) => guard,
-            None => self.lock_contended(),
-        }
-    }
-
-    #[cfg(any(laneway_loom, laneway_shuttle))]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         whole(self.0.lock())
-    }
-
-    /// Whoever holds it is through in some hundred nanoseconds, which is less
-    /// than it takes to yield or to park.
-    #[cold]
-    #[cfg(not(any(laneway_loom, laneway_shuttle)))]
-    fn lock_contended(&self) -> MutexGuard<'_, T> {
-        for _ in 0..SPINS {
-            std::hint::spin_loop();
-            if !self.0.is_locked()
-                && let Some(guard) = self.0.try_lock()
-            {
-                return guard;
-            }
-        }
-        self.0.lock()
     }
 
     #[inline]
