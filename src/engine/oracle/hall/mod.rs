@@ -191,6 +191,7 @@ impl Hall {
             present: token.is_multiple_of(2),
             at_once,
             descendant: false,
+            part: false,
             waited,
             if_full: IfFull::Refuse,
         };
