@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::effects::{Effect, Effects};
 use super::lane::{Lane, Leftover, Mode, Settings};
+use super::queue::Priority;
 use super::slab::Key;
 use super::task::{End, Facts, Record, Spec, State};
 use super::time::Time;
@@ -352,6 +353,33 @@ impl<P: Clone> Lane<P> {
         }
         self.orphans -= 1;
         self.forget(key).map(|gone| gone.payload)
+    }
+
+    /// Whether somebody of this priority is in the queue.
+    pub(crate) const fn has_waiting(&self, priority: Priority) -> bool {
+        self.queue.count(priority) > 0
+    }
+
+    /// A waiter becomes more urgent, at the place in line that it has. False if
+    /// it does not wait, or is as urgent. O(log n).
+    pub(crate) fn raise(&mut self, key: Key, priority: Priority) -> bool {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return false;
+        };
+        if !record.state.waits() || record.priority <= priority {
+            return false;
+        }
+        let queued = record.state == State::Queued;
+        if queued {
+            self.queue.remove(&mut self.tasks, key.index);
+        }
+        if let Some(record) = self.tasks.get_mut(key) {
+            record.priority = priority;
+        }
+        if queued {
+            self.queue.push(&mut self.tasks, key.index);
+        }
+        true
     }
 
     /// Makes sure that the task is looked at no later than `at`.
