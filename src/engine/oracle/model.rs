@@ -284,21 +284,22 @@ impl Model {
         Ok(free)
     }
 
-    /// A task comes in the place of another.
+    /// A task comes in the place of others.
     pub(super) fn arrive_instead(
         &mut self,
         now: Time,
         mut comer: Comer,
-        older: Token,
+        older: &[Token],
     ) -> Result<bool, Refused> {
         self.admits(comer.entry)?;
-        let held = self.active.iter().any(|holder| holder.token == older);
-        let at_door = self.is_at_door(older);
-        let waiter = [&self.waiting, &self.asleep, &self.at_door, &self.quiet];
-        let waiter = waiter.into_iter().flatten().find(|w| w.token == older);
-        let waiter = waiter.copied();
-        let first = held || waiter.is_some_and(|waiter| waiter.first);
-        if first || waiter.is_some() && !at_door {
+        let is_older = |waiter: &&Waiter| older.contains(&waiter.token);
+        let held = self.active.iter().any(|holder| is_older(&holder));
+        let lists = [&self.waiting, &self.asleep, &self.at_door, &self.quiet];
+        let waiters = lists.into_iter().flatten().filter(is_older);
+        let waiters: Vec<Waiter> = waiters.copied().collect();
+        let first = held || waiters.iter().any(|waiter| waiter.first);
+        let beyond_the_door = |waiter: &Waiter| !self.is_at_door(waiter.token);
+        if first || waiters.iter().any(beyond_the_door) {
             comer.entry.if_full = IfFull::Enter;
         }
         let before = self.clone();
@@ -308,7 +309,7 @@ impl Model {
             &mut self.at_door,
             &mut self.quiet,
         ] {
-            take(list, older);
+            list.retain(|waiter| !is_older(&waiter));
         }
         let came = self.arrive(now, &comer);
         if came.is_err() {
@@ -318,7 +319,7 @@ impl Model {
         let newer = lists.into_iter().flatten().find(|w| w.token == comer.token);
         if let Some(newer) = newer {
             newer.first = first;
-            if let Some(waiter) = waiter.filter(|_| !first) {
+            for waiter in waiters.iter().filter(|_| !first) {
                 let (since, seq) = (waiter.since, waiter.seq);
                 (newer.since, newer.seq) = (newer.since, newer.seq).min((since, seq));
             }

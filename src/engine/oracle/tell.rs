@@ -164,7 +164,7 @@ impl Trial {
         let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
         let active = self.model.active();
         let comer = comer(token, &spec, entry);
-        let right = self.model.arrive_instead(now, comer, older);
+        let right = self.model.arrive_instead(now, comer, &[older]);
         let came = self.sim.supersede(&[older], spec, entry);
         assert_eq!(self.outcome(came), right.map(|_| ()), "who is admitted");
         let Ok(starts) = right else {

@@ -9,6 +9,9 @@ use super::drive::facts;
 use super::{Hall, Known};
 use crate::engine::*;
 
+/// Few, so that many have the same.
+const KEYS: Token = 3;
+
 impl Hall {
     pub(super) fn submit(&mut self, index: usize, comer: Comer) {
         let newcomer = self.newcomer(index, comer);
@@ -92,32 +95,37 @@ impl Hall {
         self.act(index, |lane, now, _| lane.prolong(now, key, window));
     }
 
-    /// A task comes in the place of another.
+    /// A task comes in the place of one, and of those beside it that have its key.
     pub(super) fn supersede(&mut self, which: Which, comer: Comer) {
-        let is_task = |token: &Token| !self.tasks[*token as usize].keeps;
-        let tasks = |lane: &Model| {
+        let tasks = |lane: &Model| -> Vec<Token> {
             let all = lane.waiters().chain(lane.holders());
-            all.filter(is_task).collect()
+            all.filter(|token| !self.tasks[*token as usize].keeps)
+                .collect()
         };
-        let Some(older) = self.model.pick(which, tasks) else {
+        let Some(one) = self.model.pick(which, tasks) else {
             return;
         };
-        let index = self.tasks[older as usize].lane;
+        let index = self.tasks[one as usize].lane;
+        let model = &self.model.rooms[index].lane;
+        let mut older = tasks(model);
+        older.retain(|token| token % KEYS == one % KEYS);
+        let waiters = older.iter().copied().filter(|token| model.waits(*token));
+        let waiters: Vec<Token> = waiters.collect();
         let comer = Comer {
             at_once: false,
             ..comer
         };
         let newcomer = self.newcomer(index, comer);
         let model = self.model.entered(index);
-        let waits = model.waits(older);
-        let right = model.arrive_instead(self.now, newcomer, older);
-        if right.is_ok() && waits {
-            self.to_settle.push(older);
+        let right = model.arrive_instead(self.now, newcomer, &older);
+        if right.is_ok() {
+            self.to_settle = waiters;
         }
-        let (spec, key) = (spec(&newcomer), self.tasks[older as usize].key);
+        let keys = older.iter().map(|token| self.tasks[*token as usize].key);
+        let (spec, keys) = (spec(&newcomer), keys.collect::<Vec<Key>>());
         let came = self.act(index, |lane, now, effects| {
             let Newcomer { token, entry, .. } = newcomer;
-            let older = Older::These(&[key]);
+            let older = Older::These(&keys);
             let (came, holders) = lane.submit_instead(now, token, &spec, entry, older, effects)?;
             let reason = Reason::Superseded;
             for key in holders {
