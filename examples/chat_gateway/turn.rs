@@ -1,0 +1,114 @@
+//! One turn of a session: what its user said goes to a model, and comes back as an
+//! answer, unless somebody interrupts.
+
+use laneway::{Reason, TaskContext};
+
+use crate::approvals::Approval;
+use crate::desk::Desk;
+use crate::journal::Unfinished;
+use crate::providers::Reply;
+use crate::session::{By, Session};
+
+/// A message of a user, as it is offered to the turn under way.
+#[derive(Debug)]
+pub(crate) struct Message(pub(crate) String);
+
+#[derive(Debug)]
+pub(crate) enum Begin {
+    With(Message),
+    /// One that was cut short.
+    Again(Unfinished),
+}
+
+/// How a request for leave ended.
+enum Leave {
+    Given,
+    Refused,
+    Stopped(Reason),
+}
+
+/// Runs while its session's slot is held, and one of `main`.
+pub(crate) async fn run(cx: &TaskContext, desk: &Desk, session: &Session, begin: Begin) {
+    let mut steering = cx.inbox::<Message>();
+    let mut approval = match begin {
+        Begin::With(Message(text)) => {
+            session.add(By::User, text);
+            None
+        }
+        Begin::Again(unfinished) => unfinished.approval,
+    };
+    loop {
+        if let Some(approval) = approval.take() {
+            match ask_leave(cx, desk, session, &approval).await {
+                Leave::Given => session.add(By::Tool, format!("done: {}", approval.request)),
+                Leave::Refused => session.add(By::Tool, format!("not done: {}", approval.request)),
+                Leave::Stopped(reason) => {
+                    return cut_short(desk, session, reason, Some(approval));
+                }
+            }
+        }
+        let (said, mut heard) = (session.said(), String::new());
+        let reply = tokio::select! {
+            biased;
+            reason = cx.cancelled() => {
+                if reason != Reason::Draining && !heard.is_empty() {
+                    desk.tell(session, format_args!("< {} (cut short)", shorten(&heard)));
+                    session.add(By::Model, heard);
+                }
+                return cut_short(desk, session, reason, None);
+            }
+            Some(Message(more)) = steering.recv() => {
+                let words = heard.split_whitespace().count();
+                desk.tell(session, format_args!("steers after {words} words: {more}"));
+                session.add(By::User, more);
+                continue;
+            }
+            reply = desk.providers.ask(&said, &mut heard) => reply,
+        };
+        match reply {
+            // Who lost its slot has no say in the session any more.
+            Ok(Reply::Text(text)) if cx.is_current() => {
+                desk.tell(session, format_args!("< {}", shorten(&text)));
+                return session.add(By::Model, text);
+            }
+            Ok(Reply::Tool(request)) => approval = Some(desk.approvals.ask(request)),
+            Ok(Reply::Text(_)) => return,
+            Err(error) => return desk.tell(session, format_args!("no answer: {error}")),
+        }
+    }
+}
+
+async fn ask_leave(cx: &TaskContext, desk: &Desk, session: &Session, approval: &Approval) -> Leave {
+    let Approval { number, request } = approval;
+    desk.tell(session, format_args!("may I {request}? (approve {number})"));
+    let leave = desk.approvals.open(approval);
+    tokio::select! {
+        reason = cx.cancelled() => Leave::Stopped(reason),
+        granted = leave => match granted {
+            Ok(true) => Leave::Given,
+            _ => Leave::Refused,
+        }
+    }
+}
+
+/// What a drain cuts short goes on with the next start.
+fn cut_short(desk: &Desk, session: &Session, reason: Reason, approval: Option<Approval>) {
+    desk.tell(session, format_args!("ends: {reason}"));
+    if reason == Reason::Draining {
+        desk.put_away(Unfinished {
+            session: session.name.clone(),
+            approval,
+        });
+    }
+}
+
+/// As much as fits a line.
+pub(crate) fn shorten(text: &str) -> String {
+    const MOST: usize = 50;
+    if text.chars().count() <= MOST {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(MOST).collect();
+    short.push('…');
+    short
+}
