@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::control;
 use crate::engine::{Reason, State};
-use crate::error::{ConfigError, ControlError, LaneNameError, WaitActiveError};
+use crate::error::{ChainError, ConfigError, ControlError, LaneNameError, WaitActiveError};
 use crate::group::GroupConfig;
 use crate::plan::{DEFAULT, Draft, Plan};
 use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain};
 use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot};
 use crate::sync::Arc;
 use crate::timeout::check_limit;
-use crate::{Drain, DrainReport, Lane, Reconfigure, TaskId};
+use crate::{Chain, Drain, DrainReport, Lane, Reconfigure, TaskId};
 
 /// A scheduler: named lanes, each a queue with its own slots.
 ///
@@ -67,6 +67,19 @@ impl Lanes {
     /// [`LaneNameError`] for a name that cannot work or is unknown.
     pub fn lane(&self, name: &str) -> Result<Lane, LaneNameError> {
         Ok(Lane::new(self.shared().lane(name)?))
+    }
+
+    /// Several lanes whose slots a task needs together; see [`Chain`]. O(n²) in
+    /// the names.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError`]: no name, a name twice, or one that is no lane's.
+    pub fn chain<N: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Chain, ChainError> {
+        Chain::of(self, names)
     }
 
     /// Changes how lanes are set, while they run, as one transaction.

@@ -38,6 +38,7 @@
 //! * `testing`: hostile futures, and a harness in virtual time, for tests of
 //!   one's own runner.
 
+mod chain;
 mod charter;
 mod clock;
 mod config;
@@ -67,12 +68,13 @@ mod sync;
 pub mod testing;
 mod timeout;
 
+pub use chain::Chain;
 pub use config::{LaneConfig, OnFull};
 #[cfg(feature = "serde")]
 pub use config_file::LanesConfig;
 pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
-    AcquireError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
+    AcquireError, ChainError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
     InvalidOption, LaneNameError, MemberProblem, NameProblem, PanicPayload, PatternProblem,
     TaskError, TryAcquireError, WaitActiveError,
 };

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) on_busy: OnBusy,
     pub(crate) letter: Option<Letter>,
     pub(crate) quiet: Option<Duration>,
+    /// The lanes of its chain, the first included.
+    pub(crate) chain: Option<Arc<[Lane]>>,
 }
 
 /// What a task does where its lane has no free slot.
@@ -549,46 +551,18 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     pub(crate) fn task_error(self, lane: &Arc<str>) -> TaskError {
-        use crate::engine::Refused;
-        let lane = Arc::clone(lane);
         match self {
             Self::NoRuntime => TaskError::NoRuntime,
             Self::Invalid(invalid) => TaskError::Invalid(invalid),
-            Self::Refused(id, Refused::Draining { .. }) => TaskError::Draining { lane, id },
-            Self::Refused(id, Refused::QueueFull { capacity, queued }) => TaskError::QueueFull {
-                lane,
-                id,
-                capacity,
-                queued,
-            },
-            Self::Refused(id, Refused::NoSlot { holder }) => TaskError::Busy {
-                lane,
-                id,
-                holder: holder.map(|key| TaskId { key, ..id }),
-            },
-            Self::Refused(_, Refused::NoKey) => TaskError::Invalid(InvalidOption::NoKey),
-            Self::Refused(id, _) => TaskError::Closed { lane, id },
+            Self::Refused(id, why) => TaskError::refused(Arc::clone(lane), id, id.lane, why),
         }
     }
 
     pub(crate) fn acquire_error(self, lane: &Arc<str>) -> AcquireError {
-        use crate::engine::Refused;
-        let lane = Arc::clone(lane);
         match self {
             Self::NoRuntime => AcquireError::NoRuntime,
             Self::Invalid(invalid) => AcquireError::Invalid(invalid),
-            Self::Refused(_, Refused::Draining { .. }) => AcquireError::Draining { lane },
-            Self::Refused(_, Refused::QueueFull { capacity, queued }) => AcquireError::QueueFull {
-                lane,
-                capacity,
-                queued,
-            },
-            Self::Refused(id, Refused::NoSlot { holder }) => AcquireError::Busy {
-                lane,
-                holder: holder.map(|key| TaskId { key, ..id }),
-            },
-            Self::Refused(_, Refused::NoKey) => AcquireError::Invalid(InvalidOption::NoKey),
-            Self::Refused(..) => AcquireError::Closed { lane },
+            Self::Refused(id, why) => AcquireError::refused(Arc::clone(lane), id.lane, why),
         }
     }
 

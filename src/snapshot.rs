@@ -343,7 +343,7 @@ impl LaneSnapshot {
 
 impl TaskSnapshot {
     fn of(seen: &Seen, now: Time) -> Self {
-        let task = &seen.task;
+        let task = seen.task.whose();
         let started = !seen.state.waits();
         let facts = read_facts(task, now);
         let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -351,14 +351,14 @@ impl TaskSnapshot {
             id: task.id(),
             name: owned(task.name()),
             key: owned(task.key()),
-            priority: task.spec().priority,
+            priority: seen.task.spec().priority,
             limits: Limits::of(task.spec(), facts.reported),
             waited: if started { seen.started } else { now }.since(seen.place),
             age: started.then(|| now.since(seen.started)),
             idle: started.then(|| now.since(facts.active_at.max(seen.started))),
             reported: facts.reported,
             waiting: facts.waiting,
-            fence: started.then(|| task.fence()),
+            fence: started.then(|| seen.task.fence()),
             note: owned(task.note().as_deref()),
             phase: owned(task.phase().as_deref()),
             asked: task.asked().map(|asked| asked.reason),

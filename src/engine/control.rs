@@ -256,6 +256,14 @@ impl<P: Clone> Lane<P> {
         self.settle_queued(key, end, effects);
     }
 
+    /// [`withdraw`](Self::withdraw) of one, and what follows from it.
+    pub(crate) fn call_off(&mut self, now: Time, key: Key, end: End, effects: &mut Effects<P>) {
+        let now = self.advance(now);
+        self.withdraw(key, end, effects);
+        self.dispatch(now, effects);
+        self.note_idle(effects);
+    }
+
     /// Ends one task, wherever it is. `withdrawn` says that the shell took
     /// back an unclaimed grant, so that the task never ran. False if it is
     /// past ending.

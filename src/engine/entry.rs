@@ -15,6 +15,9 @@ pub(crate) struct Entry {
     pub(crate) at_once: bool,
     /// Its submitter holds a slot in a lane that drains.
     pub(crate) descendant: bool,
+    /// It is for a task that was accepted before, and that somebody else winds
+    /// down: only a shutdown refuses it.
+    pub(crate) part: bool,
     /// How long it had waited before, elsewhere.
     pub(crate) waited: Duration,
     pub(crate) if_full: IfFull,

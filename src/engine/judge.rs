@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::effects::{Effect, Effects, Notice};
-use super::lane::{Lane, Mode};
+use super::lane::{Lane, Mode, claim_by};
 use super::slab::Key;
 use super::task::{CEILING, CLAIM, Ceiling, End, Facts, Record, Silence, Spec, State, TICK};
 use super::time::Time;
@@ -23,6 +23,11 @@ pub(crate) enum Verdict {
     /// Withdraw the grant; then call `unclaim`, or `claimed` if its runner
     /// came first.
     Unclaim,
+    /// It has waited too long for its other slots: withdraw the grant, and call
+    /// `call_off`, or `claimed` if its runner came first.
+    CallOff {
+        end: End,
+    },
     /// Count an orphan against the bound over all lanes; then call `take`, or
     /// `refuse_take`.
     Take {
@@ -72,6 +77,12 @@ impl<P: Clone> Lane<P> {
                 }
                 later => self.look_at(key, later),
             },
+            State::Granted if facts.gathers && !facts.claimed => {
+                return match self.judge_wait(now, key, spec, effects) {
+                    Some(end) => Verdict::CallOff { end },
+                    None => Verdict::Nothing,
+                };
+            }
             State::Granted if !facts.claimed => return self.judge_grant(now, key),
             State::Granted => {
                 self.set_state(key, State::Running);
@@ -133,15 +144,38 @@ impl<P: Clone> Lane<P> {
         }
     }
 
+    /// It has all its slots: its time starts now, and its runner is to come.
+    pub(crate) fn gathered(&mut self, now: Time, key: Key) {
+        let now = self.advance(now);
+        if let Some(record) = self.granted(key) {
+            record.started = now;
+            let look = claim_by(record.first_look);
+            self.timers.set(&mut self.tasks, key.index, now + look);
+        }
+    }
+
     fn granted(&mut self, key: Key) -> Option<&mut Record<P>> {
         let record = self.tasks.get_mut(key)?;
         matches!(record.state, State::Granted | State::Placed).then_some(record)
     }
 
     fn judge_queued(&mut self, now: Time, key: Key, spec: &Spec, effects: &mut Effects<P>) {
-        let Some(record) = self.tasks.get_mut(key) else {
-            return;
-        };
+        if let Some(end) = self.judge_wait(now, key, spec, effects) {
+            self.settle_queued(key, end, effects);
+            self.let_in(now, effects);
+            self.note_idle(effects);
+        }
+    }
+
+    /// How it ends if it has waited too long; else, when it is looked at next.
+    fn judge_wait(
+        &mut self,
+        now: Time,
+        key: Key,
+        spec: &Spec,
+        effects: &mut Effects<P>,
+    ) -> Option<End> {
+        let record = self.tasks.get_mut(key)?;
         let waited = now.since(record.enqueued);
         let queued_ahead = record.queued_ahead as usize;
         let active_ahead = record.active_ahead as usize;
@@ -180,19 +214,16 @@ impl<P: Clone> Lane<P> {
             *record.say() = said;
         }
         if timed_out {
-            let end = End::TimedOut {
+            return Some(End::TimedOut {
                 limit: Limit::Wait,
                 allowed: spec.wait.unwrap_or_default(),
                 elapsed: waited,
                 idle: waited,
-            };
-            self.settle_queued(key, end, effects);
-            self.let_in(now, effects);
-            self.note_idle(effects);
-            return;
+            });
         }
         let at = next.map(|after| record.enqueued + after);
         self.look_at(key, at);
+        None
     }
 
     fn judge_grant(&mut self, now: Time, key: Key) -> Verdict {

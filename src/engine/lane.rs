@@ -145,7 +145,9 @@ impl<P: Clone> Lane<P> {
         spec: &Spec,
         entry: Entry,
     ) -> Result<Accepted, Refused> {
-        self.admits(entry.descendant)?;
+        if !entry.part || self.mode == Mode::Shutdown {
+            self.admits(entry.descendant)?;
+        }
         self.take_in(now, task, spec, entry, Line::Last)
     }
 
@@ -603,6 +605,6 @@ pub(super) fn count(tasks: usize) -> u32 {
 
 /// When a task that was granted a slot is looked at first, counted from the
 /// grant.
-fn claim_by(first_look: Span) -> Span {
+pub(super) fn claim_by(first_look: Span) -> Span {
     first_look.min(Span::of(CLAIM))
 }

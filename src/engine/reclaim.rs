@@ -136,7 +136,8 @@ impl<P: Clone> Lane<P> {
         Some((task, end))
     }
 
-    /// Takes the slot of a stalled task and lets it run on.
+    /// Takes the slot of a stalled task and lets it run on. False if it had
+    /// none.
     pub(crate) fn detach(
         &mut self,
         now: Time,
@@ -144,13 +145,13 @@ impl<P: Clone> Lane<P> {
         spec: &Spec,
         facts: &Facts,
         effects: &mut Effects<P>,
-    ) {
+    ) -> bool {
         let now = self.advance(now);
         let Some(record) = self.tasks.get_mut(key) else {
-            return;
+            return false;
         };
         if !record.state.holds_slot() {
-            return;
+            return false;
         }
         let end = stalled(now, record, spec, facts);
         record.set_end(end);
@@ -164,6 +165,7 @@ impl<P: Clone> Lane<P> {
         effects.push(Effect::Lost { task: task.clone() });
         self.recover(now, task, end, Reclaim::Detached, effects);
         self.note_idle(effects);
+        true
     }
 
     /// Too many orphans: the slot stays held, and that is said loudly (S10).
@@ -203,7 +205,7 @@ impl<P: Clone> Lane<P> {
 
     /// Ends a task that holds its slot, or one that was allowed to run on
     /// without.
-    pub(super) fn end_active(
+    pub(crate) fn end_active(
         &mut self,
         now: Time,
         key: Key,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::entry::Refused;
 use super::queue::{Place, Priority, Standing, Waiter};
 use super::time::{Span, Time};
 use super::timers::Moment;
@@ -79,6 +80,43 @@ impl Spec {
         soonest([self.wait, self.warn_wait, self.on_wait])
     }
 
+    /// What a task is granted that needs slots of two lanes: per limit, the
+    /// tighter of what they grant. How it is ended is as the first has it.
+    pub(crate) fn tighter(&self, other: &Self) -> Self {
+        let least = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let ceiling = match (self.ceiling, other.ceiling) {
+            (Ceiling::Set(a), Ceiling::Set(b)) => Ceiling::Set(a.min(b)),
+            (set @ Ceiling::Set(_), _) | (_, set @ Ceiling::Set(_)) => set,
+            (Ceiling::None, other) => other,
+            (Ceiling::Default, _) => Ceiling::Default,
+        };
+        Self {
+            ceiling,
+            idle: least(self.idle, other.idle),
+            budget: least(self.budget, other.budget),
+            wait: least(self.wait, other.wait),
+            ..self.clone()
+        }
+    }
+
+    /// For a slot that a task holds beside its own: its limits are looked
+    /// after where it has its own.
+    pub(crate) fn of_link(&self) -> Self {
+        Self {
+            ceiling: Ceiling::None,
+            on_stall: OnStall::Reclaim,
+            idle: None,
+            budget: None,
+            wait: None,
+            warn_wait: None,
+            on_wait: None,
+            ..self.clone()
+        }
+    }
+
     /// The tighter of stall ceiling and idle timeout, and which it is.
     pub(crate) fn silence(&self, reported: bool) -> Option<(Duration, Silence)> {
         let ceiling = self.ceiling.after(reported).map(|d| (d, Silence::Stall));
@@ -106,6 +144,9 @@ pub(crate) enum Silence {
 pub(crate) struct Facts {
     /// Its runner has come for its slot.
     pub(crate) claimed: bool,
+    /// It has its slot here, and is in line for others: nobody can come for it
+    /// yet.
+    pub(crate) gathers: bool,
     /// Its future is ready; its runner is on the way to the lock.
     pub(crate) done: bool,
     /// Its last sign of life: its runner's coming for the slot, a report of its
@@ -179,9 +220,35 @@ pub(crate) enum End {
         waited: Duration,
     },
     RuntimeShutdown,
+    /// A lane further on refused the task; `lane` is its number.
+    Refused {
+        lane: u64,
+        why: Refused,
+    },
 }
 
 impl End {
+    /// What it comes to for a task that waits, or has not begun.
+    pub(crate) const fn of_waiter(self, waited: Duration) -> Self {
+        match self {
+            Self::Stalled { .. } | Self::Cancelled { .. } | Self::Completed => {
+                let reason = self.reason();
+                Self::CancelledQueued { reason, waited }
+            }
+            end => end,
+        }
+    }
+
+    /// What it comes to for a task that runs.
+    pub(crate) const fn of_holder(self, elapsed: Duration) -> Self {
+        match self {
+            Self::Stalled { .. } | Self::TimedOut { .. } | Self::Cancelled { .. } => self,
+            end => {
+                let reason = end.reason();
+                Self::Cancelled { reason, elapsed }
+            }
+        }
+    }
     pub(crate) const fn reason(&self) -> Reason {
         match self {
             Self::Completed => Reason::Completed,
@@ -192,6 +259,11 @@ impl End {
             Self::Returned { .. } => Reason::Draining,
             Self::Shutdown { .. } | Self::SchedulerDropped { .. } => Reason::Shutdown,
             Self::RuntimeShutdown => Reason::RuntimeShutdown,
+            Self::Refused { why, .. } => match why {
+                Refused::Draining { .. } => Reason::Draining,
+                Refused::Closed | Refused::Shutdown => Reason::Shutdown,
+                _ => Reason::User,
+            },
         }
     }
 }

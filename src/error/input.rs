@@ -291,6 +291,28 @@ pub enum LaneNameError {
     },
 }
 
+/// Why [`Lanes::chain`](crate::Lanes::chain) made no chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// It has no lane.
+    #[error("a chain needs a lane")]
+    Empty,
+    /// It has a lane twice: its tasks would wait for a slot that they hold.
+    #[error("lane {lane:?} is in the chain twice, at {first} and at {second}")]
+    Twice {
+        /// The lane's name.
+        lane: String,
+        /// Where it stands first, counted from zero.
+        first: usize,
+        /// Where it stands again.
+        second: usize,
+    },
+    /// One of the names is that of no lane.
+    #[error(transparent)]
+    Lane(#[from] LaneNameError),
+}
+
 /// An option of a task that cannot work; the task was not submitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -8,8 +8,8 @@ mod task;
 pub use control::{ControlError, WaitActiveError};
 pub(crate) use input::check_name;
 pub use input::{
-    ConfigError, InvalidDuration, InvalidName, InvalidOption, LaneNameError, MemberProblem,
-    NameProblem, PatternProblem,
+    ChainError, ConfigError, InvalidDuration, InvalidName, InvalidOption, LaneNameError,
+    MemberProblem, NameProblem, PatternProblem,
 };
 pub use slot::{AcquireError, TryAcquireError};
 pub(crate) use task::message_of;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::InvalidOption;
 use crate::TaskId;
-use crate::engine::{End, Reason};
+use crate::engine::{End, Reason, Refused};
 use crate::sync::Arc;
 
 /// Why [`Lane::acquire`](crate::Lane::acquire) gave no slot.
@@ -124,10 +124,29 @@ impl AcquireError {
             },
             End::Cleared { waited } => Self::Cleared { lane, id, waited },
             End::Returned { .. } => Self::Draining { lane },
+            End::Refused { lane: serial, why } => Self::refused(lane, serial, why),
             End::Completed
             | End::Shutdown { .. }
             | End::SchedulerDropped { .. }
             | End::RuntimeShutdown => Self::Shutdown { lane, id },
+        }
+    }
+
+    /// `serial` is the number of the lane that refused it.
+    pub(crate) fn refused(lane: Arc<str>, serial: u64, why: Refused) -> Self {
+        match why {
+            Refused::Draining { .. } => Self::Draining { lane },
+            Refused::QueueFull { capacity, queued } => Self::QueueFull {
+                lane,
+                capacity,
+                queued,
+            },
+            Refused::NoSlot { holder } => Self::Busy {
+                lane,
+                holder: holder.map(|key| TaskId { lane: serial, key }),
+            },
+            Refused::NoKey => Self::Invalid(InvalidOption::NoKey),
+            Refused::Closed | Refused::Shutdown | Refused::Merged => Self::Closed { lane },
         }
     }
 
@@ -141,6 +160,22 @@ impl AcquireError {
                 | Self::Busy { .. }
                 | Self::TimedOut { .. }
         )
+    }
+}
+
+impl TryAcquireError {
+    pub(crate) const fn new(lane: Arc<str>, end: End) -> Self {
+        match end {
+            End::Refused {
+                why: Refused::Closed | Refused::Shutdown,
+                ..
+            } => Self::Closed { lane },
+            End::Refused {
+                why: Refused::Draining { .. },
+                ..
+            } => Self::Draining { lane },
+            _ => Self::NoSlot { lane },
+        }
     }
 }
 

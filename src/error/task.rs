@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::InvalidOption;
 use crate::TaskId;
-use crate::engine::{End, Limit, Reason};
+use crate::engine::{End, Limit, Reason, Refused};
 use crate::sync::{Arc, Mutex};
 
 /// Why [`run`](crate::Lane::run), or a [`TaskHandle`](crate::TaskHandle), has
@@ -211,7 +211,28 @@ impl TaskError {
             End::Returned { .. } => Self::Draining { lane, id },
             End::Shutdown { .. } => Self::Shutdown { lane, id },
             End::SchedulerDropped { .. } => Self::SchedulerDropped { lane, id },
+            End::Refused { lane: serial, why } => Self::refused(lane, id, serial, why),
             End::Completed | End::RuntimeShutdown => Self::RuntimeShutdown { lane, id },
+        }
+    }
+
+    /// `serial` is the number of the lane that refused it.
+    pub(crate) fn refused(lane: Arc<str>, id: TaskId, serial: u64, why: Refused) -> Self {
+        match why {
+            Refused::Draining { .. } => Self::Draining { lane, id },
+            Refused::QueueFull { capacity, queued } => Self::QueueFull {
+                lane,
+                id,
+                capacity,
+                queued,
+            },
+            Refused::NoSlot { holder } => Self::Busy {
+                lane,
+                id,
+                holder: holder.map(|key| TaskId { lane: serial, key }),
+            },
+            Refused::NoKey => Self::Invalid(InvalidOption::NoKey),
+            Refused::Closed | Refused::Shutdown | Refused::Merged => Self::Closed { lane, id },
         }
     }
 

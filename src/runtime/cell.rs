@@ -7,6 +7,7 @@ use std::task::Waker;
 use super::domain::DomainRef;
 use super::inbox::Letter;
 use super::job::Waiting;
+use super::links::Links;
 use super::parts::{Limits, Parts, Rare};
 use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
 use super::word::{AtomicWord, Word};
@@ -38,6 +39,8 @@ pub(crate) struct TaskCell {
     started: AtomicU64,
     /// Cleared in the critical section that takes or frees the slot (S11).
     held: AtomicBool,
+    /// It has, or is to have, slots in other lanes beside its own.
+    linked: AtomicBool,
 
     /// The last report; zero where there was none.
     progress: AtomicU64,
@@ -68,6 +71,8 @@ pub(crate) struct Labels {
     pub(crate) meta: Option<Meta>,
     /// The message that it is for.
     pub(crate) letter: Option<Letter>,
+    /// It is no task, but a slot of this one's, or its place in line for one.
+    principal: Option<Arc<TaskCell>>,
 }
 
 /// Of tasks that have a key.
@@ -100,6 +105,7 @@ impl TaskCell {
             fence: AtomicU64::new(0),
             started: AtomicU64::new(0),
             held: AtomicBool::new(false),
+            linked: AtomicBool::new(false),
             progress: AtomicU64::new(0),
             stirred: AtomicU64::new(0),
             asked: AtomicU8::new(0),
@@ -138,6 +144,23 @@ impl TaskCell {
         self.shared.get_mut().body = body;
     }
 
+    /// It stands for a slot of another task, or its place in line for one.
+    /// `bound` where that task is not there to poll it.
+    pub(super) fn stand_for(&mut self, principal: Arc<Self>, bound: Option<host::Id>) {
+        self.bound = bound;
+        self.labels = Some(Box::new(Labels {
+            name: principal.labels().and_then(|labels| labels.name.clone()),
+            principal: Some(principal),
+            ..Labels::default()
+        }));
+    }
+
+    /// It needs slots in other lanes, beside its own.
+    pub(super) fn link(&mut self, links: Links) {
+        self.shared.get_mut().rare().links = Some(Arc::new(links));
+        self.linked.store(true, Ordering::Relaxed);
+    }
+
     /// Makes it nobody's again, if there was nothing out of the ordinary about
     /// its task: no key, watcher, hook, callback or child is left, so that a
     /// settlement would only drop what is dropped here. Says whether it did.
@@ -167,6 +190,7 @@ impl TaskCell {
             listeners: _,
             hooks: _,
             children: _,
+            linked: _,
             shared,
         } = self;
         let parts = shared.get_mut();
@@ -229,12 +253,37 @@ impl TaskCell {
         self.bound == Some(runtime)
     }
 
+    /// Where it runs, if it is detached.
+    pub(crate) const fn bound(&self) -> Option<host::Id> {
+        self.bound
+    }
+
     pub(crate) fn is_blocking(&self) -> bool {
         self.bound.is_some() && self.blocking
     }
 
     pub(crate) fn labels(&self) -> Option<&Labels> {
         self.labels.as_deref()
+    }
+
+    /// The task whose slot, or place in line, this is, if it is no task itself.
+    #[inline]
+    pub(crate) fn principal(&self) -> Option<&Arc<Self>> {
+        self.labels()?.principal.as_ref()
+    }
+
+    /// The task that this is, or stands for.
+    #[inline]
+    pub(crate) fn whose(self: &Arc<Self>) -> &Arc<Self> {
+        self.principal().unwrap_or(self)
+    }
+
+    #[inline]
+    pub(crate) fn links(&self) -> Option<Arc<Links>> {
+        if !self.linked.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.shared.lock().peek()?.links.clone()
     }
 
     pub(crate) fn letter(&self) -> Option<&Letter> {
@@ -259,6 +308,9 @@ impl TaskCell {
 
     #[inline]
     pub(crate) fn id(&self) -> TaskId {
+        if let Some(task) = self.principal() {
+            return task.id();
+        }
         TaskId {
             lane: self.domain().serial,
             key: self.slot_key(),
@@ -274,7 +326,12 @@ impl TaskCell {
     }
 
     pub(crate) fn is_current(&self) -> bool {
-        self.held.load(Ordering::Acquire)
+        self.held.load(Ordering::Acquire) && self.links().is_none_or(|links| links.are_current())
+    }
+
+    /// Its time starts now: it has all its slots.
+    pub(crate) fn restart(&self, now: Time) {
+        self.started.store(now.as_nanos(), Ordering::Relaxed);
     }
 
     // Signs of life.
@@ -501,6 +558,7 @@ impl Labels {
             key: options.key.take(),
             meta: options.meta.take(),
             letter: options.letter.take(),
+            principal: None,
         };
         let any = labels.name.is_some()
             || labels.key.is_some()

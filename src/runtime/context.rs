@@ -75,7 +75,18 @@ impl TaskContext {
         self.0.fence()
     }
 
-    /// Whether the task still holds its slot. Ask before a side effect: after
+    /// The fencing token of the slot that the task holds in this lane: its own,
+    /// or another of its chain. `None` if it holds none there.
+    #[must_use]
+    pub fn fence_in(&self, lane: &str) -> Option<u64> {
+        if lane == self.lane() {
+            return Some(self.fence());
+        }
+        self.0.links()?.fence_in(lane)
+    }
+
+    /// Whether the task still holds its slot, all of them if it is in a chain.
+    /// Ask before a side effect: after
     /// a take this is false before the next holder starts.
     #[must_use]
     pub fn is_current(&self) -> bool {

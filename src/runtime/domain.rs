@@ -4,6 +4,7 @@ use super::cell::TaskCell;
 use super::drain::Returned;
 use super::group::{Beside, GroupCell, Seat};
 use super::inbox::Offers;
+use super::links;
 use super::perform;
 use super::shared::{Shared, Standing};
 use super::terms::InForce;
@@ -221,7 +222,11 @@ impl Domain {
                     engine.unclaim(now, key, effects);
                     unclaimed = true;
                 }
-                Verdict::Unclaim => engine.claimed(now, key),
+                Verdict::CallOff { end } if task.word.shift(Word::Granted, Word::Cancelled) => {
+                    task.lose();
+                    engine.call_off(now, key, end, effects);
+                }
+                Verdict::Unclaim | Verdict::CallOff { .. } => engine.claimed(now, key),
                 Verdict::Take { detach } => {
                     let forced = engine.mode() == Mode::Shutdown;
                     if !self.shared.orphans.reserve(forced) {
@@ -245,7 +250,31 @@ impl Domain {
         });
         if unclaimed {
             task.left();
+            links::unclaimed(task);
         }
+    }
+
+    /// Ends one task in this way, wherever it is.
+    pub(super) fn end(self: &Arc<Self>, task: &Arc<TaskCell>, end: End) {
+        let now = self.now();
+        self.act(|engine, effects| {
+            let key = task.slot_key();
+            let Some(record) = engine.record(key) else {
+                return;
+            };
+            if task.word.shift(Word::Granted, Word::Cancelled) {
+                task.lose();
+                let end = end.of_waiter(now.since(record.place.since));
+                engine.call_off(now, key, end, effects);
+            } else if !record.state.waits() {
+                let end = end.of_holder(now.since(record.started));
+                let facts = facts::at_hand(task);
+                engine.end_active(now, key, end, task.spec(), &facts, effects);
+                if let Some(take_at) = engine.take_at(key, task.spec()) {
+                    task.set_take_at(take_at);
+                }
+            }
+        });
     }
 
     /// Ends one task, wherever it is; false if it is past ending.
@@ -257,6 +286,9 @@ impl Domain {
     /// The runner is through with its task, or its waiter is gone.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
+        if let Some(held) = task.links() {
+            held.let_go(task, completed);
+        }
         let mut seat = self.seat.lock();
         if !seat.is_alone() {
             drop(seat);
@@ -304,7 +336,9 @@ impl Domain {
             Released::Held(gone) => gone,
             Released::Orphan(gone) => {
                 self.shared.orphans.release();
-                if completed && gone.state == State::Orphan && gone.end() != Some(End::Completed) {
+                let late = completed && gone.end() != Some(End::Completed);
+                // What a task holds beside its own slot comes back with it.
+                if late && gone.state == State::Orphan && task.principal().is_none() {
                     super::log::late_completion(task);
                 }
                 gone

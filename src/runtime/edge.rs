@@ -18,28 +18,54 @@ impl Edge {
     /// polls it: a `run`, and not a handle.
     fn to(child: &Arc<TaskCell>, owned: bool) -> Option<Self> {
         let parent = current::task().filter(|parent| !Arc::ptr_eq(parent, child))?;
-        let awaited = Awaited {
-            task: Arc::clone(child),
-            owned,
-            times: 1,
-        };
-        let old = {
-            let mut parts = parent.shared.lock();
-            let awaits = &mut parts.rare().awaits;
-            match awaits.get_mut(&address(child)) {
-                Some(known) => {
-                    known.times += 1;
-                    Some(awaited)
-                }
-                None => awaits.insert(address(child), awaited),
-            }
-        };
-        drop(old);
+        tie(&parent, child, owned);
         Some(Self {
             parent,
             child: Arc::clone(child),
         })
     }
+}
+
+/// The parent awaits the child from now on. See [`Edge::to`] for `owned`.
+pub(super) fn tie(parent: &TaskCell, child: &Arc<TaskCell>, owned: bool) {
+    let awaited = Awaited {
+        task: Arc::clone(child),
+        owned,
+        times: 1,
+    };
+    let old = {
+        let mut parts = parent.shared.lock();
+        let awaits = &mut parts.rare().awaits;
+        match awaits.get_mut(&address(child)) {
+            Some(known) => {
+                known.times += 1;
+                Some(awaited)
+            }
+            None => awaits.insert(address(child), awaited),
+        }
+    };
+    drop(old);
+}
+
+/// The wait is over: what the child did counts as its parent's own from now
+/// on, and the parent's idle clock starts afresh (S9).
+pub(super) fn untie(parent: &TaskCell, child: &Arc<TaskCell>) {
+    let removed = {
+        let mut parts = parent.shared.lock();
+        let awaits = &mut parts.rare().awaits;
+        match awaits.get_mut(&address(child)) {
+            Some(known) if known.times > 1 => {
+                known.times -= 1;
+                None
+            }
+            _ => awaits.remove(&address(child)),
+        }
+    };
+    if let Some(report) = child.last_report() {
+        parent.inherit_report(report);
+    }
+    parent.stir(parent.now());
+    drop(removed);
 }
 
 /// Makes the edge start at the task that polls now: a future may be polled by
@@ -53,25 +79,8 @@ pub(crate) fn renew(edge: &mut Option<Edge>, child: &Arc<TaskCell>, owned: bool)
 }
 
 impl Drop for Edge {
-    /// The wait is over: what the child did counts as its parent's own from
-    /// now on, and the parent's idle clock starts afresh (S9).
     fn drop(&mut self) {
-        let removed = {
-            let mut parts = self.parent.shared.lock();
-            let awaits = &mut parts.rare().awaits;
-            match awaits.get_mut(&address(&self.child)) {
-                Some(known) if known.times > 1 => {
-                    known.times -= 1;
-                    None
-                }
-                _ => awaits.remove(&address(&self.child)),
-            }
-        };
-        if let Some(report) = self.child.last_report() {
-            self.parent.inherit_report(report);
-        }
-        self.parent.stir(self.parent.now());
-        drop(removed);
+        untie(&self.parent, &self.child);
     }
 }
 

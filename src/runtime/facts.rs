@@ -36,12 +36,34 @@ pub(crate) fn read(task: &TaskCell, now: Time) -> Facts {
 }
 
 /// What can be read under the domain's lock: of the task alone, no children.
-pub(crate) fn at_hand(task: &TaskCell) -> Facts {
+pub(crate) fn at_hand(cell: &TaskCell) -> Facts {
+    let claimed = !matches!(cell.word.get(), Word::Queued | Word::Granted | Word::Asleep);
+    let Some(task) = cell.principal() else {
+        let gathers = !claimed && cell.links().is_some_and(|links| links.gather());
+        return Facts {
+            claimed,
+            gathers,
+            ..of_task(cell)
+        };
+    };
+    // A slot beside a task's own is given back when that is, and what the task
+    // was granted is looked after there.
+    Facts {
+        claimed,
+        phase: None,
+        deadline: None,
+        extended_until: None,
+        ..of_task(task)
+    }
+}
+
+fn of_task(task: &TaskCell) -> Facts {
     let limits = task.limits();
     let word = task.word.get();
     let reported = task.last_report();
     Facts {
-        claimed: !matches!(word, Word::Queued | Word::Granted | Word::Asleep),
+        claimed: false,
+        gathers: false,
         done: word == Word::Done,
         active_at: latest(task, reported),
         reported: reported.is_some(),
@@ -106,6 +128,7 @@ fn latest(task: &TaskCell, reported: Option<Time>) -> Time {
 }
 
 fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
+    let task = task.principal().map_or(task, |task| &**task);
     let reported = task.last_report();
     let mut life = Life {
         active_at: latest(task, reported),

@@ -10,6 +10,7 @@ use super::edge::{self, Edge};
 use super::job::Output;
 use super::run::value;
 use super::spare;
+use super::submit::lane_of;
 use super::wakers::drop_guarded;
 use crate::engine::{End, Key, Reason, State};
 use crate::options::Refusal;
@@ -135,6 +136,9 @@ impl<T> TaskHandle<T> {
             .read(|engine| engine.record(key).map(|record| record.state));
         match state {
             Some(state) if state.waits() => TaskStatus::Queued,
+            Some(State::Granted) if task.links().is_some_and(|links| links.gather()) => {
+                TaskStatus::Queued
+            }
             Some(State::Detached) => TaskStatus::Detached,
             Some(state) if state.holds_slot() => TaskStatus::Active,
             _ => TaskStatus::Settled,
@@ -189,7 +193,11 @@ impl<T> Future for TaskHandle<T> {
             drop_guarded(output.take());
             (None, Some(end))
         };
-        let result = value(&task.domain().name, id, end, outcome);
+        let lane = end.map_or_else(
+            || Arc::clone(&task.domain().name),
+            |end| lane_of(task, &end),
+        );
+        let result = value(&lane, id, end, outcome);
         let over = Inner::Over { id, error: None };
         if let Inner::Task { task, output } = std::mem::replace(&mut this.inner, over) {
             drop(output);

@@ -8,6 +8,7 @@
 //! | `cell`, `word`, `parts`, `spare` | what the parties to one task share |
 //! | `submit`, `reserve` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `job`, `slot`, `teardown` | from the slot to the release |
+//! | `links` | slots that a task holds in several lanes |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
@@ -43,6 +44,7 @@ mod job;
 mod keys;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod leaks;
+mod links;
 mod log;
 mod orphans;
 mod parts;

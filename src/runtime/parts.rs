@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::cell::TaskCell;
 use super::job::Waiting;
+use super::links::Links;
 use super::teardown::Hook;
 use super::wakers::{Wakers, drop_guarded, wake_all};
 use crate::engine::{End, Time};
@@ -55,6 +56,8 @@ pub(crate) struct Rare {
     pub(crate) limits: Limits,
     /// The children in whose results it is pending, by their address.
     pub(crate) awaits: HashMap<usize, Awaited>,
+    /// Its slots in other lanes than its own.
+    pub(crate) links: Option<Arc<Links>>,
 }
 
 pub(crate) struct Awaited {

@@ -7,7 +7,7 @@ use super::cell::TaskCell;
 use super::domain::{self, Actions, Domain};
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
-use super::{blocked, facts, log};
+use super::{blocked, facts, links, log};
 use crate::engine::{Effect, End, Grant, Key, Notice, Reason, State};
 use crate::host::Id;
 use crate::sync::Arc;
@@ -80,6 +80,7 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
             drop_now,
         } => {
             task.raise(reason, drop_now);
+            links::asked(&task);
             if !drop_now {
                 // What is part of its future is asked with it, and has its own
                 // grace, as long as that lasts.
@@ -89,7 +90,10 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
             }
         }
         Effect::EndTeardown { task } => task.end_teardown(),
-        Effect::Lost { task } => task.left(),
+        Effect::Lost { task } => {
+            task.left();
+            links::lost(&task);
+        }
         Effect::Settle { task, end } => {
             // Whoever settles a waiter moves its word, so that its runner,
             // should it come, knows.
@@ -99,6 +103,7 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
             if let End::Returned { waited } = end {
                 super::drain::hand_back(domain, &task, waited);
             }
+            links::settled(&task, end);
             task.settle(end);
         }
         Effect::Inspect { key, task } => domain.inspect(key, &task),
@@ -132,13 +137,21 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
     }
 }
 
-/// The waiter that was dispatched is launched, or woken to come for its slot.
-fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
-    let task = &grant.task;
+/// A task has its slot: its body is launched, or whoever polls it is woken.
+#[inline]
+pub(super) fn launch(task: &Arc<TaskCell>) {
+    if links::begin(task) {
+        return;
+    }
     let body = task.shared.lock().body.take();
     if !body.launch(task) {
         task.wake_runner();
     }
+}
+
+/// The waiter that was dispatched is launched, or woken to come for its slot.
+fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
+    launch(&grant.task);
     // Last, since a subscriber is user code that may panic.
     let warn_after = domain.terms.with(|terms| terms.config.warning_after());
     if grant.waited >= warn_after {

@@ -80,6 +80,7 @@ impl<'a> Reservation<'a> {
             Err(NoSlot::Refused(refusal)) => return Err(refusal.acquire_error(name)),
             Err(NoSlot::Ended(
                 _,
+                _,
                 End::CancelledQueued {
                     reason: Reason::Draining,
                     ..
@@ -88,8 +89,8 @@ impl<'a> Reservation<'a> {
                 let lane = Arc::clone(name);
                 return Err(AcquireError::Draining { lane });
             }
-            Err(NoSlot::Ended(id, end)) => {
-                return Err(AcquireError::new(Arc::clone(name), id, end));
+            Err(NoSlot::Ended(lane, id, end)) => {
+                return Err(AcquireError::new(lane, id, end));
             }
         };
         options.kept = Some(Kept(task));

@@ -80,7 +80,7 @@ where
                     drop(this.runner.as_mut().refuse());
                     return Poll::Ready(Err(match no_slot {
                         NoSlot::Refused(refusal) => refusal.task_error(lane),
-                        NoSlot::Ended(id, end) => TaskError::new(Arc::clone(lane), id, end),
+                        NoSlot::Ended(lane, id, end) => TaskError::new(lane, id, end),
                     }));
                 }
             }

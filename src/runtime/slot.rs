@@ -1,12 +1,13 @@
 //! A slot by hand.
 
 use std::future::{Future, poll_fn};
+use std::task::{Context, Waker};
 
 use super::cell::TaskCell;
-use super::submit::{Admission, Comer, NoSlot, submit};
+use super::submit::{Admission, Comer, NoSlot, lane_of, submit};
 use super::teardown::finish_detached;
 use super::word::Word;
-use crate::engine::Reason;
+use crate::engine::{End, Reason};
 use crate::options::Options;
 use crate::sync::Arc;
 use crate::{AcquireError, Lane, TaskContext, TaskId, TryAcquireError};
@@ -57,7 +58,7 @@ impl Slot {
         match poll_fn(|cx| admission.poll(lane, &mut options, cx)).await {
             Ok(task) => Ok(Self::of(task)),
             Err(NoSlot::Refused(refusal)) => Err(refusal.acquire_error(name)),
-            Err(NoSlot::Ended(id, end)) => Err(AcquireError::new(Arc::clone(name), id, end)),
+            Err(NoSlot::Ended(lane, id, end)) => Err(AcquireError::new(lane, id, end)),
         }
     }
 
@@ -67,9 +68,23 @@ impl Slot {
     ) -> Result<Self, TryAcquireError> {
         let comer = Comer::Present { at_once: true };
         match submit(lane, options, comer) {
-            Ok(task) => Ok(Self::of(task)),
+            Ok(task) => Self::claim_at_once(task),
             Err(refusal) => Err(refusal.try_acquire_error(&lane.domain.name)),
         }
+    }
+
+    /// The slot of its own lane is there; those of others must be, too.
+    fn claim_at_once(task: Arc<TaskCell>) -> Result<Self, TryAcquireError> {
+        if let Some(links) = task.links() {
+            let _ready = links.poll(&task, &Context::from_waker(Waker::noop()));
+            if !task.word.shift(Word::Granted, Word::Running) {
+                let end = task.settled().unwrap_or(End::RuntimeShutdown);
+                let lane = lane_of(&task, &end);
+                task.domain().release(&task, false);
+                return Err(TryAcquireError::new(lane, end));
+            }
+        }
+        Ok(Self::of(task))
     }
 
     fn of(task: Arc<TaskCell>) -> Self {

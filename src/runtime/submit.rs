@@ -7,6 +7,8 @@ use super::cell::TaskCell;
 use super::domain::{Engine, cancel_locked};
 use super::edge::{self, Edge};
 use super::job::Waiting;
+use super::links::Links;
+use super::perform::launch;
 use super::reserve::Kept;
 use super::word::Word;
 use super::{current, spare};
@@ -52,17 +54,23 @@ pub(crate) fn submit(
     let Some(runtime) = domain.shared.enter_runtime() else {
         return Err(Refusal::NoRuntime);
     };
+    let chain = options.as_mut().and_then(|options| options.chain.take());
     let spec = if options.is_none() && timeout.is_none() {
         domain.terms.changed().map(|terms| Arc::clone(&terms.base))
     } else {
         let (timeout, options) = (timeout.copied().unwrap_or_default(), options.as_deref());
         let resolve = |terms: &Terms| resolve(&terms.config, timeout, options);
-        Some(Arc::new(domain.terms.with(resolve)))
+        let beyond = chain.iter().flat_map(|lanes| &lanes[1..]);
+        let granted = beyond.fold(domain.terms.with(resolve), |spec, lane| {
+            spec.tighter(&lane.domain.terms.with(resolve))
+        });
+        Some(Arc::new(granted))
     };
     let mut entry = Entry {
         present: true,
         at_once: false,
         descendant: false,
+        part: false,
         waited: options.as_ref().map_or_else(Default::default, |o| o.waited),
         if_full: IfFull::Refuse,
     };
@@ -84,6 +92,13 @@ pub(crate) fn submit(
     let when_full = |terms: &Terms| terms.config.when_full();
     if is_polled && domain.terms.with(when_full) == OnFull::Wait {
         entry.if_full = IfFull::Wait;
+    }
+    if let Some(lanes) = chain.filter(|lanes| lanes.len() > 1) {
+        // It is claimed when it has all its slots, and not by this call.
+        entry.present = false;
+        let on_busy = options.as_ref().map(|options| options.on_busy);
+        let at_once = entry.at_once || on_busy == Some(OnBusy::Reject);
+        cell.link(Links::to(lanes, at_once));
     }
     domain.shared.keys.note(&task);
     let mut outcome = come(&task, entry, options.as_deref(), keeps);
@@ -268,7 +283,7 @@ fn reserve(task: &Arc<TaskCell>, entry: Entry) -> Result<(), Refused> {
 
 /// The task learns where it is, before anybody else can.
 #[inline(always)]
-fn take_place(
+pub(super) fn take_place(
     engine: &mut Engine,
     task: &TaskCell,
     now: Time,
@@ -303,8 +318,7 @@ fn begin(task: &Arc<TaskCell>, entry: Entry, accepted: Accepted) {
     if let Accepted::Started { .. } = accepted
         && !entry.present
     {
-        let body = task.shared.lock().body.take();
-        body.launch(task);
+        launch(task);
     }
 }
 
@@ -312,7 +326,11 @@ fn begin(task: &Arc<TaskCell>, entry: Entry, accepted: Accepted) {
 pub(crate) fn descends_from_drain(task: &TaskCell) -> bool {
     let mut ancestor = task.shared.lock().parent.clone();
     while let Some(current) = ancestor {
-        if current.is_current() && current.domain().admits_descendants() {
+        let links = current.links().map(|links| links.held());
+        let mut beside = links.iter().flatten();
+        let admits = current.domain().admits_descendants()
+            || beside.any(|link| link.domain().admits_descendants());
+        if admits && current.is_current() {
             return true;
         }
         ancestor = current.shared.lock().parent.clone();
@@ -340,6 +358,16 @@ fn watch(
     }
 }
 
+/// The name of the lane that an end is about: its task's own, or the one that
+/// refused it.
+pub(super) fn lane_of(task: &TaskCell, end: &End) -> Arc<str> {
+    let refused = match end {
+        End::Refused { lane, .. } => task.links().and_then(|links| links.name_of(*lane)),
+        _ => None,
+    };
+    refused.unwrap_or_else(|| Arc::clone(&task.domain().name))
+}
+
 /// Somebody in line for a slot, polled by whoever waits.
 ///
 /// Dropped before it has the slot, it leaves the queue as if it had never
@@ -356,7 +384,8 @@ pub(crate) struct Admission {
 /// Why a task in line has no slot in the end.
 pub(crate) enum NoSlot {
     Refused(Refusal),
-    Ended(TaskId, End),
+    /// What it is about, which task, and how that ended.
+    Ended(Arc<str>, TaskId, End),
 }
 
 impl Admission {
@@ -391,6 +420,12 @@ impl Admission {
             match task.word.get() {
                 Word::Running => break,
                 Word::Granted => {
+                    let links = task.links();
+                    if links.is_some_and(|links| links.poll(task, cx).is_pending()) {
+                        edge::renew(&mut self.edge, task, true);
+                        lane.domain.shared.drive_here();
+                        return Poll::Pending;
+                    }
                     if task.word.shift(Word::Granted, Word::Running) {
                         // Idle counts from here, not from a grant that was
                         // made while nobody looked.
@@ -418,10 +453,10 @@ impl Admission {
                     // it, and then it is an orphan that nobody else lets go
                     // of (S10).
                     task.domain().release(task, false);
-                    let id = task.id();
+                    let (lane, id) = (lane_of(task, &end), task.id());
                     self.task = None;
                     self.edge = None;
-                    return Poll::Ready(Err(NoSlot::Ended(id, end)));
+                    return Poll::Ready(Err(NoSlot::Ended(lane, id, end)));
                 }
             }
         }

@@ -210,6 +210,7 @@ impl Newcomer {
             present: self.manners.present,
             at_once: self.manners.at_once,
             descendant: self.manners.descendant,
+            part: false,
             waited: scenario.units(self.waited % 12),
             if_full: if self.manners.waits {
                 IfFull::Wait

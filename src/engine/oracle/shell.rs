@@ -88,6 +88,13 @@ impl Sim {
                 self.note(Event::Unclaimed(token));
                 self.act(|lane, now, effects| lane.unclaim(now, key, effects));
             }
+            Verdict::CallOff { .. } if self.task(token).just_in_time => {
+                self.claim(token);
+                self.act(|lane, now, _| lane.claimed(now, key));
+            }
+            Verdict::CallOff { end } => {
+                self.act(|lane, now, effects| lane.call_off(now, key, end, effects));
+            }
             Verdict::Take { .. } if self.no_more_orphans && self.lane.mode() != Mode::Shutdown => {
                 let (orphans, bound) = OVER_ALL;
                 self.act(|lane, now, effects| lane.refuse_take(now, key, bound, orphans, effects));

@@ -143,6 +143,7 @@ pub(in crate::engine) const PRESENT: Entry = Entry {
     present: true,
     at_once: false,
     descendant: false,
+    part: false,
     waited: Duration::ZERO,
     if_full: IfFull::Refuse,
 };
@@ -313,6 +314,7 @@ impl Sim {
             key,
             spec,
             facts: Facts {
+                gathers: false,
                 claimed,
                 done: false,
                 active_at: self.now,

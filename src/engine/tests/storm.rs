@@ -195,6 +195,7 @@ impl Storm {
 
     fn facts(&self, place: usize) -> Facts {
         Facts {
+            gathers: false,
             claimed: self.tasks[place].is_some_and(|task| task.claimed),
             done: false,
             active_at: Time::START,
@@ -274,6 +275,7 @@ impl Storm {
         match self.lane.judge(now, key, &spec, &facts, &mut effects) {
             Verdict::Nothing => {}
             Verdict::Unclaim => self.lane.unclaim(now, key, &mut effects),
+            Verdict::CallOff { .. } => unreachable!("nobody gathers slots here"),
             Verdict::Take { .. } => self.lane.take(now, key, &facts, &mut effects),
         }
         self.carry_out(effects);

@@ -122,6 +122,7 @@ impl Comer {
             present,
             at_once: self.at_once,
             descendant: false,
+            part: false,
             waited: std::time::Duration::from_secs(10 * u64::from(self.waited % 8)),
             if_full: if self.waits {
                 IfFull::Wait

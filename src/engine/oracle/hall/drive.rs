@@ -118,7 +118,7 @@ impl Hall {
         });
         match verdict {
             Verdict::Nothing => {}
-            Verdict::Unclaim => unreachable!("its runner has come"),
+            Verdict::Unclaim | Verdict::CallOff { .. } => unreachable!("its runner has come"),
             Verdict::Take { .. } => self.take(token),
         }
     }

@@ -1,0 +1,408 @@
+//! A task that needs slots of several lanes: how it comes to them, one after
+//! the other, and gives them back.
+//!
+//! The task itself is in its first lane, and what it is granted is looked after
+//! there. For each of the others it has a *link*: a cell of its own, which waits
+//! in that lane and holds a slot of it like any task, and stands for its
+//! principal. While the links are gathered, the task is granted but cannot be
+//! claimed: whoever ends it finds an unclaimed grant, and takes that back.
+//! Whatever ends a link ends its principal, and the other way round.
+
+use std::task::{Context, Poll};
+
+use super::cell::TaskCell;
+use super::perform::launch;
+use super::submit::{give_up, rejoin, take_place};
+use super::word::Word;
+use super::{edge, runner, spare};
+use crate::Lane;
+use crate::config::OnFull;
+use crate::engine::{Accepted, End, Entry, IfFull, Mode, Reason, Refused, State};
+use crate::sync::{Arc, Mutex};
+
+/// The slots of a task beside its own.
+pub(crate) struct Links {
+    /// Its own is the first.
+    lanes: Arc<[Lane]>,
+    /// Rather than wait anywhere, it is refused.
+    at_once: bool,
+    stand: Mutex<Stand>,
+}
+
+#[derive(Default)]
+struct Stand {
+    gathers: bool,
+    /// Counts how often they were let go of, so that whoever came on behalf of
+    /// an earlier grant finds out.
+    round: u64,
+    held: Vec<Arc<TaskCell>>,
+    /// The one that is in line.
+    line: Option<Arc<TaskCell>>,
+}
+
+/// What became of an attempt to get the next slot.
+enum Step {
+    /// It was free.
+    Held,
+    InLine,
+    /// It was refused, or the task is past it. Either way the task is being
+    /// ended, or sleeps.
+    Over,
+}
+
+impl Links {
+    pub(super) fn to(lanes: Arc<[Lane]>, at_once: bool) -> Self {
+        Self {
+            lanes,
+            at_once,
+            stand: Mutex::new(Stand::default()),
+        }
+    }
+
+    /// Whether the task is in line for a slot that it needs before it can be
+    /// claimed. One that sleeps in line has nobody who would come.
+    pub(crate) fn gather(&self) -> bool {
+        let stand = self.stand.lock();
+        let sleeps = |link: &Arc<TaskCell>| link.word.get() == Word::Asleep;
+        stand.gathers && !stand.line.as_ref().is_some_and(sleeps)
+    }
+
+    pub(super) fn are_current(&self) -> bool {
+        let stand = self.stand.lock();
+        stand.held.iter().all(|link| link.is_current())
+    }
+
+    /// The fence of the slot that it holds in this lane.
+    pub(super) fn fence_in(&self, lane: &str) -> Option<u64> {
+        let stand = self.stand.lock();
+        let of_lane = |link: &&Arc<TaskCell>| &*link.domain().name == lane;
+        let link = stand.held.iter().find(of_lane)?;
+        Some(link.fence())
+    }
+
+    pub(super) fn name_of(&self, serial: u64) -> Option<Arc<str>> {
+        let of_serial = |lane: &&Lane| lane.domain.serial == serial;
+        let lane = self.lanes.iter().find(of_serial)?;
+        Some(Arc::clone(&lane.domain.name))
+    }
+
+    pub(super) fn held(&self) -> Vec<Arc<TaskCell>> {
+        self.stand.lock().held.clone()
+    }
+
+    /// For a task that is polled. Ready when it can be claimed, or is past it:
+    /// its word says which.
+    pub(super) fn poll(&self, task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
+        let round = self.stand_up();
+        loop {
+            if task.word.get() != Word::Granted {
+                return Poll::Ready(());
+            }
+            let line = self.stand.lock().line.clone();
+            let Some(link) = line else {
+                match self.step(task, round) {
+                    None => {
+                        self.complete(task, round);
+                        return Poll::Ready(());
+                    }
+                    Some(Step::Over) => return Poll::Ready(()),
+                    Some(Step::Held | Step::InLine) => continue,
+                }
+            };
+            match link.word.get() {
+                Word::Granted => {
+                    if link.word.shift(Word::Granted, Word::Running) {
+                        self.hold(task, &link);
+                    }
+                }
+                Word::Asleep => rejoin(&link),
+                word => {
+                    link.set_runner(cx.waker());
+                    task.set_runner(cx.waker());
+                    // The grant, or the end of the task, may have come between.
+                    if link.word.get() == word && task.word.get() == Word::Granted {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// For a task that is not polled yet: as far as it gets without waiting.
+    fn advance(&self, task: &Arc<TaskCell>, round: u64) {
+        loop {
+            match self.step(task, round) {
+                Some(Step::Held) => {}
+                Some(Step::InLine | Step::Over) => return,
+                None => {
+                    if self.complete(task, round) {
+                        launch(task);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn stand_up(&self) -> u64 {
+        let mut stand = self.stand.lock();
+        stand.gathers = true;
+        stand.round
+    }
+
+    /// Joins the line of the next lane. `None` where all slots are held.
+    fn step(&self, task: &Arc<TaskCell>, round: u64) -> Option<Step> {
+        let held = {
+            let stand = self.stand.lock();
+            if stand.round != round {
+                return Some(Step::Over);
+            }
+            stand.held.len()
+        };
+        let lane = self.lanes.get(held + 1)?;
+        let mut link = spare::take();
+        let cell = Arc::get_mut(&mut link).expect("a spare cell is nobody's");
+        let spec = Arc::new(task.spec().of_link());
+        cell.begin(lane.domain.clone(), Some(spec), None, None);
+        cell.stand_for(Arc::clone(task), task.bound());
+        {
+            let mut stand = self.stand.lock();
+            if stand.round != round {
+                return Some(Step::Over);
+            }
+            stand.line = Some(Arc::clone(&link));
+        }
+        edge::tie(task, &link, false);
+        let accepted = self.submit(task, &link);
+        let ours = {
+            let mut stand = self.stand.lock();
+            let ours = is(stand.line.as_ref(), &link);
+            if ours && !matches!(accepted, Ok(Accepted::Queued { .. })) {
+                stand.line = None;
+                if accepted.is_ok() {
+                    stand.held.push(Arc::clone(&link));
+                }
+            }
+            ours
+        };
+        match accepted {
+            Ok(Accepted::Queued { .. }) if ours => return Some(Step::InLine),
+            Ok(Accepted::Started { .. }) if ours => {
+                edge::untie(task, &link);
+                return Some(Step::Held);
+            }
+            Ok(_) => {
+                // Its task was let go of meanwhile, and whoever did that found
+                // it in no line.
+                edge::untie(task, &link);
+                drop_link(&link, false);
+            }
+            Err(why) => {
+                edge::untie(task, &link);
+                let serial = lane.domain.serial;
+                task.domain().end(task, End::Refused { lane: serial, why });
+            }
+        }
+        Some(Step::Over)
+    }
+
+    fn submit(&self, task: &TaskCell, link: &Arc<TaskCell>) -> Result<Accepted, Refused> {
+        let domain = link.domain();
+        let waits = domain.terms.with(|terms| terms.config.when_full()) == OnFull::Wait;
+        let entry = Entry {
+            present: true,
+            at_once: self.at_once,
+            descendant: false,
+            // Whoever winds down both lanes waits for this task.
+            part: task.domain().read(|engine| engine.mode() != Mode::Open),
+            waited: std::time::Duration::ZERO,
+            if_full: if waits { IfFull::Wait } else { IfFull::Refuse },
+        };
+        let now = link.now();
+        domain.act(|engine, _| {
+            let accepted = engine.submit(now, Arc::clone(link), link.spec(), entry);
+            take_place(engine, link, now, entry, accepted);
+            accepted
+        })
+    }
+
+    /// The link in line has its slot. False if its task was let go of.
+    fn hold(&self, task: &TaskCell, link: &Arc<TaskCell>) -> bool {
+        let ours = {
+            let mut stand = self.stand.lock();
+            let ours = is(stand.line.as_ref(), link);
+            if ours {
+                stand.line = None;
+                stand.held.push(Arc::clone(link));
+            }
+            ours
+        };
+        edge::untie(task, link);
+        if !ours {
+            drop_link(link, false);
+        }
+        ours
+    }
+
+    /// All slots are held: the task can be claimed, and its time starts now.
+    fn complete(&self, task: &TaskCell, round: u64) -> bool {
+        let now = task.now();
+        task.stir(now);
+        task.domain().act(|engine, _| {
+            if task.word.get() != Word::Granted {
+                return false;
+            }
+            let mut stand = self.stand.lock();
+            let ours = stand.round == round;
+            if ours {
+                stand.gathers = false;
+                engine.gathered(now, task.slot_key());
+                task.restart(now);
+            }
+            ours
+        })
+    }
+
+    /// Gives back all slots but the task's own, the last one first.
+    pub(super) fn let_go(&self, task: &TaskCell, completed: bool) {
+        let (line, held) = {
+            let mut stand = self.stand.lock();
+            stand.round += 1;
+            stand.gathers = false;
+            (stand.line.take(), std::mem::take(&mut stand.held))
+        };
+        if let Some(link) = line {
+            edge::untie(task, &link);
+            give_up(&link, Reason::Dropped);
+        }
+        for link in held.into_iter().rev() {
+            drop_link(&link, completed);
+        }
+    }
+}
+
+/// A link whose slot is not needed any more, or never was.
+fn drop_link(link: &Arc<TaskCell>, completed: bool) {
+    let reason = if completed {
+        Reason::Completed
+    } else {
+        Reason::Dropped
+    };
+    link.word.shift(Word::Granted, Word::Running);
+    link.word.shift(Word::Running, Word::Done);
+    runner::let_go(Arc::clone(link), reason, completed);
+}
+
+fn is(line: Option<&Arc<TaskCell>>, link: &Arc<TaskCell>) -> bool {
+    line.is_some_and(|line| Arc::ptr_eq(line, link))
+}
+
+/// A cell has its slot. Says whether that is not enough to launch its task, or
+/// it is none.
+#[inline]
+pub(super) fn begin(cell: &Arc<TaskCell>) -> bool {
+    if let Some(task) = cell.principal() {
+        granted(task, cell);
+        return true;
+    }
+    match cell.links() {
+        // One that is polled gathers them itself.
+        Some(links) if cell.bound().is_some() && !links.is_complete() => {
+            let round = links.stand_up();
+            links.advance(cell, round);
+            true
+        }
+        _ => false,
+    }
+}
+
+impl Links {
+    fn is_complete(&self) -> bool {
+        let stand = self.stand.lock();
+        stand.held.len() + 1 == self.lanes.len() && !stand.gathers
+    }
+}
+
+/// A link has its slot: its task goes on to the next, or its runner does.
+fn granted(task: &Arc<TaskCell>, link: &Arc<TaskCell>) {
+    if link.bound().is_none() {
+        link.wake_runner();
+        return;
+    }
+    let Some(links) = task.links() else { return };
+    let round = links.stand.lock().round;
+    if link.word.shift(Word::Granted, Word::Running) && links.hold(task, link) {
+        links.advance(task, round);
+    }
+}
+
+/// A task, or a link, lost a grant that nobody came for (S20).
+pub(super) fn unclaimed(cell: &Arc<TaskCell>) {
+    if let Some(task) = cell.principal() {
+        // Nobody polls it, so that nobody will come for what it has either.
+        task.domain().inspect(task.slot_key(), task);
+    } else if let Some(links) = cell.links() {
+        links.let_go(cell, false);
+    }
+}
+
+/// A holder was asked to end: whatever it is part of, or has, ends with it.
+pub(super) fn asked(cell: &Arc<TaskCell>) {
+    let end = || {
+        let key = cell.slot_key();
+        let end = cell.domain().read(|engine| engine.record(key)?.end());
+        end.unwrap_or_else(|| End::Cancelled {
+            reason: cell.asked().map_or(Reason::User, |asked| asked.reason),
+            elapsed: cell.now().since(cell.started()),
+        })
+    };
+    if let Some(task) = cell.principal() {
+        task.domain().end(task, end());
+    } else if let Some(links) = cell.links() {
+        let held = links.held();
+        if !held.is_empty() {
+            let end = end();
+            for link in held {
+                link.domain().end(&link, end);
+            }
+        }
+    }
+}
+
+/// The engine settled a cell that its lane knows nothing of any more, or whose
+/// slot it took.
+pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
+    if let Some(task) = cell.principal() {
+        task.domain().end(task, end);
+    } else if let Some(links) = cell.links() {
+        let key = cell.slot_key();
+        if cell.domain().read(|engine| engine.record(key).is_none()) {
+            links.let_go(cell, false);
+        }
+    }
+}
+
+/// The slot of a task was taken from it. Where it runs on without, it does so
+/// without the others, too ([`OnStall::Detach`](crate::OnStall::Detach)).
+pub(super) fn lost(cell: &Arc<TaskCell>) {
+    let Some(links) = cell.links() else { return };
+    let state = |cell: &TaskCell| {
+        let key = cell.slot_key();
+        cell.domain()
+            .read(|engine| engine.record(key).map(|record| record.state))
+    };
+    if state(cell) != Some(State::Detached) {
+        return;
+    }
+    for link in links.held() {
+        let domain = link.domain();
+        let _ = domain.shared.orphans.reserve(true);
+        let (now, facts) = (link.now(), super::facts::at_hand(&link));
+        let detached = domain.act(|engine, effects| {
+            engine.detach(now, link.slot_key(), link.spec(), &facts, effects)
+        });
+        if !detached {
+            domain.shared.orphans.release();
+        }
+    }
+}

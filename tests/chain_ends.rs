@@ -1,0 +1,287 @@
+//! Whatever ends a task of a chain, in whatever lane, ends it in all of them.
+
+mod common;
+
+use std::future::pending;
+use std::pin::Pin;
+
+use common::{
+    CEILING, MINUTE, SECOND, TICK, assert_clean, let_run, orphans_gone, poll_once, until,
+};
+use laneway::{
+    Chain, Drain, Lane, LaneConfig, Lanes, OnStall, QueuedWork, Reason, TaskError, TaskStatus,
+    Timeout,
+};
+use tokio::time::sleep;
+
+fn two(config: LaneConfig) -> (Lanes, Lane, Lane, Chain) {
+    let lanes = Lanes::builder()
+        .lane("session", config.clone())
+        .lane("main", config)
+        .build()
+        .unwrap();
+    let (session, main) = (lanes.lane("session").unwrap(), lanes.lane("main").unwrap());
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    (lanes, session, main, chain)
+}
+
+#[tokio::test(start_paused = true)]
+async fn s8_a_stall_frees_both_slots_in_time() {
+    let (_lanes, session, main, chain) = two(LaneConfig::new(1).stall_ceiling(CEILING));
+    let silent = chain.spawn(async |_| pending::<()>().await);
+    let next = main.spawn(async |_| common::now());
+    let began = common::now();
+    let ended = silent.await;
+    assert!(matches!(ended, Err(TaskError::Stalled { .. })), "{ended:?}");
+    assert!(next.await.unwrap() - began <= CEILING + 2 * TICK);
+    let counters = [assert_clean(&session), assert_clean(&main)];
+    assert_eq!(counters.map(|c| c.reclaimed), [1, 1]);
+    assert!(chain.try_acquire().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s8_s10_forgotten_it_loses_both_slots_and_is_an_orphan_in_both() {
+    let (_lanes, session, main, chain) = two(LaneConfig::new(1).stall_ceiling(CEILING));
+    let mut forgotten: Pin<Box<_>> = Box::pin(chain.run(async |_| pending::<()>().await));
+    assert!(poll_once(forgotten.as_mut()).is_pending());
+    let behind = (session.spawn(async |_| ()), main.spawn(async |_| ()));
+    let began = common::now();
+    behind.0.await.unwrap();
+    behind.1.await.unwrap();
+    assert!(common::now() - began <= CEILING + 3 * TICK);
+    let of = |lane: &Lane| {
+        lane.snapshot()
+            .orphans
+            .iter()
+            .map(|t| t.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(&session), of(&main));
+    assert_eq!(of(&main).len(), 1);
+    drop(forgotten);
+    let_run().await;
+    assert_clean(&session);
+    assert_clean(&main);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s11_reset_further_on_it_is_not_current_any_more_and_ends() {
+    for first in [true, false] {
+        let (_lanes, session, main, chain) = two(LaneConfig::new(1));
+        let slot = chain.acquire().await.unwrap();
+        assert!(slot.is_current());
+        let lane = if first { &session } else { &main };
+        assert_eq!(lane.reset(), 1);
+        assert!(!slot.is_current());
+        assert_eq!(slot.lost().await, Reason::Reset);
+        drop(slot);
+        orphans_gone(lane).await;
+        let_run().await;
+        assert!(chain.try_acquire().is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verb_further_on_ends_it_wherever_it_is() {
+    let (_lanes, session, main, chain) = two(LaneConfig::new(1));
+    let busy = main.try_acquire().unwrap();
+    let cleared = chain.spawn(async |_| ());
+    let_run().await;
+    assert_eq!(main.clear(), 1);
+    assert!(matches!(cleared.await, Err(TaskError::Cleared { .. })));
+    assert!(session.try_acquire().is_ok());
+    let mut polled = Box::pin(chain.run(async |_| ()));
+    assert!(poll_once(polled.as_mut()).is_pending());
+    assert_eq!(main.cancel_all(Reason::User), 2);
+    assert!(matches!(
+        polled.await,
+        Err(TaskError::CancelledQueued {
+            reason: Reason::User,
+            ..
+        })
+    ));
+    drop(busy);
+    let active = chain.spawn(async |cx| {
+        let reason = cx.cancelled().await;
+        sleep(SECOND).await;
+        reason
+    });
+    let_run().await;
+    assert_eq!(main.cancel_all(Reason::User), 1);
+    // It listens, and has its grace in both lanes.
+    assert_eq!(active.await.unwrap(), Reason::User);
+    assert_clean(&session);
+    assert_clean(&main);
+    assert!(chain.try_acquire().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_hooks_are_over_before_either_slot_is_free() {
+    let (_lanes, session, main, chain) = two(LaneConfig::new(1));
+    let task = chain.spawn(async |cx| {
+        cx.defer(async |_| sleep(SECOND).await);
+        pending::<()>().await;
+    });
+    let_run().await;
+    let began = common::now();
+    task.cancel(Reason::User);
+    let free = async |lane: &Lane| {
+        drop(lane.acquire().await.unwrap());
+        common::now() - began
+    };
+    let (a, b) = tokio::join!(free(&session), free(&main));
+    assert!(a >= SECOND && b >= SECOND, "{a:?} {b:?}");
+    assert!(matches!(task.await, Err(TaskError::Cancelled { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_a_panic_frees_both_slots() {
+    let (_lanes, _, _, chain) = two(LaneConfig::new(1));
+    let ended = chain.run(async |_| panic!("boom")).await;
+    assert!(matches!(ended, Err(TaskError::Panicked { .. })));
+    let ended = chain.spawn_blocking(|_| panic!("boom")).await;
+    assert!(matches!(ended, Err(TaskError::Panicked { .. })));
+    assert!(chain.try_acquire().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_of_all_lanes_lets_it_through() {
+    let (lanes, session, main, chain) = two(LaneConfig::new(1));
+    let first = chain.spawn(async |_| sleep(SECOND).await);
+    let second = chain.spawn(async |_| sleep(SECOND).await);
+    let_run().await;
+    let report = lanes.drain(Drain::within(MINUTE)).await;
+    assert_eq!(report.interrupted, 0, "{report:?}");
+    first.await.unwrap();
+    second.await.unwrap();
+    assert!(matches!(
+        chain.spawn(async |_| ()).await,
+        Err(TaskError::Draining { .. })
+    ));
+    lanes.resume();
+    let busy = main.try_acquire().unwrap();
+    let gathering = chain.spawn(async |_| ());
+    let queued = chain.spawn(async |_| ());
+    let_run().await;
+    let drained = lanes.drain(Drain::within(MINUTE).queued(QueuedWork::Return));
+    drop(busy);
+    drained.await;
+    assert!(matches!(
+        gathering.await,
+        Ok(()) | Err(TaskError::Draining { .. })
+    ));
+    assert!(matches!(queued.await, Err(TaskError::Draining { .. })));
+    assert_clean(&session);
+    assert_clean(&main);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_shutdown_and_the_last_handle_settle_it_wherever_it_waits() {
+    for shutdown in [true, false] {
+        let (lanes, session, main, chain) = two(LaneConfig::new(1));
+        let busy = main.try_acquire().unwrap();
+        let gathering = chain.spawn(async |_| ());
+        let queued = chain.spawn(async |_| ());
+        let_run().await;
+        if shutdown {
+            drop(lanes.shutdown());
+        }
+        drop(lanes);
+        for ended in [gathering.await, queued.await] {
+            assert!(
+                matches!(
+                    ended,
+                    Err(TaskError::Shutdown { .. }
+                        | TaskError::SchedulerDropped { .. }
+                        | TaskError::CancelledQueued {
+                            reason: Reason::Shutdown,
+                            ..
+                        })
+                ),
+                "{ended:?}"
+            );
+        }
+        drop(busy);
+        assert_clean(&session);
+        assert_clean(&main);
+    }
+}
+
+#[test]
+fn s7_its_runtime_goes_while_it_waits() {
+    let (_lanes, session, main, chain) = two(LaneConfig::new(1));
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (home, other) = (runtime(), runtime());
+    let _entered = other.enter();
+    let busy = main.try_acquire().unwrap();
+    let waits = {
+        let _home = home.enter();
+        chain.spawn(async |_| ())
+    };
+    assert_eq!(main.snapshot().queued.len(), 1);
+    drop(home);
+    assert!(matches!(
+        other.block_on(waits),
+        Err(TaskError::RuntimeShutdown { .. })
+    ));
+    assert!(main.snapshot().queued.is_empty());
+    drop(busy);
+    let home = runtime();
+    let active = {
+        let _home = home.enter();
+        chain.spawn(async |_| pending::<()>().await)
+    };
+    other.block_on(until(|| active.status() == TaskStatus::Active));
+    drop(home);
+    assert!(matches!(
+        other.block_on(active),
+        Err(TaskError::RuntimeShutdown { .. })
+    ));
+    let slot = other.block_on(chain.acquire()).unwrap();
+    drop(slot);
+    assert_clean(&session);
+    assert_clean(&main);
+}
+
+#[tokio::test(start_paused = true)]
+async fn detached_it_runs_on_without_either_slot() {
+    let config = LaneConfig::new(1)
+        .stall_ceiling(CEILING)
+        .on_stall(OnStall::Detach);
+    let (_lanes, session, main, chain) = two(config);
+    let task = chain.spawn(async |_| {
+        sleep(2 * CEILING).await;
+        "late"
+    });
+    sleep(CEILING + SECOND).await;
+    assert_eq!(task.status(), TaskStatus::Detached);
+    assert!(chain.try_acquire().is_ok());
+    assert_eq!(task.await.unwrap(), "late");
+    assert_clean(&session);
+    assert_clean(&main);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tighter_limit_of_its_lanes_is_its_own() {
+    let lanes = Lanes::builder()
+        .lane(
+            "session",
+            LaneConfig::new(1).timeout(Timeout::budget(10 * MINUTE)),
+        )
+        .lane("main", LaneConfig::new(1).timeout(Timeout::budget(MINUTE)))
+        .build()
+        .unwrap();
+    for names in [["session", "main"], ["main", "session"]] {
+        let chain = lanes.chain(names).unwrap();
+        let ended = chain.run(async |_| pending::<()>().await).await;
+        assert!(
+            matches!(ended, Err(TaskError::TimedOut { allowed, .. }) if allowed == MINUTE),
+            "{ended:?}"
+        );
+        let_run().await;
+        assert!(chain.try_acquire().is_ok());
+    }
+}
