@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use laneway::{Lane, LaneNameError, LaneSnapshot, Lanes, OnBusy, Priority, TaskContext};
+use laneway::{Chain, ChainError, LaneNameError, LaneSnapshot, Lanes, OnBusy, Priority, TaskError};
 
 use crate::approvals::Approvals;
 use crate::console::Console;
@@ -21,16 +21,28 @@ pub(crate) struct Desk {
     pub(crate) providers: Providers,
     pub(crate) approvals: Approvals,
     pub(crate) console: Console,
-    main: Lane,
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
     put_away: Mutex<Vec<Unfinished>>,
+    kept: Mutex<Vec<Waiting>>,
 }
+
+/// The lane that all turns share.
+pub(crate) const MAIN: &str = "main";
 
 /// What a queued turn is for: a drain hands it back.
 #[derive(Debug)]
 pub(crate) enum Waits {
     Message(Waiting),
     Turn(Unfinished),
+}
+
+/// Why there is no turn.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoTurn {
+    #[error(transparent)]
+    Lanes(#[from] ChainError),
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl Desk {
@@ -47,10 +59,10 @@ impl Desk {
             providers: Providers::new(&lanes, console.clone())?,
             approvals,
             console,
-            main: lanes.lane("main")?,
             lanes,
             sessions: Mutex::new(sessions.map(by_name).collect()),
             put_away: Mutex::default(),
+            kept: Mutex::default(),
         })
     }
 
@@ -66,59 +78,71 @@ impl Desk {
         session: Arc<Session>,
         text: String,
         waited: Duration,
-    ) -> anyhow::Result<()> {
-        let lane = self.lanes.lane(&session.lane())?;
-        let meta = Waits::Message(Waiting::new(&session.name, &text));
-        let (desk, of) = (Arc::clone(&self), Arc::clone(&session));
-        let offered = lane
+    ) -> Result<(), NoTurn> {
+        let chain = self.chain(&session)?;
+        let waits = Waits::Message(Waiting::new(&session.name, &text));
+        let offered = chain
             .task()
             .name(shorten(&text))
             .key(session.lane())
             .priority(Priority::Foreground)
-            .meta(meta)
+            .meta(waits)
             .waited(waited)
             .offer(Message(text), async move |cx, message| {
-                desk.take_turn(cx, of, Begin::With(message)).await
+                turn::run(&cx, &self, &session, Begin::With(message)).await;
             });
         offered.await?;
         Ok(())
     }
 
-    /// A turn that nobody steers into another: with `Supersede`, the one under way
-    /// makes room for it.
+    /// A turn that steers none: with `Supersede`, the one under way makes room for
+    /// it.
     pub(crate) async fn begin(
         self: Arc<Self>,
         session: Arc<Session>,
         begin: Begin,
-        meta: Waits,
+        waits: Waits,
         on_busy: OnBusy,
-    ) -> anyhow::Result<()> {
-        let lane = self.lanes.lane(&session.lane())?;
-        let (desk, of) = (Arc::clone(&self), Arc::clone(&session));
-        lane.task()
+    ) -> Result<(), NoTurn> {
+        let chain = self.chain(&session)?;
+        let turn = chain
+            .task()
             .key(session.lane())
             .priority(Priority::Foreground)
-            .meta(meta)
+            .meta(waits)
             .on_busy(on_busy)
-            .spawn(async move |cx| desk.take_turn(cx, of, begin).await)
-            .await?;
+            .spawn(async move |cx| turn::run(&cx, &self, &session, begin).await);
+        turn.await?;
         Ok(())
     }
 
-    /// With the session's slot held: waits for one of `main`, and holds both.
-    async fn take_turn(self: Arc<Self>, cx: TaskContext, session: Arc<Session>, begin: Begin) {
-        let turn = self.main.task().priority(Priority::Foreground);
-        let ran = turn
-            .run(async |_| turn::run(&cx, &self, &session, begin).await)
-            .await;
-        if let Err(error) = ran {
-            self.tell(&session, format_args!("no turn: {error}"));
+    /// A turn holds the slot of its session, and one of `main`.
+    fn chain(&self, session: &Session) -> Result<Chain, ChainError> {
+        self.lanes.chain([session.lane().as_str(), MAIN])
+    }
+
+    /// What became of a submission, where it came to no turn.
+    pub(crate) fn tell_outcome(&self, session: &Session, outcome: Result<(), NoTurn>) {
+        match outcome {
+            Ok(()) => {}
+            Err(NoTurn::Task(TaskError::Draining { .. })) => {
+                self.tell(session, "is kept for later")
+            }
+            Err(error) => self.tell(session, format_args!("no turn: {error}")),
         }
     }
 
     /// For the journal.
     pub(crate) fn put_away(&self, turn: Unfinished) {
         lock(&self.put_away).push(turn);
+    }
+
+    pub(crate) fn keep(&self, message: Waiting) {
+        lock(&self.kept).push(message);
+    }
+
+    pub(crate) fn take_kept(&self) -> Vec<Waiting> {
+        std::mem::take(&mut *lock(&self.kept))
     }
 
     pub(crate) fn take_unfinished(&self) -> Vec<Unfinished> {

@@ -1,21 +1,18 @@
 //! From a line to the lanes: who says what to which session, and what becomes of
 //! it when the gateway stops.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use laneway::{Descendants, Drain, Lane, LaneConfig, Lanes, OnBusy, Reason, TaskError};
+use tokio::task::JoinSet;
 
 use crate::approvals::Approvals;
 use crate::console::{Command, Console};
-use crate::desk::{Desk, Waits};
+use crate::desk::{Desk, MAIN, NoTurn, Waits};
 use crate::journal::{Journal, Waiting};
 use crate::providers::Providers;
 use crate::turn::{Begin, Message};
-
-/// How long a message is put off for what its sender may still be typing.
-const TYPING: Duration = Duration::from_secs(1);
 
 /// How long a turn waits for leave.
 const LEAVE: Duration = Duration::from_secs(24 * 3600);
@@ -24,35 +21,45 @@ const LEAVE: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Gateway {
     desk: Arc<Desk>,
     inbound: Lane,
+    typing: Duration,
+    /// Whoever is yet to be told what became of what was said.
+    callers: JoinSet<()>,
 }
 
 impl Gateway {
     /// Begins where the journal ends.
-    pub(crate) fn start(console: Console, journal: Journal) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        console: Console,
+        typing: Duration,
+        journal: Journal,
+    ) -> anyhow::Result<Self> {
         let lanes = Providers::lanes(Lanes::builder())
             .pattern("session:*", LaneConfig::new(1))
-            .lane("main", LaneConfig::new(3).stall_ceiling(LEAVE))
+            .lane(MAIN, LaneConfig::new(3).stall_ceiling(LEAVE))
             .lane("inbound", LaneConfig::new(64).queue_capacity(256))
             .build()?;
         let inbound = lanes.lane("inbound")?;
         let approvals = Approvals::after(journal.approvals);
         let desk = Arc::new(Desk::new(lanes, console, approvals, journal.sessions)?);
-        let gateway = Self { desk, inbound };
+        let callers = JoinSet::new();
+        let mut gateway = Self {
+            desk,
+            inbound,
+            typing,
+            callers,
+        };
         for turn in journal.turns {
             let session = turn.session.clone();
             let waits = Waits::Turn(turn.clone());
             gateway.begin(&session, Begin::Again(turn), waits, OnBusy::Queue);
         }
         for message in journal.messages {
-            let session = gateway.desk.session(&message.session);
-            let waited = Duration::from_millis(message.waited);
-            let offered = Arc::clone(&gateway.desk).offer(session, message.text, waited);
-            gateway.watch(&message.session, offered);
+            gateway.deliver(message);
         }
         Ok(gateway)
     }
 
-    pub(crate) fn obey(&self, command: Command) {
+    pub(crate) fn obey(&mut self, command: Command) {
         match command {
             Command::Say { session, text } => self.hear(&session, text),
             Command::Interrupt { session, text } if text.is_empty() => {
@@ -78,14 +85,15 @@ impl Gateway {
     }
 
     /// Lets turns finish, and writes down what has not by then.
-    pub(crate) async fn stop(self, within: Duration) -> Journal {
+    pub(crate) async fn stop(mut self, within: Duration) -> Journal {
         self.desk.console.say("draining");
         // What is typed and queued still runs, and what runs may ask a provider.
         let drain = Drain::within(within).descendants(Descendants::Admit);
         let report = self.desk.lanes.drain(drain).await;
+        while self.callers.join_next().await.is_some() {}
         let mut journal = Journal {
             sessions: self.desk.said(),
-            messages: Vec::new(),
+            messages: self.desk.take_kept(),
             turns: self.desk.take_unfinished(),
             approvals: self.desk.approvals.asked(),
         };
@@ -97,7 +105,6 @@ impl Gateway {
                     ..message.clone()
                 }),
                 Some(Waits::Turn(turn)) => journal.turns.push(turn.clone()),
-                // It waited for `main`, and its turn is put away.
                 None => {}
             }
         }
@@ -105,45 +112,47 @@ impl Gateway {
     }
 
     /// Whoever types two lines in one go says one thing.
-    fn hear(&self, session: &str, text: String) {
+    fn hear(&mut self, session: &str, text: String) {
         let join = |all, more: String| format!("{all} {more}");
         let (desk, of) = (Arc::clone(&self.desk), self.desk.session(session));
+        let waiting = Waiting::new(session, &text);
         let typed = self
             .inbound
             .task()
             .key(session)
-            .debounce(TYPING, text, join, {
-                async move |_, text| desk.offer(of, text, Duration::ZERO).await
+            .debounce(self.typing, text, join, {
+                let (desk, of) = (Arc::clone(&desk), Arc::clone(&of));
+                async move |_, text| {
+                    let outcome = Arc::clone(&desk)
+                        .offer(Arc::clone(&of), text, Duration::ZERO)
+                        .await;
+                    desk.tell_outcome(&of, outcome);
+                }
             });
-        self.watch(session, async move {
-            match typed.await.as_deref() {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(anyhow::anyhow!("{error}")),
-                Err(error) => Err(anyhow::anyhow!("{error}")),
+        self.callers.spawn(async move {
+            let told = typed.await;
+            if let Err(TaskError::Draining { .. }) = told {
+                desk.keep(waiting);
             }
+            desk.tell_outcome(&of, told.map(drop).map_err(NoTurn::from));
         });
     }
 
-    fn begin(&self, session: &str, begin: Begin, waits: Waits, on_busy: OnBusy) {
+    fn begin(&mut self, session: &str, begin: Begin, waits: Waits, on_busy: OnBusy) {
         let (desk, of) = (Arc::clone(&self.desk), self.desk.session(session));
-        self.watch(session, desk.begin(of, begin, waits, on_busy));
+        self.callers.spawn(async move {
+            let turn = Arc::clone(&desk).begin(Arc::clone(&of), begin, waits, on_busy);
+            desk.tell_outcome(&of, turn.await);
+        });
     }
 
-    /// Somebody is told what became of it.
-    fn watch(
-        &self,
-        session: &str,
-        done: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-    ) {
-        let (desk, session) = (Arc::clone(&self.desk), self.desk.session(session));
-        tokio::spawn(async move {
-            match done.await {
-                Ok(()) => {}
-                Err(error) => match error.downcast_ref() {
-                    Some(TaskError::Draining { .. }) => desk.tell(&session, "is kept for later"),
-                    _ => desk.tell(&session, format_args!("not answered: {error}")),
-                },
-            }
+    /// A message that waited before the gateway was started.
+    fn deliver(&mut self, message: Waiting) {
+        let (desk, of) = (Arc::clone(&self.desk), self.desk.session(&message.session));
+        let waited = Duration::from_millis(message.waited);
+        self.callers.spawn(async move {
+            let offered = Arc::clone(&desk).offer(Arc::clone(&of), message.text, waited);
+            desk.tell_outcome(&of, offered.await);
         });
     }
 }

@@ -53,6 +53,10 @@ struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     journal: Option<PathBuf>,
 
+    /// How long a message is put off for what its sender may still be typing.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    typing: Duration,
+
     /// How long turns have to finish when the gateway stops.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     drain: Duration,
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
+    show_warnings();
     let console = Console::new();
     let mut lines = if args.demo {
         Lines::of_script(include_str!("demo.txt"), console.clone())
@@ -93,13 +98,14 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         }
         None => Journal::default(),
     };
-    let mut gateway = Gateway::start(console.clone(), journal)?;
+    let start = |journal| Gateway::start(console.clone(), args.typing, journal);
+    let mut gateway = start(journal)?;
     while let Some(line) = lines.next().await? {
         match line.parse() {
             Ok(Line::Restart) => {
                 let written = gateway.stop(args.drain).await.to_json()?;
-                console.say(format_args!("journal: {written}"));
-                gateway = Gateway::start(console.clone(), Journal::of_json(&written)?)?;
+                console.say(format_args!("a journal of {} bytes", written.len()));
+                gateway = start(Journal::of_json(&written)?)?;
             }
             Ok(Line::Command(command)) => gateway.obey(command),
             Err(why) => console.say(why),
@@ -112,4 +118,13 @@ async fn run(args: &Args) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// What the scheduler warns of: a lane that is blocked, a slot reclaimed.
+fn show_warnings() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
 }
