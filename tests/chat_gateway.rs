@@ -65,6 +65,47 @@ fn the_demo_goes_as_it_says() {
     );
 }
 
+/// What it quotes of the example is there, and so is what it quotes of the demo.
+#[test]
+fn the_guide_quotes_what_there_is() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs::read_to_string(home.join("docs/guide.md")).expect("a guide");
+    let files = fs::read_dir(home.join("examples/chat_gateway")).expect("an example");
+    let sources = files.map(|file| fs::read_to_string(file.expect("a file").path()));
+    let sources = sources.map(|text| flat(&text.expect("text")));
+    let sources: Vec<String> = sources.collect();
+    let demo = String::from_utf8(run(&["--demo"]).stdout).expect("text");
+    let (mut code, mut lines) = (0, 0);
+    for block in guide.split("```").skip(1).step_by(2) {
+        let (kind, block) = block.split_once('\n').expect("a block");
+        if kind == "rust" {
+            let block = flat(block);
+            // Parts that are left out are between parts that are there.
+            let found = |source: &String| {
+                let mut rest = Some(source.as_str());
+                for part in block.split("…\n") {
+                    rest = rest
+                        .and_then(|rest| rest.split_once(part))
+                        .map(|(_, rest)| rest);
+                }
+                rest.is_some()
+            };
+            assert!(sources.iter().any(found), "no file has\n{block}");
+            code += 1;
+        } else if block.starts_with(|first: char| first.is_ascii_digit()) {
+            let mut said = demo.lines();
+            for line in block.lines() {
+                assert!(said.any(|said| said == line), "{line:?} is not in\n{demo}");
+                lines += 1;
+            }
+        }
+    }
+    assert!(
+        code > 8 && lines > 12,
+        "it quotes {code} blocks, {lines} lines"
+    );
+}
+
 #[test]
 fn a_request_for_leave_outlives_the_process() {
     let journal = Scratch::new("leave.json");
@@ -141,6 +182,12 @@ fn a_journal_that_cannot_be_read_is_an_error() {
         assert!(!output.stderr.is_empty(), "it does not say why");
     }
     assert_eq!(fs::read_to_string(&journal.0).expect("it is there"), "{");
+}
+
+/// Without its indentation.
+fn flat(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("{}\n", line.trim()));
+    lines.collect()
 }
 
 fn run(args: &[&str]) -> Output {

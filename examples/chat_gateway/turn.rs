@@ -1,7 +1,7 @@
 //! One turn of a session: what its user said goes to a model, and comes back as an
 //! answer, unless somebody interrupts.
 
-use laneway::{Reason, TaskContext};
+use laneway::{Reason, TaskContext, TaskError};
 
 use crate::approvals::Approval;
 use crate::desk::Desk;
@@ -73,6 +73,13 @@ pub(crate) async fn run(cx: &TaskContext, desk: &Desk, session: &Session, begin:
             }
             Ok(Reply::Tool(request)) => approval = Some(desk.approvals.ask(request)),
             Ok(Reply::Text(_)) => return,
+            // The drain came to the provider's lane before it came here.
+            Err(TaskError::Draining { .. }) => {
+                return cut_short(desk, session, Reason::Draining, None);
+            }
+            Err(TaskError::Cancelled { reason, .. }) => {
+                return cut_short(desk, session, reason, None);
+            }
             Err(error) => return desk.tell(session, format_args!("no answer: {error}")),
         }
     }
