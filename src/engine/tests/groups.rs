@@ -60,6 +60,8 @@ fn deed() -> BoxedStrategy<Deed> {
     ];
     let operated = prop_oneof![
         1 => which().prop_map(Deed::Clear),
+        1 => (which(), 0u8..3).prop_map(|(lane, queued)| Deed::Drain(lane, queued)),
+        1 => which().prop_map(Deed::SettleDrain),
         1 => which().prop_map(Deed::Pause),
         2 => which().prop_map(Deed::Resume),
         2 => (which(), 0u8..5).prop_map(|(lane, most)| Deed::Resize(lane, most)),

@@ -58,6 +58,10 @@ pub(in crate::engine) enum Deed {
     /// A holder loses its slot, and lets go of what it holds afterwards.
     Take(Which),
     Clear(Which),
+    /// Newcomers are refused, and nobody is served before the next.
+    Drain(Which, u8),
+    /// Those who wait are settled, or run, as the drain was told.
+    SettleDrain(Which),
     Pause(Which),
     Resume(Which),
     Resize(Which, u8),

@@ -29,6 +29,8 @@ pub(in crate::engine) use deeds::{Comer, Place};
 pub(in crate::engine) use deeds::{Deed, Plan, Which};
 use model::Model;
 
+use super::model::Door;
+use super::ops::leftover;
 use super::sim::{Token, settings};
 use crate::engine::group::Group;
 use crate::engine::*;
@@ -155,12 +157,18 @@ impl Hall {
                     lane.clear(now, effects, |waited| End::Cleared { waited });
                 });
             }
+            Deed::Drain(which, queued) => self.drain(seat(which), leftover(queued)),
+            Deed::SettleDrain(which) => self.settle_drain(seat(which)),
             Deed::Pause(which) => {
                 self.model.rooms[seat(which)].lane.paused = true;
                 self.act(seat(which), |lane, _, _| lane.pause(None));
             }
             Deed::Resume(which) => {
-                self.model.rooms[seat(which)].lane.paused = false;
+                let model = &mut self.model.rooms[seat(which)].lane;
+                model.paused = false;
+                // It takes back a drain, too.
+                model.holding = false;
+                model.door = Door::Open;
                 self.act(seat(which), |lane, now, effects| lane.resume(now, effects));
             }
             Deed::Resize(which, most) => {
@@ -220,6 +228,37 @@ impl Hall {
                 ..lane.settings().clone()
             };
             lane.set_anew(now, settings, effects);
+        });
+    }
+
+    fn drain(&mut self, index: usize, queued: Leftover) {
+        let (deadline, admit_descendants) = (Time::FAR, false);
+        let model = &mut self.model.rooms[index].lane;
+        model.holding = queued != Leftover::Run;
+        model.door = Door::Draining {
+            admit_descendants,
+            queued,
+            deadline,
+            over: false,
+        };
+        self.act(index, |lane, _, _| {
+            lane.start_draining(deadline, admit_descendants, queued);
+            lane.hold_for_drain();
+        });
+        // A drain that hands nobody back has nothing to wait for.
+        if queued == Leftover::Run {
+            self.settle_drain(index);
+        }
+    }
+
+    fn settle_drain(&mut self, index: usize) {
+        let model = &mut self.model.rooms[index].lane;
+        if std::mem::take(&mut model.holding) {
+            self.to_settle = model.waiters().collect();
+        }
+        self.act(index, |lane, now, effects| {
+            let waiting = lane.waiting();
+            lane.settle_drain(now, &waiting, effects);
         });
     }
 

@@ -32,7 +32,7 @@ type Rank = (u8, Time, u64);
 impl Room {
     /// Somebody waits who could start, were it for this lane alone.
     fn is_ready(&self) -> bool {
-        self.lane.has_free_slot() && self.lane.queued() > 0
+        self.lane.has_free_slot() && !self.lane.holding && self.lane.queued() > 0
     }
 }
 
@@ -115,9 +115,8 @@ impl Model {
         let fair = (self.dispatched + 1).is_multiple_of(8);
         let fair = fair && self.used() + self.kept_from(None) < self.budget;
         let rooms = self.rooms.iter().enumerate();
-        let fitting = rooms.filter(|(_, room)| {
-            room.share.is_some() && room.lane.has_free_slot() && self.fits(room.share)
-        });
+        let fitting = rooms
+            .filter(|(_, room)| room.share.is_some() && room.is_ready() && self.fits(room.share));
         let first = |(index, room): (usize, &Room)| {
             let first = room.lane.candidate(now)?;
             let rank = if fair { 0 } else { first.rank(now, AGING) };
