@@ -1,11 +1,10 @@
-//! What all turns have in common, and how one comes to run.
+//! What all sessions have in common.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
-use laneway::{Chain, ChainError, LaneNameError, LaneSnapshot, Lanes, OnBusy, Priority, TaskError};
+use laneway::{LaneNameError, LaneSnapshot, Lanes};
 
 use crate::approvals::Approvals;
 use crate::console::Console;
@@ -13,7 +12,6 @@ use crate::journal::{Unfinished, Waiting};
 use crate::providers::Providers;
 use crate::session::{Said, Session};
 use crate::sync::{Mutex, lock};
-use crate::turn::{self, Begin, Message, shorten};
 
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -22,27 +20,9 @@ pub(crate) struct Desk {
     pub(crate) approvals: Approvals,
     pub(crate) console: Console,
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
-    put_away: Mutex<Vec<Unfinished>>,
-    kept: Mutex<Vec<Waiting>>,
-}
-
-/// The lane that all turns share.
-pub(crate) const MAIN: &str = "main";
-
-/// What a queued turn is for: a drain hands it back.
-#[derive(Debug)]
-pub(crate) enum Waits {
-    Message(Waiting),
-    Turn(Unfinished),
-}
-
-/// Why there is no turn.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NoTurn {
-    #[error(transparent)]
-    Lanes(#[from] ChainError),
-    #[error(transparent)]
-    Task(#[from] TaskError),
+    /// For the journal.
+    unfinished: Mutex<Vec<Unfinished>>,
+    waiting: Mutex<Vec<Waiting>>,
 }
 
 impl Desk {
@@ -61,8 +41,8 @@ impl Desk {
             console,
             lanes,
             sessions: Mutex::new(sessions.map(by_name).collect()),
-            put_away: Mutex::default(),
-            kept: Mutex::default(),
+            unfinished: Mutex::default(),
+            waiting: Mutex::default(),
         })
     }
 
@@ -72,94 +52,25 @@ impl Desk {
         Arc::clone(sessions.entry(name.to_owned()).or_insert_with(session))
     }
 
-    /// A message for the turn under way, if that takes it, or the next turn.
-    pub(crate) async fn offer(
-        self: Arc<Self>,
-        session: Arc<Session>,
-        text: String,
-        waited: Duration,
-    ) -> Result<(), NoTurn> {
-        let chain = self.chain(&session)?;
-        let waits = Waits::Message(Waiting::new(&session.name, &text));
-        let offered = chain
-            .task()
-            .name(shorten(&text))
-            .key(session.lane())
-            .priority(Priority::Foreground)
-            .meta(waits)
-            .waited(waited)
-            .offer(Message(text), async move |cx, message| {
-                turn::run(&cx, &self, &session, Begin::With(message)).await;
-            });
-        offered.await?;
-        Ok(())
-    }
-
-    /// A turn that steers none: with `Supersede`, the one under way makes room for
-    /// it.
-    pub(crate) async fn begin(
-        self: Arc<Self>,
-        session: Arc<Session>,
-        begin: Begin,
-        waits: Waits,
-        on_busy: OnBusy,
-    ) -> Result<(), NoTurn> {
-        let chain = self.chain(&session)?;
-        let turn = chain
-            .task()
-            .key(session.lane())
-            .priority(Priority::Foreground)
-            .meta(waits)
-            .on_busy(on_busy)
-            .spawn(async move |cx| turn::run(&cx, &self, &session, begin).await);
-        turn.await?;
-        Ok(())
-    }
-
-    /// A turn holds the slot of its session, and one of `main`.
-    fn chain(&self, session: &Session) -> Result<Chain, ChainError> {
-        self.lanes.chain([session.lane().as_str(), MAIN])
-    }
-
-    /// What became of a submission, where it came to no turn.
-    pub(crate) fn tell_outcome(&self, session: &Session, outcome: Result<(), NoTurn>) {
-        match outcome {
-            Ok(()) => {}
-            Err(NoTurn::Task(TaskError::Draining { .. })) => {
-                self.tell(session, "is kept for later")
-            }
-            Err(error) => self.tell(session, format_args!("no turn: {error}")),
-        }
-    }
-
-    /// For the journal.
-    pub(crate) fn put_away(&self, turn: Unfinished) {
-        lock(&self.put_away).push(turn);
-    }
-
-    pub(crate) fn keep(&self, message: Waiting) {
-        lock(&self.kept).push(message);
-    }
-
-    pub(crate) fn take_kept(&self) -> Vec<Waiting> {
-        std::mem::take(&mut *lock(&self.kept))
-    }
-
-    pub(crate) fn take_unfinished(&self) -> Vec<Unfinished> {
-        std::mem::take(&mut *lock(&self.put_away))
-    }
-
     pub(crate) fn said(&self) -> BTreeMap<String, Vec<Said>> {
         let sessions = lock(&self.sessions);
-        let said = sessions
-            .values()
-            .map(|session| (session.name.clone(), session.said()));
-        said.collect()
+        let said = |session: &Arc<Session>| (session.name.clone(), session.said());
+        sessions.values().map(said).collect()
     }
 
-    /// To whoever looks at a session.
-    pub(crate) fn tell(&self, session: &Session, line: impl Display) {
-        self.console.say(format_args!("{} {line}", session.name));
+    /// A turn that goes on with the next start.
+    pub(crate) fn put_away(&self, turn: Unfinished) {
+        lock(&self.unfinished).push(turn);
+    }
+
+    /// A message that is delivered with the next start.
+    pub(crate) fn keep(&self, message: Waiting) {
+        lock(&self.waiting).push(message);
+    }
+
+    pub(crate) fn left_over(&self) -> (Vec<Unfinished>, Vec<Waiting>) {
+        let unfinished = mem::take(&mut *lock(&self.unfinished));
+        (unfinished, mem::take(&mut *lock(&self.waiting)))
     }
 
     /// Who runs in a lane, who waits, and why.

@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 
 use crate::approvals::Approvals;
 use crate::console::{Command, Console};
-use crate::desk::{Desk, MAIN, NoTurn, Waits};
+use crate::desk::Desk;
 use crate::journal::{Journal, Waiting};
 use crate::providers::Providers;
+use crate::talk::{MAIN, NoTurn, Talk, Waits};
 use crate::turn::{Begin, Message};
 
 /// How long a turn waits for leave.
@@ -91,10 +92,11 @@ impl Gateway {
         let drain = Drain::within(within).descendants(Descendants::Admit);
         let report = self.desk.lanes.drain(drain).await;
         while self.callers.join_next().await.is_some() {}
+        let (turns, messages) = self.desk.left_over();
         let mut journal = Journal {
             sessions: self.desk.said(),
-            messages: self.desk.take_kept(),
-            turns: self.desk.take_unfinished(),
+            messages,
+            turns,
             approvals: self.desk.approvals.asked(),
         };
         for task in report.returned {
@@ -113,46 +115,49 @@ impl Gateway {
 
     /// Whoever types two lines in one go says one thing.
     fn hear(&mut self, session: &str, text: String) {
-        let join = |all, more: String| format!("{all} {more}");
-        let (desk, of) = (Arc::clone(&self.desk), self.desk.session(session));
+        let (talk, of) = (self.talk(session), self.talk(session));
         let waiting = Waiting::new(session, &text);
-        let typed = self
-            .inbound
-            .task()
-            .key(session)
-            .debounce(self.typing, text, join, {
-                let (desk, of) = (Arc::clone(&desk), Arc::clone(&of));
-                async move |_, text| {
-                    let outcome = Arc::clone(&desk)
-                        .offer(Arc::clone(&of), text, Duration::ZERO)
-                        .await;
-                    desk.tell_outcome(&of, outcome);
-                }
-            });
+        let join = |all, more: String| format!("{all} {more}");
+        let typed = self.inbound.task().key(session).debounce(
+            self.typing,
+            text,
+            join,
+            async move |_, text| {
+                let outcome = talk.clone().offer(text, Duration::ZERO).await;
+                talk.tell_outcome(outcome);
+            },
+        );
         self.callers.spawn(async move {
             let told = typed.await;
             if let Err(TaskError::Draining { .. }) = told {
-                desk.keep(waiting);
+                of.desk.keep(waiting);
             }
-            desk.tell_outcome(&of, told.map(drop).map_err(NoTurn::from));
-        });
-    }
-
-    fn begin(&mut self, session: &str, begin: Begin, waits: Waits, on_busy: OnBusy) {
-        let (desk, of) = (Arc::clone(&self.desk), self.desk.session(session));
-        self.callers.spawn(async move {
-            let turn = Arc::clone(&desk).begin(Arc::clone(&of), begin, waits, on_busy);
-            desk.tell_outcome(&of, turn.await);
+            of.tell_outcome(told.map(drop).map_err(NoTurn::from));
         });
     }
 
     /// A message that waited before the gateway was started.
     fn deliver(&mut self, message: Waiting) {
-        let (desk, of) = (Arc::clone(&self.desk), self.desk.session(&message.session));
+        let talk = self.talk(&message.session);
         let waited = Duration::from_millis(message.waited);
         self.callers.spawn(async move {
-            let offered = Arc::clone(&desk).offer(Arc::clone(&of), message.text, waited);
-            desk.tell_outcome(&of, offered.await);
+            let outcome = talk.clone().offer(message.text, waited).await;
+            talk.tell_outcome(outcome);
         });
+    }
+
+    fn begin(&mut self, session: &str, begin: Begin, waits: Waits, on_busy: OnBusy) {
+        let talk = self.talk(session);
+        self.callers.spawn(async move {
+            let outcome = talk.clone().begin(begin, waits, on_busy).await;
+            talk.tell_outcome(outcome);
+        });
+    }
+
+    fn talk(&self, session: &str) -> Talk {
+        Talk {
+            session: self.desk.session(session),
+            desk: Arc::clone(&self.desk),
+        }
     }
 }

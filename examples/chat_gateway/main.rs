@@ -27,6 +27,7 @@ mod journal;
 mod providers;
 mod session;
 mod sync;
+mod talk;
 mod turn;
 mod upstream;
 

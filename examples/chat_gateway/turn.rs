@@ -4,10 +4,10 @@
 use laneway::{Reason, TaskContext, TaskError};
 
 use crate::approvals::Approval;
-use crate::desk::Desk;
 use crate::journal::Unfinished;
 use crate::providers::Reply;
-use crate::session::{By, Session};
+use crate::session::By;
+use crate::talk::Talk;
 
 /// A message of a user, as it is offered to the turn under way.
 #[derive(Debug)]
@@ -28,7 +28,8 @@ enum Leave {
 }
 
 /// Runs while its session's slot is held, and one of `main`.
-pub(crate) async fn run(cx: &TaskContext, desk: &Desk, session: &Session, begin: Begin) {
+pub(crate) async fn run(cx: &TaskContext, talk: &Talk, begin: Begin) {
+    let Talk { desk, session } = talk;
     let mut steering = cx.inbox::<Message>();
     let mut approval = match begin {
         Begin::With(Message(text)) => {
@@ -39,11 +40,11 @@ pub(crate) async fn run(cx: &TaskContext, desk: &Desk, session: &Session, begin:
     };
     loop {
         if let Some(approval) = approval.take() {
-            match ask_leave(cx, desk, session, &approval).await {
+            match ask_leave(cx, talk, &approval).await {
                 Leave::Given => session.add(By::Tool, format!("done: {}", approval.request)),
                 Leave::Refused => session.add(By::Tool, format!("not done: {}", approval.request)),
                 Leave::Stopped(reason) => {
-                    return cut_short(desk, session, reason, Some(approval));
+                    return cut_short(talk, reason, Some(approval));
                 }
             }
         }
@@ -52,14 +53,14 @@ pub(crate) async fn run(cx: &TaskContext, desk: &Desk, session: &Session, begin:
             biased;
             reason = cx.cancelled() => {
                 if reason != Reason::Draining && !heard.is_empty() {
-                    desk.tell(session, format_args!("< {} (cut short)", shorten(&heard)));
+                    talk.tell(format_args!("< {} (cut short)", shorten(&heard)));
                     session.add(By::Model, heard);
                 }
-                return cut_short(desk, session, reason, None);
+                return cut_short(talk, reason, None);
             }
             Some(Message(more)) = steering.recv() => {
                 let words = heard.split_whitespace().count();
-                desk.tell(session, format_args!("steers after {words} words: {more}"));
+                talk.tell(format_args!("steers after {words} words: {more}"));
                 session.add(By::User, more);
                 continue;
             }
@@ -68,27 +69,27 @@ pub(crate) async fn run(cx: &TaskContext, desk: &Desk, session: &Session, begin:
         match reply {
             // Who lost its slot has no say in the session any more.
             Ok(Reply::Text(text)) if cx.is_current() => {
-                desk.tell(session, format_args!("< {}", shorten(&text)));
+                talk.tell(format_args!("< {}", shorten(&text)));
                 return session.add(By::Model, text);
             }
             Ok(Reply::Tool(request)) => approval = Some(desk.approvals.ask(request)),
             Ok(Reply::Text(_)) => return,
             // The drain came to the provider's lane before it came here.
             Err(TaskError::Draining { .. }) => {
-                return cut_short(desk, session, Reason::Draining, None);
+                return cut_short(talk, Reason::Draining, None);
             }
             Err(TaskError::Cancelled { reason, .. }) => {
-                return cut_short(desk, session, reason, None);
+                return cut_short(talk, reason, None);
             }
-            Err(error) => return desk.tell(session, format_args!("no answer: {error}")),
+            Err(error) => return talk.tell(format_args!("no answer: {error}")),
         }
     }
 }
 
-async fn ask_leave(cx: &TaskContext, desk: &Desk, session: &Session, approval: &Approval) -> Leave {
+async fn ask_leave(cx: &TaskContext, talk: &Talk, approval: &Approval) -> Leave {
     let Approval { number, request } = approval;
-    desk.tell(session, format_args!("may I {request}? (approve {number})"));
-    let leave = desk.approvals.open(approval);
+    talk.tell(format_args!("may I {request}? (approve {number})"));
+    let leave = talk.desk.approvals.open(approval);
     tokio::select! {
         reason = cx.cancelled() => Leave::Stopped(reason),
         granted = leave => match granted {
@@ -99,11 +100,11 @@ async fn ask_leave(cx: &TaskContext, desk: &Desk, session: &Session, approval: &
 }
 
 /// What a drain cuts short goes on with the next start.
-fn cut_short(desk: &Desk, session: &Session, reason: Reason, approval: Option<Approval>) {
-    desk.tell(session, format_args!("ends: {reason}"));
+fn cut_short(talk: &Talk, reason: Reason, approval: Option<Approval>) {
+    talk.tell(format_args!("ends: {reason}"));
     if reason == Reason::Draining {
-        desk.put_away(Unfinished {
-            session: session.name.clone(),
+        talk.desk.put_away(Unfinished {
+            session: talk.session.name.clone(),
             approval,
         });
     }
