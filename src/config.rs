@@ -50,6 +50,7 @@ pub struct LaneConfig {
     max_orphans: Option<usize>,
     pinned: bool,
     queue_capacity: Option<usize>,
+    max_parked: Option<usize>,
     on_full: OnFull,
 }
 
@@ -83,6 +84,7 @@ impl LaneConfig {
             max_orphans: None,
             pinned: false,
             queue_capacity: None,
+            max_parked: None,
             on_full: OnFull::Reject,
         }
     }
@@ -165,6 +167,16 @@ impl LaneConfig {
     #[must_use]
     pub const fn queue_capacity(mut self, capacity: usize) -> Self {
         self.queue_capacity = Some(capacity);
+        self
+    }
+
+    /// How many tasks may be parked that gave this lane's slot back
+    /// ([`TaskContext::waiting`](crate::TaskContext::waiting)); as many as will
+    /// unless told. One more is refused, with
+    /// [`WaitingError::TooMany`](crate::WaitingError::TooMany), and runs on.
+    #[must_use]
+    pub const fn max_parked(mut self, max_parked: usize) -> Self {
+        self.max_parked = Some(max_parked);
         self
     }
 
@@ -252,6 +264,7 @@ impl LaneConfig {
             warn_after: self.warn_after,
             observe_only,
             queue_capacity: self.queue_capacity.unwrap_or(usize::MAX),
+            max_parked: self.max_parked,
         }
     }
 

@@ -38,6 +38,7 @@ use crate::timeout::LaneTimeout;
 ///     max_concurrent = 1
 ///     max_orphans = 0                       # a strict lane
 ///     queue_capacity = 100
+///     max_parked = 1000
 ///     on_full = "reject"                    # or "wait"
 ///     pinned = false
 ///
@@ -120,6 +121,7 @@ pub(crate) struct Written {
     aging: Option<Span>,
     max_orphans: Option<usize>,
     queue_capacity: Option<usize>,
+    max_parked: Option<usize>,
     #[serde(default)]
     on_full: OnFull,
     #[serde(default)]
@@ -173,6 +175,9 @@ impl From<Written> for LaneConfig {
         }
         if let Some(capacity) = written.queue_capacity {
             config = config.queue_capacity(capacity);
+        }
+        if let Some(max_parked) = written.max_parked {
+            config = config.max_parked(max_parked);
         }
         config = config.on_full(written.on_full);
         if written.pinned {

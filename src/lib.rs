@@ -76,7 +76,7 @@ pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ChainError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
     InvalidOption, LaneNameError, MemberProblem, NameProblem, PanicPayload, PatternProblem,
-    TaskError, TryAcquireError, WaitActiveError,
+    TaskError, TryAcquireError, WaitActiveError, WaitingError,
 };
 pub use group::GroupConfig;
 pub use id::TaskId;
@@ -85,13 +85,13 @@ pub use lanes::{Lanes, LanesBuilder};
 pub use options::{OnBusy, TaskBuilder, WaitInfo};
 pub use reconfigure::{LaneChange, Reconfigure};
 pub use runtime::{
-    Always, Descendants, Drain, DrainReport, Inbox, OfferHandle, Offered, Phase, QueuedWork,
-    Reservation, ReturnedTask, Run, Scoped, SharedHandle, Slot, TaskContext, TaskHandle,
-    TaskStatus, Tracked, TrackedRead, When, progress, progress_note,
+    Always, Descendants, Drain, DrainReport, Inbox, OfferHandle, Offered, Parked, Phase,
+    QueuedWork, Reservation, ReturnedTask, Run, Scoped, SharedHandle, Slot, TaskContext,
+    TaskHandle, TaskStatus, Tracked, TrackedRead, Waiting, When, progress, progress_note,
 };
 pub use snapshot::{
-    Counters, GroupSnapshot, LaneOrigin, LaneSnapshot, LaneState, Limits, MemberSnapshot, Snapshot,
-    TaskSnapshot,
+    Counters, GroupSnapshot, LaneOrigin, LaneSnapshot, LaneState, Limits, MemberSnapshot,
+    ParkedSnapshot, Snapshot, TaskSnapshot,
 };
 pub use timeout::{LaneTimeout, Timeout};
 

@@ -222,6 +222,11 @@ impl LaneChange<'_> {
         self.edit(move |config| config.queue_capacity(capacity))
     }
 
+    /// See [`LaneConfig::max_parked`]. Those that there are already stay.
+    pub fn max_parked(self, max_parked: usize) -> Self {
+        self.edit(move |config| config.max_parked(max_parked))
+    }
+
     /// See [`LaneConfig::on_full`].
     pub fn on_full(self, on_full: OnFull) -> Self {
         self.edit(move |config| config.on_full(on_full))

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::TaskId;
-use crate::engine::{BlockedBy, Key, Mode, Priority, Reason, Spec, State, Time};
+use crate::engine::{BlockedBy, Mode, Priority, Reason, Spec, State, Time};
 use crate::plan::Origin;
-use crate::runtime::{Domain, GroupCell, TaskCell, read_facts};
+use crate::runtime::{Domain, GroupCell, TaskCell, parked_snapshot, read_facts};
 use crate::sync::Arc;
 
 /// Every lane; made by [`Lanes::snapshot`](crate::Lanes::snapshot).
@@ -104,6 +104,9 @@ pub struct LaneSnapshot {
     pub reserved: usize,
     /// Its holders, the oldest first.
     pub active: Vec<TaskSnapshot>,
+    /// Tasks that wait for somebody and gave this lane's slot back meanwhile.
+    /// Those that kept it are active.
+    pub parked: Vec<TaskSnapshot>,
     /// Tasks whose slot was taken and whose runner has not let go.
     pub orphans: Vec<TaskSnapshot>,
     /// Counts since the lane was made.
@@ -201,6 +204,25 @@ pub struct TaskSnapshot {
     pub phase: Option<String>,
     /// Why it was asked to end, if it was.
     pub asked: Option<Reason>,
+    /// Whom it waits for, if it is parked.
+    pub parked: Option<ParkedSnapshot>,
+}
+
+/// What a parked task waits for.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ParkedSnapshot {
+    /// What it said that it waits for.
+    pub what: String,
+    /// How long it has waited.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
+    pub waited: Duration,
+    /// How long it may wait.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
+    pub limit: Duration,
+    /// The lanes whose slot it gave back.
+    pub released: Vec<String>,
 }
 
 /// What a task is granted; `None` where there is no limit.
@@ -253,9 +275,12 @@ impl LaneOrigin {
 }
 
 struct Seen {
-    key: Key,
+    arrival: u64,
+    /// Of its place in line.
+    seq: u64,
     state: State,
     first: bool,
+    away: bool,
     place: Time,
     started: Time,
     task: Arc<TaskCell>,
@@ -290,6 +315,7 @@ impl LaneSnapshot {
                 at_door: Vec::new(),
                 reserved: engine.kept(),
                 active: Vec::new(),
+                parked: Vec::new(),
                 orphans: Vec::new(),
                 counters: Counters {
                     submitted: tally.submitted,
@@ -304,9 +330,11 @@ impl LaneSnapshot {
             let seen: Vec<Seen> = engine
                 .records()
                 .map(|(key, record)| Seen {
-                    key,
+                    arrival: key.seq,
+                    seq: record.place.seq,
                     state: record.state,
                     first: record.first,
+                    away: record.away,
                     place: record.place.since,
                     started: record.started,
                     task: Arc::clone(&record.payload),
@@ -317,23 +345,30 @@ impl LaneSnapshot {
         snapshot.group = domain.group().map(|group| group.name.to_string());
         seen.sort_by_key(|seen| {
             let seq = if seen.first {
-                u64::MAX - seen.key.seq
+                u64::MAX - seen.seq
             } else {
-                seen.key.seq
+                seen.seq
             };
             (!seen.first, seen.task.spec().priority, seen.place, seq)
         });
+        let mut at_door = Vec::new();
         for seen in &seen {
             let into = match seen.state {
-                State::AtDoor => &mut snapshot.at_door,
+                State::AtDoor => {
+                    at_door.push(seen);
+                    continue;
+                }
                 State::Placed => continue,
                 state if state.waits() => &mut snapshot.queued,
                 state if state.is_orphan() => &mut snapshot.orphans,
+                _ if seen.away => &mut snapshot.parked,
                 _ => &mut snapshot.active,
             };
             into.push(TaskSnapshot::of(seen, now));
         }
-        snapshot.at_door.sort_by_key(|task| task.id.key.seq);
+        at_door.sort_by_key(|seen| seen.arrival);
+        let at_door = at_door.into_iter().map(|seen| TaskSnapshot::of(seen, now));
+        snapshot.at_door = at_door.collect();
         snapshot
             .active
             .sort_by_key(|task| std::cmp::Reverse(task.age));
@@ -362,6 +397,7 @@ impl TaskSnapshot {
             note: owned(task.note().as_deref()),
             phase: owned(task.phase().as_deref()),
             asked: task.asked().map(|asked| asked.reason),
+            parked: parked_snapshot(task, now),
         }
     }
 }

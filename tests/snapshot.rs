@@ -211,6 +211,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "at_door": [],
             "reserved": 0,
             "active": [],
+            "parked": [],
             "orphans": [],
             "counters": {
                 "submitted": 0, "granted": 0, "completed": 0, "ended": 0,
@@ -239,6 +240,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "note": "bash: cargo test",
             "phase": "bash: cargo test",
             "asked": null,
+            "parked": null,
         }])
     );
     assert_eq!(main["queued"][0]["priority"], "foreground");

@@ -298,7 +298,7 @@ impl<P: Clone> Lane<P> {
                 self.settle_queued(key, queued, effects);
                 self.dispatch(now, effects);
             }
-            State::Granted | State::Running | State::Detached => {
+            State::Granted | State::Running | State::Parked { .. } | State::Detached => {
                 let end = End::Cancelled { reason, elapsed };
                 self.end_active(now, key, end, spec, facts, effects);
             }

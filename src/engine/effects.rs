@@ -46,6 +46,10 @@ pub(crate) enum Effect<P> {
     AskHolders {
         reason: Reason,
     },
+    /// It has waited for somebody as long as it may: wake it.
+    Outwaited {
+        task: P,
+    },
     /// Nobody is queued or active any more.
     Idle,
     Report(Notice<P>),

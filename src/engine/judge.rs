@@ -91,6 +91,8 @@ impl<P: Clone> Lane<P> {
             State::Running | State::Detached => {
                 return self.judge_running(now, key, spec, facts, effects);
             }
+            State::Parked { until, .. } if until <= now => self.outwait(now, key, effects),
+            State::Parked { until, .. } => self.look_at(key, Some(until)),
             State::Asked { until } if until <= now => {
                 let reason = record.end().map_or(Reason::User, |end| end.reason());
                 self.tell_to_drop(now, key, reason, spec, facts, effects);
@@ -261,7 +263,7 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return Verdict::Nothing;
         };
-        let started = record.started;
+        let started = record.begun();
         let hard = [
             spec.budget
                 .map(|budget| (started + budget, Limit::Budget, budget)),
@@ -400,14 +402,14 @@ impl<P: Clone> Lane<P> {
         if !applies {
             return None;
         }
-        let at = record.started + CEILING;
+        let at = record.begun() + CEILING;
         if now < at {
             return Some(at);
         }
         record.say().never_reports = true;
         effects.report(Notice::NeverReports {
             task: record.payload.clone(),
-            elapsed: now.since(record.started),
+            elapsed: now.since(record.begun()),
         });
         None
     }
@@ -470,8 +472,8 @@ fn silence(spec: &Spec, facts: &Facts) -> Option<(Duration, Silence)> {
 }
 
 pub(super) fn stalled<P>(now: Time, record: &Record<P>, spec: &Spec, facts: &Facts) -> End {
-    let elapsed = now.since(record.started);
-    let idle = now.since(facts.active_at.max(record.started));
+    let elapsed = now.since(record.begun());
+    let idle = now.since(facts.active_at.max(record.begun()));
     match silence(spec, facts) {
         Some((allowed, Silence::Idle)) => End::TimedOut {
             limit: Limit::Idle,

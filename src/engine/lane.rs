@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) observe_only: bool,
     /// How many may be in the queue; `usize::MAX` where nobody set a bound.
     pub(crate) queue_capacity: usize,
+    /// How many may have given their slot back and be parked.
+    pub(crate) max_parked: Option<usize>,
 }
 
 /// The state machine of one lane.
@@ -51,6 +53,8 @@ pub(crate) struct Lane<P> {
     /// Who holds a slot, in no order; each record knows its place in it.
     pub(super) holders: Vec<Key>,
     pub(super) orphans: usize,
+    /// Those who gave their slot back, and are to come for another.
+    pub(super) parked: usize,
     pub(super) timers: Timers,
     pub(super) watch: Watch,
     pub(super) tally: Tally,
@@ -116,6 +120,7 @@ impl<P: Clone> Lane<P> {
             quiet: 0,
             holders: Vec::new(),
             orphans: 0,
+            parked: 0,
             timers: Timers::new(),
             watch: Watch::new(),
             tally: Tally {
@@ -186,7 +191,7 @@ impl<P: Clone> Lane<P> {
     }
 
     #[inline(always)]
-    fn take_in(
+    pub(super) fn take_in(
         &mut self,
         now: Time,
         task: P,
@@ -335,7 +340,12 @@ impl<P: Clone> Lane<P> {
             task: record.payload.clone(),
             fence,
             at: now,
-            waited: now.since(record.place.since),
+            // Its task had waited before, and run since.
+            waited: now.since(if record.stands_in {
+                record.enqueued
+            } else {
+                record.place.since
+            }),
             queued_ahead: record.queued_ahead as usize,
             active_ahead: record.active_ahead as usize,
         }));
@@ -518,6 +528,9 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get(key) else {
             return;
         };
+        if record.away {
+            return;
+        }
         let place = record.holder as usize;
         self.holders.swap_remove(place);
         if let Some(&moved) = self.holders.get(place)
@@ -535,6 +548,7 @@ impl<P: Clone> Lane<P> {
     #[inline]
     pub(super) fn forget(&mut self, key: Key) -> Option<Gone<P>> {
         let record = self.tasks.remove(key)?;
+        self.parked -= usize::from(record.away);
         self.timers.leave(&mut self.tasks, record.moment);
         Some(record.gone())
     }

@@ -26,6 +26,7 @@
 //! | `lane` | slots and waiters: submit, dispatch, release |
 //! | `judge` | whether a task whose moment has come is due |
 //! | `reclaim` | how a task is ended: ask, then take |
+//! | `park` | who waits for somebody, and may have given its slot back |
 //! | `control` | the control verbs |
 //! | `group` | a budget that several lanes share |
 //! | `quiet` | who is not to be served yet |
@@ -48,6 +49,7 @@ mod judge;
 mod lane;
 #[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
 pub(crate) mod oracle;
+mod park;
 mod queue;
 mod quiet;
 mod reclaim;

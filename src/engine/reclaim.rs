@@ -29,7 +29,10 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if !matches!(record.state, State::Granted | State::Running) {
+        if !matches!(
+            record.state,
+            State::Granted | State::Running | State::Parked { .. }
+        ) {
             return;
         }
         record.set_end(end);
@@ -119,6 +122,7 @@ impl<P: Clone> Lane<P> {
         record.say().hooks_until = hooks_until;
         let task = record.payload.clone();
         self.vacate(key);
+        self.forget_parking(key);
         self.look_at(key, hooks_until);
         self.orphans += 1;
         self.tally.taken += 1;

@@ -286,6 +286,11 @@ pub(crate) enum State {
     /// Holds a slot; its runner has not come yet.
     Granted,
     Running,
+    /// It waits for somebody, with or without its slot ([`Record::away`]).
+    Parked {
+        since: Time,
+        until: Time,
+    },
     /// Asked to end, and listening: it has until then.
     Asked {
         until: Time,
@@ -340,6 +345,10 @@ pub(crate) struct Record<P> {
     pub(crate) keeps: bool,
     /// It goes before everybody who waits, the last such first.
     pub(crate) first: bool,
+    /// It gave its slot back when it was parked.
+    pub(crate) away: bool,
+    /// No task: it comes for the slot of one that is parked.
+    pub(crate) stands_in: bool,
     pub(crate) place: Place,
     pub(crate) enqueued: Time,
     pub(crate) started: Time,
@@ -364,6 +373,8 @@ pub(crate) struct Record<P> {
 pub(super) struct Late {
     end: Option<End>,
     said: Said,
+    /// How long its clocks have stood still in all.
+    pub(super) stood: Duration,
 }
 
 impl<P> Record<P> {
@@ -375,6 +386,8 @@ impl<P> Record<P> {
             priority,
             keeps: false,
             first: false,
+            away: false,
+            stands_in: false,
             place,
             enqueued: now,
             started: now,

@@ -4,6 +4,7 @@ mod control;
 mod input;
 mod slot;
 mod task;
+mod waiting;
 
 pub use control::{ControlError, WaitActiveError};
 pub(crate) use input::check_name;
@@ -14,3 +15,4 @@ pub use input::{
 pub use slot::{AcquireError, TryAcquireError};
 pub(crate) use task::message_of;
 pub use task::{FlattenTask, PanicPayload, TaskError};
+pub use waiting::WaitingError;

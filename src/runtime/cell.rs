@@ -39,8 +39,10 @@ pub(crate) struct TaskCell {
     started: AtomicU64,
     /// Cleared in the critical section that takes or frees the slot (S11).
     held: AtomicBool,
-    /// It has, or is to have, slots in other lanes beside its own.
+    /// It has, or is to have, slots beside its own, or is parked.
     linked: AtomicBool,
+    /// It gave slots back, and nobody polls for them but its runner.
+    adrift: AtomicBool,
 
     /// The last report; zero where there was none.
     progress: AtomicU64,
@@ -106,6 +108,7 @@ impl TaskCell {
             started: AtomicU64::new(0),
             held: AtomicBool::new(false),
             linked: AtomicBool::new(false),
+            adrift: AtomicBool::new(false),
             progress: AtomicU64::new(0),
             stirred: AtomicU64::new(0),
             asked: AtomicU8::new(0),
@@ -161,6 +164,32 @@ impl TaskCell {
         self.linked.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it has, or had, more to it than its own slot.
+    #[inline]
+    pub(super) fn is_linked(&self) -> bool {
+        self.linked.load(Ordering::Relaxed)
+    }
+
+    /// From now on it has.
+    pub(super) fn set_linked(&self) {
+        self.linked.store(true, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn is_adrift(&self) -> bool {
+        self.adrift.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_adrift(&self, adrift: bool) {
+        self.adrift.store(adrift, Ordering::Relaxed);
+    }
+
+    /// It has a slot again, which a stand-in was granted.
+    pub(super) fn regain(&self, fence: u64) {
+        self.fence.store(fence, Ordering::Relaxed);
+        self.held.store(true, Ordering::Release);
+    }
+
     /// Makes it nobody's again, if there was nothing out of the ordinary about
     /// its task: no key, watcher, hook, callback or child is left, so that a
     /// settlement would only drop what is dropped here. Says whether it did.
@@ -191,6 +220,7 @@ impl TaskCell {
             hooks: _,
             children: _,
             linked: _,
+            adrift: _,
             shared,
         } = self;
         let parts = shared.get_mut();
@@ -280,7 +310,7 @@ impl TaskCell {
 
     #[inline]
     pub(crate) fn links(&self) -> Option<Arc<Links>> {
-        if !self.linked.load(Ordering::Relaxed) {
+        if !self.is_linked() {
             return None;
         }
         self.shared.lock().peek()?.links.clone()

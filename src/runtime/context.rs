@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::cell::{Meta, TaskCell};
 use super::current;
 use super::inbox::Inbox;
+use super::park::Waiting;
 use super::parts::Rare;
 use super::phase::Phase;
 use super::teardown::Hook;
@@ -128,6 +129,37 @@ impl TaskContext {
     #[must_use = "the phase ends when its guard is dropped"]
     pub fn phase(&self, text: impl Into<Arc<str>>) -> Phase {
         Phase::enter(&self.0, text.into())
+    }
+
+    /// Waits for somebody: an approval, an answer, a job elsewhere. The task is
+    /// parked meanwhile. Its clocks stand still, so that it neither stalls nor
+    /// uses up its budget, and it may give slots back that others can use.
+    ///
+    /// A task in a chain keeps the slot of its session, so that no later turn
+    /// overtakes it, and gives back that of the lane which all sessions share:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use laneway::{LaneConfig, Lanes};
+    /// use std::time::Duration;
+    ///
+    /// # let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).pattern("session:*", LaneConfig::new(1)).build()?;
+    /// let (one, two) = (lanes.chain(["session:42", "main"])?, lanes.chain(["session:43", "main"])?);
+    /// let turn = one.spawn(async move |cx| {
+    ///     let asked = tokio::time::sleep(Duration::from_secs(3600));
+    ///     cx.waiting("approval #12")
+    ///         .limit(Duration::from_secs(24 * 3600))
+    ///         .release(["main"])
+    ///         .on(asked)
+    ///         .await
+    /// });
+    /// tokio::task::yield_now().await;
+    /// assert_eq!(two.run(async |_| "meanwhile").await?, "meanwhile");
+    /// turn.await??;
+    /// # Ok(()) }
+    /// ```
+    pub fn waiting(&self, what: impl Into<Arc<str>>) -> Waiting {
+        Waiting::of(self.clone(), what.into())
     }
 
     /// Opens an inbox for messages of this type that are offered to this lane,

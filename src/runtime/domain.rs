@@ -286,8 +286,8 @@ impl Domain {
     /// The runner is through with its task, or its waiter is gone.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
-        if let Some(held) = task.links() {
-            held.let_go(task, completed);
+        if task.is_linked() {
+            links::let_go(task, completed);
         }
         let mut seat = self.seat.lock();
         if !seat.is_alone() {

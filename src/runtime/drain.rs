@@ -129,6 +129,9 @@ pub struct DrainReport {
     pub finished: usize,
     /// Active tasks that ended otherwise while it lasted.
     pub interrupted: usize,
+    /// Tasks that wait for somebody, and gave their slot back meanwhile. A drain
+    /// leaves them be: when what they wait for is there, they come back.
+    pub parked: usize,
     /// Tasks whose runner has still not let go of them.
     pub orphans: usize,
     /// Active tasks whose slot could not be taken, at the orphan bound.
@@ -358,12 +361,15 @@ fn leaving(domain: &DomainRef, drain: Drain) -> Vec<Key> {
 
 impl DrainReport {
     fn add(&mut self, domain: &DomainRef, before: Tally) {
-        let (after, orphans, active) =
-            domain.read(|engine| (engine.tally(), engine.orphans(), engine.active()));
+        let (after, orphans, active, parked) = domain.read(|engine| {
+            let (orphans, parked) = (engine.orphans(), engine.parked());
+            (engine.tally(), orphans, engine.active(), parked)
+        });
         let count = |after: u64, before: u64| usize::try_from(after - before).unwrap_or(usize::MAX);
         self.finished += count(after.completed, before.completed);
         self.interrupted += count(after.cut_short, before.cut_short);
         self.orphans += orphans;
+        self.parked += parked;
         self.still_active += active;
         self.returned
             .append(&mut std::mem::take(&mut domain.returned.lock().tasks));

@@ -3,6 +3,7 @@
 
 use super::cell::TaskCell;
 use super::domain::Domain;
+use super::park;
 use super::parts::Limits;
 use super::word::Word;
 use crate::engine::{Facts, OnStall, TICK, Time};
@@ -137,6 +138,11 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
         hold_until: None,
         root: None,
     };
+    if task.is_linked() && park::may_wait(task, now) {
+        // It said so, and its clocks stand still, so that whoever awaits it is
+        // not stalling either (S9).
+        life.active_at = now;
+    }
     if depth == 0 {
         return life;
     }

@@ -14,7 +14,7 @@ use super::cell::TaskCell;
 use super::perform::launch;
 use super::submit::{give_up, rejoin, take_place};
 use super::word::Word;
-use super::{edge, runner, spare};
+use super::{edge, park, runner, spare};
 use crate::Lane;
 use crate::config::OnFull;
 use crate::engine::{Accepted, End, Entry, IfFull, Mode, Reason, Refused, State};
@@ -281,8 +281,17 @@ impl Links {
     }
 }
 
+/// Gives back whatever a task has beside its own slot.
+#[cold]
+pub(super) fn let_go(task: &TaskCell, completed: bool) {
+    park::abandon(task);
+    if let Some(links) = task.links() {
+        links.let_go(task, completed);
+    }
+}
+
 /// A link whose slot is not needed any more, or never was.
-fn drop_link(link: &Arc<TaskCell>, completed: bool) {
+pub(super) fn drop_link(link: &Arc<TaskCell>, completed: bool) {
     let reason = if completed {
         Reason::Completed
     } else {
@@ -374,10 +383,10 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
 pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
     if let Some(task) = cell.principal() {
         task.domain().end(task, end);
-    } else if let Some(links) = cell.links() {
+    } else if cell.is_linked() {
         let key = cell.slot_key();
         if cell.domain().read(|engine| engine.record(key).is_none()) {
-            links.let_go(cell, false);
+            let_go(cell, false);
         }
     }
 }

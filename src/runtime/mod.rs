@@ -9,6 +9,7 @@
 //! | `submit`, `reserve` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `job`, `slot`, `teardown` | from the slot to the release |
 //! | `links` | slots that a task holds in several lanes |
+//! | `park`, `waitpoint` | waiting for somebody, with or without a slot |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
@@ -47,6 +48,7 @@ mod leaks;
 mod links;
 mod log;
 mod orphans;
+mod park;
 mod parts;
 mod perform;
 mod phase;
@@ -82,6 +84,8 @@ pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, first_busy, wait_active};
 pub(crate) use inbox::{Envelope, Letter};
 pub use inbox::{Inbox, OfferHandle, Offered};
+pub(crate) use park::snapshot as parked_snapshot;
+pub use park::{Parked, Waiting};
 pub(crate) use perform::ask_holders;
 pub use phase::Phase;
 pub(crate) use reserve::Kept;

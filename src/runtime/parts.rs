@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::cell::TaskCell;
 use super::job::Waiting;
 use super::links::Links;
+use super::park::Parking;
 use super::teardown::Hook;
 use super::wakers::{Wakers, drop_guarded, wake_all};
 use crate::engine::{End, Time};
@@ -58,6 +59,8 @@ pub(crate) struct Rare {
     pub(crate) awaits: HashMap<usize, Awaited>,
     /// Its slots in other lanes than its own.
     pub(crate) links: Option<Arc<Links>>,
+    /// It waits for somebody.
+    pub(crate) parked: Option<Box<Parking>>,
 }
 
 pub(crate) struct Awaited {

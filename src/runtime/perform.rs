@@ -7,7 +7,7 @@ use super::cell::TaskCell;
 use super::domain::{self, Actions, Domain};
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
-use super::{blocked, facts, links, log};
+use super::{blocked, facts, links, log, park};
 use crate::engine::{Effect, End, Grant, Key, Notice, Reason, State};
 use crate::host::Id;
 use crate::sync::Arc;
@@ -111,6 +111,7 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
         Effect::AskHolders { reason } => {
             ask_holders(domain, reason);
         }
+        Effect::Outwaited { task } => park::wake(&task),
         Effect::Idle => {
             let waiting = domain.idle.lock().take();
             wake_all(waiting);
@@ -163,9 +164,13 @@ fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
 pub(crate) fn ask_holders(domain: &Arc<Domain>, reason: Reason) -> usize {
     let now = domain.now();
     domain.act(|engine, effects| {
-        let detached = engine.records().filter(|(_, r)| r.state == State::Detached);
-        let detached = detached.map(|(key, _)| key);
-        let keys: Vec<Key> = engine.holders().iter().copied().chain(detached).collect();
+        // A drain waits for nobody who waits for somebody without a slot.
+        let parked = reason != Reason::Draining;
+        let without = engine
+            .records()
+            .filter(|(_, r)| r.state == State::Detached || parked && r.away);
+        let without = without.map(|(key, _)| key);
+        let keys: Vec<Key> = engine.holders().iter().copied().chain(without).collect();
         let mut ask = |key| domain::cancel_locked(engine, now, key, reason, effects);
         keys.into_iter().filter(|key| ask(*key)).count()
     })

@@ -13,7 +13,7 @@ use super::log::Spanned;
 use super::teardown::{self, Teardown};
 use super::wakers::{drop_guarded, guarded};
 use super::word::Word;
-use super::{current, log, spare};
+use super::{current, log, park, spare};
 use crate::engine::{End, Reason};
 use crate::sync::Arc;
 use crate::{TaskContext, TaskId};
@@ -195,6 +195,9 @@ where
             if task.word.get() != Word::Running {
                 // Its slot was taken: an orphan is never polled again.
                 return Poll::Ready(taken(task));
+            }
+            if task.is_adrift() && park::poll_back(task, cx).is_pending() {
+                return Poll::Pending;
             }
             let last_poll = task.asked().is_some_and(|asked| asked.drop_now);
             let start = this.start.take();

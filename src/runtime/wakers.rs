@@ -14,6 +14,10 @@ pub(crate) struct Wakers {
 #[derive(Debug, Default)]
 pub(crate) struct Ticket(u64);
 
+impl Ticket {
+    pub(crate) const NONE: Self = Self(0);
+}
+
 impl Wakers {
     pub(crate) const fn new() -> Self {
         Self {

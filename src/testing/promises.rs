@@ -163,6 +163,9 @@ impl Seen {
                 let limit = self.enqueued + self.task.spec().wait?;
                 ("is still queued (S7)", limit, Duration::ZERO)
             }
+            // Their clocks stand still, or are those of a task elsewhere.
+            State::Parked { .. } => return None,
+            State::Granted if read_facts(&self.task, now).gathers => return None,
             State::Granted if !read_facts(&self.task, now).claimed => {
                 let limit = self.started + CLAIM;
                 ("has not claimed its slot (S20)", limit, Duration::ZERO)

@@ -151,6 +151,7 @@ impl Scenario {
             aging: self.units(self.aging % 16),
             warn_after: self.units(1 + self.warn_after % 16),
             observe_only: self.observe_only,
+            max_parked: None,
             queue_capacity: self
                 .queue_capacity
                 .map_or(usize::MAX, |capacity| usize::from(capacity % 6)),

@@ -60,6 +60,7 @@ impl Sim {
                     self.cancel(token, reason);
                 }
             }
+            Effect::Outwaited { .. } => unreachable!("nobody is parked here"),
             Effect::Idle => self.note(Event::Idle),
             Effect::Report(notice) => {
                 if let Notice::Lapsed { task } = notice {
@@ -219,6 +220,7 @@ impl Sim {
                 State::Granted
                 | State::Quiet { .. }
                 | State::Placed
+                | State::Parked { .. }
                 | State::Asked { .. }
                 | State::Dropping { .. }
                 | State::Teardown { .. } => true,

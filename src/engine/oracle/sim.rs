@@ -112,6 +112,7 @@ pub(in crate::engine) const fn settings(max_concurrent: usize) -> Settings {
         warn_after: secs(30),
         observe_only: false,
         queue_capacity: usize::MAX,
+        max_parked: None,
     }
 }
 

@@ -47,6 +47,7 @@ impl Trial {
             warn_after,
             observe_only,
             queue_capacity,
+            max_parked: _,
         } = settings;
         let mut sim = Sim::with(settings);
         sim.traced = true;

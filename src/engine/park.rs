@@ -1,0 +1,177 @@
+//! Tasks that wait for somebody, and may have given their slot back meanwhile.
+//!
+//! The clocks of a parked task stand still. One that gave its slot back comes
+//! for another with a waiter of its own, a *stand-in*, which then hands over what
+//! it was granted; so whatever holds for waiters holds for it.
+
+use std::time::Duration;
+
+use super::effects::{Effect, Effects};
+use super::entry::{Accepted, Entry, Line, Refused};
+use super::lane::{Lane, Mode};
+use super::slab::Key;
+use super::task::{Spec, State};
+use super::time::Time;
+
+impl<P: Clone> Lane<P> {
+    /// Counts one more task that may give its slot back, or says how many may.
+    /// Taken back by [`keep_slot`](Self::keep_slot), or in the end by whatever
+    /// ends the parking.
+    pub(crate) fn may_leave(&mut self) -> Result<(), usize> {
+        let most = self.settings.max_parked.unwrap_or(usize::MAX);
+        if self.parked >= most {
+            return Err(most);
+        }
+        self.parked += 1;
+        Ok(())
+    }
+
+    /// It gives nothing back after all.
+    pub(crate) const fn keep_slot(&mut self) {
+        self.parked -= 1;
+    }
+
+    /// Its clocks stand still from now on, and the limit runs. `leaves` says
+    /// that it gives its slot back, for which it was counted. False if it is
+    /// past that: not active, or asked to end.
+    pub(crate) fn park(
+        &mut self,
+        now: Time,
+        key: Key,
+        until: Time,
+        leaves: bool,
+        effects: &mut Effects<P>,
+    ) -> bool {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return false;
+        };
+        if !matches!(record.state, State::Granted | State::Running) {
+            return false;
+        }
+        record.state = State::Parked { since: now, until };
+        if leaves {
+            self.vacate(key);
+            if let Some(record) = self.tasks.get_mut(key) {
+                record.away = true;
+            }
+        }
+        self.look_at(key, Some(until));
+        if leaves {
+            self.dispatch(now, effects);
+            self.note_idle(effects);
+        }
+        true
+    }
+
+    /// What it waited for is there, and its limit is over.
+    pub(crate) fn unlimit(&mut self, key: Key) {
+        if let Some(record) = self.tasks.get_mut(key)
+            && let State::Parked { until, .. } = &mut record.state
+        {
+            *until = Time::FAR;
+            self.look_at(key, None);
+        }
+    }
+
+    /// Its limit has passed. One that kept its slot is active again, whoever
+    /// polls it; one without has to come for a slot first.
+    pub(super) fn outwait(&mut self, now: Time, key: Key, effects: &mut Effects<P>) {
+        let Some(record) = self.tasks.get(key) else {
+            return;
+        };
+        let (task, away) = (record.payload.clone(), record.away);
+        if away {
+            self.unlimit(key);
+        } else {
+            self.unpark(now, key);
+        }
+        effects.push(Effect::Outwaited { task });
+    }
+
+    /// It has its slot: its clocks go on from where they stood.
+    pub(crate) fn unpark(&mut self, now: Time, key: Key) {
+        let now = self.advance(now);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if let State::Parked { since, .. } = record.state
+            && !record.away
+        {
+            record.state = State::Running;
+            record.stand_still(now.since(since));
+            self.look_at(key, Some(now));
+        }
+    }
+
+    /// A stand-in comes for a slot, to the place in line that its task had when
+    /// it came first: ahead of everybody who came later. Only a shutdown
+    /// refuses it.
+    pub(crate) fn submit_back(
+        &mut self,
+        now: Time,
+        stand_in: P,
+        spec: &Spec,
+        entry: Entry,
+        task: Key,
+    ) -> Result<Accepted, Refused> {
+        let place = self.tasks.get(task).map(|record| record.place);
+        let (Some(place), false) = (place, self.mode == Mode::Shutdown) else {
+            return Err(Refused::Shutdown);
+        };
+        let accepted = self.take_in(now, stand_in, spec, entry, Line::At(place))?;
+        self.tally.submitted -= 1;
+        let (Accepted::Started { key, .. } | Accepted::Queued { key }) = accepted;
+        if let Some(record) = self.tasks.get_mut(key) {
+            record.stands_in = true;
+        }
+        Ok(accepted)
+    }
+
+    /// A stand-in hands its slot over and goes. `None` if its task is gone, or
+    /// on its way.
+    pub(crate) fn come_back(&mut self, key: Key, stand_in: Key) -> Option<P> {
+        let holder = self.tasks.get(stand_in).filter(|record| {
+            record.stands_in && matches!(record.state, State::Granted | State::Running)
+        })?;
+        let holder = holder.holder;
+        let record = self.tasks.get_mut(key)?;
+        if !record.away || !matches!(record.state, State::Parked { .. }) {
+            return None;
+        }
+        record.away = false;
+        record.holder = holder;
+        self.parked -= 1;
+        self.holders[holder as usize] = key;
+        self.forget(stand_in).map(|gone| gone.payload)
+    }
+
+    /// It is to come for a slot no more.
+    pub(super) fn forget_parking(&mut self, key: Key) {
+        if let Some(record) = self.tasks.get_mut(key) {
+            self.parked -= usize::from(std::mem::take(&mut record.away));
+        }
+    }
+
+    /// How many gave their slot back, and are to come for another.
+    pub(crate) const fn parked(&self) -> usize {
+        self.parked
+    }
+}
+
+impl<P> super::task::Record<P> {
+    /// Its clocks stood still for so long.
+    fn stand_still(&mut self, time: Duration) {
+        self.late.get_or_insert_default().stood += time;
+    }
+
+    /// Since when it has been active, the times not counted in which its clocks
+    /// stood still.
+    pub(super) fn begun(&self) -> Time {
+        let stood = self
+            .late
+            .as_deref()
+            .map_or(Duration::ZERO, |late| late.stood);
+        self.started + stood
+    }
+}

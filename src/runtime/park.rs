@@ -1,0 +1,541 @@
+//! Waiting for somebody, while the clocks stand still, and without the slots
+//! that others could use meanwhile.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use super::cell::TaskCell;
+use super::edge;
+use super::links::drop_link;
+use super::parts::Rare;
+use super::spare;
+use super::submit::{give_up, rejoin, take_place};
+use super::wakers::{Ticket, wake_all};
+use super::word::Word;
+use crate::TaskContext;
+use crate::engine::{Accepted, Entry, IfFull, Reason, Time};
+use crate::error::WaitingError;
+use crate::snapshot::ParkedSnapshot;
+use crate::sync::Arc;
+use crate::timeout::check_limit;
+
+/// How long a task waits for somebody that sets no limit.
+const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is kept of a task while it is parked.
+pub(crate) struct Parking {
+    what: Arc<str>,
+    since: Time,
+    limit: Duration,
+    /// Whose slot is to be got back, the next one last: a link, or the task
+    /// itself.
+    away: Vec<Gone>,
+    /// Comes for the next of them.
+    stand_in: Option<Arc<TaskCell>>,
+}
+
+#[derive(Clone)]
+enum Gone {
+    Own,
+    Link(Arc<TaskCell>),
+}
+
+impl Gone {
+    fn cell<'a>(&'a self, task: &'a Arc<TaskCell>) -> &'a Arc<TaskCell> {
+        match self {
+            Self::Own => task,
+            Self::Link(link) => link,
+        }
+    }
+}
+
+/// A wait for somebody that is being described; made by
+/// [`TaskContext::waiting`].
+#[derive(Debug)]
+#[must_use = "a task waits with `on`"]
+pub struct Waiting {
+    cx: TaskContext,
+    what: Arc<str>,
+    limit: Duration,
+    release: Vec<String>,
+}
+
+impl Waiting {
+    pub(super) const fn of(cx: TaskContext, what: Arc<str>) -> Self {
+        Self {
+            cx,
+            what,
+            limit: LIMIT,
+            release: Vec::new(),
+        }
+    }
+
+    /// How long it may take; 24 hours unless told. After that the wait ends with
+    /// [`WaitingError::LimitPassed`].
+    pub const fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Gives the slots of these lanes back meanwhile. All others are kept. The
+    /// task must hold them, and one is only given back with all that come after
+    /// it in the task's chain.
+    pub fn release<N: AsRef<str>>(mut self, lanes: impl IntoIterator<Item = N>) -> Self {
+        let names = lanes.into_iter().map(|lane| lane.as_ref().to_owned());
+        self.release.extend(names);
+        self
+    }
+
+    /// Waits for this future, as part of the task.
+    pub const fn on<Fut: Future>(self, future: Fut) -> Parked<Fut> {
+        Parked {
+            wait: self,
+            stage: Stage::Fresh,
+            future: Some(future),
+            ready: None,
+            ticket: Ticket::NONE,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Fresh,
+    /// Parked until then at the latest.
+    Waits(Time),
+    /// What it waited for is there, and the slots are to be got back.
+    ComesBack,
+    Over,
+}
+
+pin_project! {
+    /// A task that waits for somebody; made by [`Waiting::on`].
+    ///
+    /// The first poll parks the task. When the future is ready, or the limit has
+    /// passed, the task gets back the slots that it gave up, in the order of its
+    /// chain and each with a new fence, and only then this is ready. It comes
+    /// back to the place in line that it had when it came first, which is ahead
+    /// of everybody who came later, and neither a full queue nor a drain nor a
+    /// close refuses it.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitingError`]. All but [`LimitPassed`](WaitingError::LimitPassed) are
+    /// given at the first poll, and then nothing was given back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the wait is over, and what the future was is lost. The task's
+    /// slots are not back by that: whatever of this poll is left runs without
+    /// them, and [`is_current`](TaskContext::is_current) says so. After that the
+    /// task is not polled before it has them. A [`Slot`](crate::Slot), which
+    /// nobody polls, does not get them back.
+    ///
+    /// # Panics
+    ///
+    /// If it is polled again after it gave its result.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Parked<Fut: Future> {
+        wait: Waiting,
+        stage: Stage,
+        #[pin]
+        future: Option<Fut>,
+        ready: Option<Result<Fut::Output, WaitingError>>,
+        ticket: Ticket,
+    }
+
+    impl<Fut: Future> PinnedDrop for Parked<Fut> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let task = this.wait.cx.cell();
+            task.deregister(Rare::signal, this.ticket);
+            if matches!(*this.stage, Stage::Waits(_) | Stage::ComesBack) {
+                forsake(task);
+            }
+        }
+    }
+}
+
+impl<Fut: Future> Future for Parked<Fut> {
+    type Output = Result<Fut::Output, WaitingError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let task = this.wait.cx.cell();
+        if *this.stage == Stage::Fresh {
+            match park(task, this.wait) {
+                Ok(until) => *this.stage = Stage::Waits(until),
+                Err(error) => {
+                    *this.stage = Stage::Over;
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        // For the limit, and for whoever polls this elsewhere than in the task.
+        task.register(Rare::signal, this.ticket, cx.waker());
+        if let Stage::Waits(until) = *this.stage {
+            let future = this.future.as_mut().as_pin_mut();
+            let ready = match future.map(|future| future.poll(cx)) {
+                Some(Poll::Ready(value)) => Ok(value),
+                _ if until <= task.now() => Err(WaitingError::LimitPassed {
+                    what: Arc::clone(&this.wait.what),
+                    limit: this.wait.limit,
+                }),
+                _ => return Poll::Pending,
+            };
+            this.future.set(None);
+            *this.ready = Some(ready);
+            *this.stage = Stage::ComesBack;
+            let key = task.slot_key();
+            task.domain().act(|engine, _| engine.unlimit(key));
+        }
+        if *this.stage == Stage::ComesBack {
+            if !is_parked(task) {
+                *this.stage = Stage::Over;
+                return Poll::Ready(Err(WaitingError::NotActive));
+            }
+            ready!(poll_back(task, cx));
+            *this.stage = Stage::Over;
+        }
+        Poll::Ready(this.ready.take().expect("a wait gives its result once"))
+    }
+}
+
+impl<Fut: Future> std::fmt::Debug for Parked<Fut> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parked")
+            .field("what", &self.wait.what)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Parks the task, and says until when; or nothing is changed.
+fn park(task: &Arc<TaskCell>, wait: &Waiting) -> Result<Time, WaitingError> {
+    check_limit("the limit of a wait", Some(wait.limit))?;
+    let held = task.links().map(|links| links.held()).unwrap_or_default();
+    let mut slots = vec![Gone::Own];
+    slots.extend(held.into_iter().map(Gone::Link));
+    let leaving = slots.split_off(first_to_leave(task, &slots, &wait.release)?);
+    if task.word.get() != Word::Running || task.asked().is_some() {
+        return Err(WaitingError::NotActive);
+    }
+    let now = task.now();
+    begin(task, wait, now)?;
+    let counted = leaving.iter().try_for_each(|gone| {
+        let domain = gone.cell(task).domain();
+        let may = domain.act(|engine, _| engine.may_leave());
+        may.map_err(|max_parked| (Arc::clone(&domain.name), max_parked))
+    });
+    if let Err((lane, max_parked)) = counted {
+        for gone in &leaving {
+            let domain = gone.cell(task).domain();
+            if domain.name == lane {
+                break;
+            }
+            domain.act(|engine, _| engine.keep_slot());
+        }
+        abandon(task);
+        return Err(WaitingError::TooMany { lane, max_parked });
+    }
+    let until = now + wait.limit;
+    if !leaving.iter().any(|gone| matches!(gone, Gone::Own)) && !stop(task, now, until, false) {
+        for gone in &leaving {
+            let domain = gone.cell(task).domain();
+            domain.act(|engine, _| engine.keep_slot());
+        }
+        abandon(task);
+        return Err(WaitingError::NotActive);
+    }
+    for gone in leaving.into_iter().rev() {
+        let cell = gone.cell(task);
+        if stop(cell, now, until, true) {
+            cell.left();
+            if let Some(parking) = &mut task.shared.lock().rare().parked {
+                parking.away.push(gone);
+            }
+        } else {
+            // It was asked to end this very moment, and all of the task with it.
+            cell.domain().act(|engine, _| engine.keep_slot());
+        }
+    }
+    Ok(until)
+}
+
+/// From where on its slots are given back.
+fn first_to_leave(
+    task: &Arc<TaskCell>,
+    slots: &[Gone],
+    release: &[String],
+) -> Result<usize, WaitingError> {
+    let name = |slot: &Gone| Arc::clone(&slot.cell(task).domain().name);
+    let names: Vec<Arc<str>> = slots.iter().map(name).collect();
+    for lane in release {
+        if !names.iter().any(|name| **name == **lane) {
+            return Err(WaitingError::NotHeld {
+                lane: lane.clone(),
+                held: names,
+            });
+        }
+    }
+    let leaves = |name: &&Arc<str>| release.iter().any(|lane| **lane == ***name);
+    let first = names.iter().position(|name| leaves(&name));
+    let first = first.unwrap_or(names.len());
+    if let Some(kept) = names[first..].iter().find(|name| !leaves(name)) {
+        return Err(WaitingError::OutOfOrder {
+            lane: Arc::clone(&names[first]),
+            kept: Arc::clone(kept),
+        });
+    }
+    Ok(first)
+}
+
+fn begin(task: &TaskCell, wait: &Waiting, now: Time) -> Result<(), WaitingError> {
+    let mut parts = task.shared.lock();
+    let rare = parts.rare();
+    if let Some(parking) = &rare.parked {
+        let what = Arc::clone(&parking.what);
+        return Err(WaitingError::AlreadyParked { what });
+    }
+    rare.parked = Some(Box::new(Parking {
+        what: Arc::clone(&wait.what),
+        since: now,
+        limit: wait.limit,
+        away: Vec::new(),
+        stand_in: None,
+    }));
+    task.set_linked();
+    Ok(())
+}
+
+/// The clocks of one slot stand still from now on.
+fn stop(cell: &TaskCell, now: Time, until: Time, leaves: bool) -> bool {
+    let until = if cell.principal().is_some() {
+        // The limit is looked after where the task itself is.
+        Time::FAR
+    } else {
+        until
+    };
+    let key = cell.slot_key();
+    cell.domain().act(|engine, effects| {
+        let parked = engine.park(now, key, until, leaves, effects);
+        if parked && leaves {
+            cell.lose();
+        }
+        parked
+    })
+}
+
+/// Gets the slots back. Ready when they are there and the clocks go on, or when
+/// there is nothing to get back.
+pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
+    loop {
+        let (gone, stand_in) = {
+            let parts = task.shared.lock();
+            match parts.peek().and_then(|rare| rare.parked.as_deref()) {
+                Some(parking) => (parking.away.last().cloned(), parking.stand_in.clone()),
+                None => {
+                    task.set_adrift(false);
+                    return Poll::Ready(());
+                }
+            }
+        };
+        let Some(gone) = gone else {
+            go_on(task);
+            return Poll::Ready(());
+        };
+        let cell = gone.cell(task);
+        let Some(stand_in) = stand_in else {
+            if send(task, cell) {
+                continue;
+            }
+            // It is being shut down, and will be told.
+            return Poll::Pending;
+        };
+        match stand_in.word.get() {
+            Word::Granted => {
+                stand_in.word.shift(Word::Granted, Word::Running);
+            }
+            Word::Running => {
+                if !take_over(task, cell, &stand_in) {
+                    return Poll::Pending;
+                }
+            }
+            Word::Asleep => rejoin(&stand_in),
+            Word::Queued => {
+                stand_in.set_runner(cx.waker());
+                // The grant may have come between the two.
+                if stand_in.word.get() == Word::Queued {
+                    return Poll::Pending;
+                }
+            }
+            // Whoever ended it ends the task, too.
+            Word::Done | Word::Expired | Word::Cancelled => return Poll::Pending,
+        }
+    }
+}
+
+/// Sends a stand-in for the slot of this cell. False if it was refused.
+fn send(task: &Arc<TaskCell>, cell: &TaskCell) -> bool {
+    let domain = cell.domain();
+    let mut stand_in = spare::take();
+    let fresh = Arc::get_mut(&mut stand_in).expect("a spare cell is nobody's");
+    let spec = Arc::new(task.spec().of_link());
+    fresh.begin(domain.clone(), Some(spec), None, None);
+    fresh.stand_for(Arc::clone(task), None);
+    if !set_stand_in(task, Some(Arc::clone(&stand_in))) {
+        return false;
+    }
+    edge::tie(task, &stand_in, false);
+    let entry = Entry {
+        present: true,
+        at_once: false,
+        descendant: false,
+        part: true,
+        waited: Duration::ZERO,
+        if_full: IfFull::Enter,
+    };
+    let (now, of) = (task.now(), cell.slot_key());
+    let accepted = domain.act(|engine, _| {
+        let came = Arc::clone(&stand_in);
+        let accepted = engine.submit_back(now, came, stand_in.spec(), entry, of);
+        take_place(engine, &stand_in, now, entry, accepted);
+        accepted
+    });
+    let parts = task.shared.lock();
+    let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
+    let current = parking.and_then(|parking| parking.stand_in.as_ref());
+    let ours = current.is_some_and(|current| Arc::ptr_eq(current, &stand_in));
+    drop(parts);
+    match accepted {
+        Ok(_) if ours => return true,
+        // Whoever abandoned it found it in no line.
+        Ok(Accepted::Started { .. } | Accepted::Queued { .. }) => drop_link(&stand_in, false),
+        Err(_) => {
+            set_stand_in(task, None);
+        }
+    }
+    edge::untie(task, &stand_in);
+    false
+}
+
+fn set_stand_in(task: &TaskCell, stand_in: Option<Arc<TaskCell>>) -> bool {
+    let mut parts = task.shared.lock();
+    let parking = parts.peek_mut().and_then(|rare| rare.parked.as_deref_mut());
+    let old = parking.map(|parking| std::mem::replace(&mut parking.stand_in, stand_in));
+    drop(parts);
+    old.is_some()
+}
+
+/// The stand-in has a slot, which is the cell's from now on. False if the task
+/// is being ended.
+fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) -> bool {
+    let (key, of) = (cell.slot_key(), stand_in.slot_key());
+    let gone = cell.domain().act(|engine, _| {
+        let gone = engine.come_back(key, of);
+        if gone.is_some() {
+            cell.regain(stand_in.fence());
+        }
+        gone
+    });
+    let back = gone.is_some();
+    {
+        let mut parts = task.shared.lock();
+        if let Some(parking) = parts.peek_mut().and_then(|rare| rare.parked.as_deref_mut()) {
+            parking.stand_in = None;
+            if back {
+                parking.away.pop();
+            }
+        }
+    }
+    edge::untie(task, stand_in);
+    if !back {
+        drop_link(stand_in, false);
+    }
+    back
+}
+
+/// It has all its slots: its clocks go on.
+fn go_on(task: &TaskCell) {
+    let now = task.now();
+    task.stir(now);
+    let key = task.slot_key();
+    task.domain().act(|engine, _| engine.unpark(now, key));
+    task.set_adrift(false);
+    let parked = task.shared.lock().rare().parked.take();
+    drop(parked);
+}
+
+/// Nobody waits any more, and the task goes on without what it waited for: its
+/// runner sees to its slots.
+fn forsake(task: &Arc<TaskCell>) {
+    if task.word.get() != Word::Running {
+        return;
+    }
+    let nothing_away = {
+        let parts = task.shared.lock();
+        let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
+        match parking {
+            Some(parking) => parking.away.is_empty(),
+            None => return,
+        }
+    };
+    if nothing_away {
+        go_on(task);
+        return;
+    }
+    let key = task.slot_key();
+    task.domain().act(|engine, _| engine.unlimit(key));
+    task.set_adrift(true);
+    task.wake_runner();
+}
+
+/// The task is over, or was not parked after all.
+pub(super) fn abandon(task: &TaskCell) {
+    let parking = {
+        let mut parts = task.shared.lock();
+        parts.peek_mut().and_then(|rare| rare.parked.take())
+    };
+    let Some(mut parking) = parking else { return };
+    if let Some(stand_in) = parking.stand_in.take() {
+        edge::untie(task, &stand_in);
+        give_up(&stand_in, Reason::Dropped);
+    }
+}
+
+/// Its limit has passed.
+pub(super) fn wake(task: &TaskCell) {
+    let waiting = task.shared.lock().take(Rare::signal);
+    wake_all(waiting);
+    task.wake_runner();
+}
+
+/// Whether it waits for somebody, and its limit has not passed.
+pub(super) fn may_wait(task: &TaskCell, now: Time) -> bool {
+    let parts = task.shared.lock();
+    let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
+    parking.is_some_and(|parking| now < parking.since + parking.limit)
+}
+
+fn is_parked(task: &TaskCell) -> bool {
+    let parts = task.shared.lock();
+    parts.peek().is_some_and(|rare| rare.parked.is_some())
+}
+
+pub(crate) fn snapshot(task: &TaskCell, now: Time) -> Option<ParkedSnapshot> {
+    let parts = task.shared.lock();
+    let parking = parts.peek()?.parked.as_deref()?;
+    let name = |gone: &Gone| match gone {
+        Gone::Own => task.domain().name.to_string(),
+        Gone::Link(link) => link.domain().name.to_string(),
+    };
+    Some(ParkedSnapshot {
+        what: parking.what.to_string(),
+        waited: now.since(parking.since),
+        limit: parking.limit,
+        released: parking.away.iter().rev().map(name).collect(),
+    })
+}
