@@ -38,6 +38,7 @@ fn the_demo_goes_as_it_says() {
         "00:01:09.6 ben ends: superseded",
         "00:01:12.0 ben < you said: what time is it?",
         "00:01:41.6 anna may I book the 8:15 to Rome? (approve 1)",
+        "00:01:47.6   main: 1 of 3 slots; 1 parked",
         "00:01:49.4 dora < you said: hello again",
         "00:02:07.6 draining",
         "00:02:37.6 anna ends: lane draining",

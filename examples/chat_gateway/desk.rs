@@ -75,16 +75,23 @@ impl Desk {
 
     /// Who runs in a lane, who waits, and why.
     pub(crate) fn show(&self, lane: &LaneSnapshot) {
-        let (name, active, queued) = (&lane.name, lane.active.len(), lane.queued.len());
-        if active + queued == 0 {
+        let (active, queued) = (lane.active.len(), lane.queued.len());
+        if active + queued + lane.parked.len() == 0 {
             return;
         }
-        let mut line = format!("  {name}: {active} of {} slots", lane.max_concurrent);
-        for note in lane.active.iter().filter_map(|task| task.note.as_ref()) {
-            line += &format!(", {note}");
+        let mut line = format!("  {}: {active} of {} slots", lane.name, lane.max_concurrent);
+        for task in &lane.active {
+            match (&task.parked, &task.note) {
+                (Some(parked), _) => line += &format!(", kept for {}", parked.what),
+                (None, Some(note)) => line += &format!(", {note}"),
+                (None, None) => {}
+            }
         }
         if let Some(by) = lane.blocked_by {
             line += &format!("; {queued} wait: {by}");
+        }
+        if !lane.parked.is_empty() {
+            line += &format!("; {} parked", lane.parked.len());
         }
         self.console.say(line);
     }

@@ -15,9 +15,6 @@ use crate::providers::Providers;
 use crate::talk::{MAIN, NoTurn, Talk, Waits};
 use crate::turn::{Begin, Message};
 
-/// How long a turn waits for leave.
-const LEAVE: Duration = Duration::from_secs(24 * 3600);
-
 #[derive(Debug)]
 pub(crate) struct Gateway {
     desk: Arc<Desk>,
@@ -36,7 +33,7 @@ impl Gateway {
     ) -> anyhow::Result<Self> {
         let lanes = Providers::lanes(Lanes::builder())
             .pattern("session:*", LaneConfig::new(1))
-            .lane(MAIN, LaneConfig::new(3).stall_ceiling(LEAVE))
+            .lane(MAIN, LaneConfig::new(3))
             .lane("inbound", LaneConfig::new(64).queue_capacity(256))
             .build()?;
         let inbound = lanes.lane("inbound")?;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use laneway::{Chain, ChainError, OnBusy, Priority, TaskBuilder, TaskError};
+use laneway::{Chain, ChainError, OnBusy, Priority, Reason, TaskBuilder, TaskError};
 
 use crate::desk::Desk;
 use crate::journal::{Unfinished, Waiting};
@@ -86,7 +86,14 @@ impl Talk {
     pub(crate) fn tell_outcome(&self, outcome: Result<(), NoTurn>) {
         match outcome {
             Ok(()) => {}
-            Err(NoTurn::Task(TaskError::Draining { .. })) => self.tell("is kept for later"),
+            // The drain hands it back, or the turn under way was put away.
+            Err(NoTurn::Task(
+                TaskError::Draining { .. }
+                | TaskError::Cancelled {
+                    reason: Reason::Draining,
+                    ..
+                },
+            )) => self.tell("is kept for later"),
             Err(error) => self.tell(format_args!("no turn: {error}")),
         }
     }

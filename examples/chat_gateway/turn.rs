@@ -1,13 +1,18 @@
 //! One turn of a session: what its user said goes to a model, and comes back as an
 //! answer, unless somebody interrupts.
 
+use std::time::Duration;
+
 use laneway::{Reason, TaskContext, TaskError};
 
 use crate::approvals::Approval;
 use crate::journal::Unfinished;
 use crate::providers::Reply;
 use crate::session::By;
-use crate::talk::Talk;
+use crate::talk::{MAIN, Talk};
+
+/// How long a turn waits for leave.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// A message of a user, as it is offered to the turn under way.
 #[derive(Debug)]
@@ -86,14 +91,21 @@ pub(crate) async fn run(cx: &TaskContext, talk: &Talk, begin: Begin) {
     }
 }
 
+/// Keeps the slot of the session, so that no later turn overtakes this one, and
+/// gives that of `main` back meanwhile.
 async fn ask_leave(cx: &TaskContext, talk: &Talk, approval: &Approval) -> Leave {
     let Approval { number, request } = approval;
     talk.tell(format_args!("may I {request}? (approve {number})"));
     let leave = talk.desk.approvals.open(approval);
+    let leave = cx
+        .waiting(format!("approval #{number}"))
+        .limit(PATIENCE)
+        .release([MAIN])
+        .on(leave);
     tokio::select! {
         reason = cx.cancelled() => Leave::Stopped(reason),
         granted = leave => match granted {
-            Ok(true) => Leave::Given,
+            Ok(Ok(true)) => Leave::Given,
             _ => Leave::Refused,
         }
     }
