@@ -6,14 +6,17 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::control;
 use crate::engine::{Reason, State};
-use crate::error::{ChainError, ConfigError, ControlError, LaneNameError, WaitActiveError};
+use crate::error::{
+    ChainError, ConfigError, ControlError, LaneNameError, ResumeError, WaitActiveError,
+    WaitpointError,
+};
 use crate::group::GroupConfig;
 use crate::plan::{DEFAULT, Draft, Plan};
 use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain};
 use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot};
 use crate::sync::Arc;
 use crate::timeout::check_limit;
-use crate::{Chain, Drain, DrainReport, Lane, Reconfigure, TaskId};
+use crate::{Chain, Drain, DrainReport, Lane, Reconfigure, TaskId, Waitpoint};
 
 /// A scheduler: named lanes, each a queue with its own slots.
 ///
@@ -80,6 +83,43 @@ impl Lanes {
         names: impl IntoIterator<Item = N>,
     ) -> Result<Chain, ChainError> {
         Chain::of(self, names)
+    }
+
+    /// A place to wait for a value from outside, under a key by which anybody can
+    /// give it: see [`Waitpoint`]. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`WaitpointError`]: the key cannot work (256 bytes at most, no control
+    /// characters), or there is one of that key.
+    pub fn waitpoint<T: Send + 'static>(
+        &self,
+        key: impl Into<Arc<str>>,
+    ) -> Result<Waitpoint<T>, WaitpointError> {
+        Waitpoint::make(self.shared(), key.into())
+    }
+
+    /// Gives the waitpoint of this key its value. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`ResumeError`]: there is none, or it waits for another type, or somebody
+    /// was first. The value is dropped then.
+    pub fn resume_waitpoint<T: Send + 'static>(
+        &self,
+        key: &str,
+        value: T,
+    ) -> Result<(), ResumeError> {
+        self.shared().waitpoints.resume(key, value)
+    }
+
+    /// Ends the waitpoint of this key without a value. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`ResumeError`]: there is none, or somebody was first.
+    pub fn cancel_waitpoint(&self, key: &str) -> Result<(), ResumeError> {
+        self.shared().waitpoints.cancel(key)
     }
 
     /// Changes how lanes are set, while they run, as one transaction.
@@ -385,6 +425,7 @@ impl Lanes {
                 .iter()
                 .map(GroupSnapshot::of)
                 .collect(),
+            waitpoints: self.shared().waitpoints.snapshot(self.shared().clock.now()),
         }
     }
 

@@ -67,6 +67,7 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timeout;
+mod waitpoint;
 
 pub use chain::Chain;
 pub use config::{LaneConfig, OnFull};
@@ -76,7 +77,8 @@ pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ChainError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
     InvalidOption, LaneNameError, MemberProblem, NameProblem, PanicPayload, PatternProblem,
-    TaskError, TryAcquireError, WaitActiveError, WaitingError,
+    ResumeError, TaskError, TryAcquireError, WaitActiveError, WaitingError, WaitpointCancelled,
+    WaitpointError,
 };
 pub use group::GroupConfig;
 pub use id::TaskId;
@@ -91,9 +93,10 @@ pub use runtime::{
 };
 pub use snapshot::{
     Counters, GroupSnapshot, LaneOrigin, LaneSnapshot, LaneState, Limits, MemberSnapshot,
-    ParkedSnapshot, Snapshot, TaskSnapshot,
+    ParkedSnapshot, Snapshot, TaskSnapshot, WaitpointSnapshot,
 };
 pub use timeout::{LaneTimeout, Timeout};
+pub use waitpoint::{Waitpoint, WaitpointToken};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

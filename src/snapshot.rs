@@ -19,6 +19,22 @@ pub struct Snapshot {
     pub lanes: Vec<LaneSnapshot>,
     /// By name.
     pub groups: Vec<GroupSnapshot>,
+    /// By key.
+    pub waitpoints: Vec<WaitpointSnapshot>,
+}
+
+/// A waitpoint that is not over.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct WaitpointSnapshot {
+    /// Its key.
+    pub key: String,
+    /// The type of the value that it waits for, as the compiler names it.
+    pub expects: String,
+    /// How long ago it was made.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
+    pub age: Duration,
 }
 
 /// A budget that several lanes share.

@@ -5,6 +5,7 @@ mod input;
 mod slot;
 mod task;
 mod waiting;
+mod waitpoint;
 
 pub use control::{ControlError, WaitActiveError};
 pub(crate) use input::check_name;
@@ -16,3 +17,4 @@ pub use slot::{AcquireError, TryAcquireError};
 pub(crate) use task::message_of;
 pub use task::{FlattenTask, PanicPayload, TaskError};
 pub use waiting::WaitingError;
+pub use waitpoint::{ResumeError, WaitpointCancelled, WaitpointError};

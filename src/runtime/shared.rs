@@ -15,6 +15,7 @@ use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
 use crate::plan::{Draft, Plan, Terms};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Serials, Weak};
+use crate::waitpoint::Waitpoints;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) timers: DomainTimers,
     pub(crate) drivers: Drivers,
     pub(crate) keys: Keys,
+    pub(crate) waitpoints: Waitpoints,
     directory: Mutex<Directory>,
     /// Held from one version of the plan to the next, before the directory.
     pub(super) reconfiguring: Mutex<()>,
@@ -78,6 +80,7 @@ impl Shared {
             timers: DomainTimers::default(),
             drivers: Drivers::new(),
             keys: Keys::default(),
+            waitpoints: Waitpoints::default(),
             directory: Mutex::new(Directory {
                 lanes: HashMap::new(),
                 by_serial: HashMap::new(),
@@ -293,7 +296,7 @@ impl Standing {
 }
 
 /// Gives the memory of a storm back (S15); amortised O(1).
-pub(super) fn trim<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+pub(crate) fn trim<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
     const KEEP: usize = 64;
     if map.capacity() > KEEP && map.len() < map.capacity() / 8 {
         map.shrink_to(map.capacity() / 4);
