@@ -39,6 +39,7 @@ fn the_demo_goes_as_it_says() {
         "00:01:12.0 ben < you said: what time is it?",
         "00:01:41.6 anna may I book the 8:15 to Rome? (approve 1)",
         "00:01:47.6   main: 1 of 3 slots; 1 parked",
+        "00:01:47.6   approval #1: open for 6s",
         "00:01:49.4 dora < you said: hello again",
         "00:02:07.6 draining",
         "00:02:37.6 anna ends: lane draining",
@@ -124,7 +125,7 @@ fn a_request_for_leave_outlives_the_process() {
     gateway.types("approve 1");
     gateway.wait_for("anna < done: book the 8:15 to Rome");
     gateway.types("approve 1");
-    gateway.wait_for("nobody waits for that");
+    gateway.wait_for(r#"there is no waitpoint "approval #1""#);
     gateway.stops();
     let written = fs::read_to_string(&journal.0).expect("it is there");
     assert!(written.contains(r#""turns":[]"#), "{written}");
@@ -168,7 +169,7 @@ fn a_line_that_means_nothing_costs_the_others_nothing() {
     gateway.wait_for("what is \"what\"?");
     gateway.wait_for("which one?");
     gateway.wait_for("which one?");
-    gateway.wait_for("nobody waits for that");
+    gateway.wait_for(r#"there is no waitpoint "approval #3""#);
     gateway.wait_for("anna < you said: hello");
     gateway.stops();
 }

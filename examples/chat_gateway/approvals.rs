@@ -1,9 +1,6 @@
 //! Leave that a turn asks for, and somebody gives: now, or tomorrow.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use crate::sync::{Mutex, lock};
 
@@ -13,40 +10,28 @@ pub(crate) struct Approval {
     pub(crate) request: String,
 }
 
-#[derive(Debug)]
-pub(crate) struct Approvals {
-    asked: Mutex<u32>,
-    open: Mutex<BTreeMap<u32, oneshot::Sender<bool>>>,
+/// The key of the waitpoint at which the turn waits.
+pub(crate) fn key(number: u32) -> String {
+    format!("approval #{number}")
 }
 
+/// Numbers them, and goes on counting after a restart.
+#[derive(Debug)]
+pub(crate) struct Approvals(Mutex<u32>);
+
 impl Approvals {
-    /// So many have been asked for before.
     pub(crate) const fn after(asked: u32) -> Self {
-        Self {
-            asked: Mutex::new(asked),
-            open: Mutex::new(BTreeMap::new()),
-        }
+        Self(Mutex::new(asked))
     }
 
     pub(crate) fn asked(&self) -> u32 {
-        *lock(&self.asked)
+        *lock(&self.0)
     }
 
     pub(crate) fn ask(&self, request: String) -> Approval {
-        let mut asked = lock(&self.asked);
+        let mut asked = lock(&self.0);
         *asked += 1;
         let number = *asked;
         Approval { number, request }
-    }
-
-    pub(crate) fn open(&self, approval: &Approval) -> oneshot::Receiver<bool> {
-        let (tell, told) = oneshot::channel();
-        lock(&self.open).insert(approval.number, tell);
-        told
-    }
-
-    pub(crate) fn decide(&self, number: u32, granted: bool) -> bool {
-        let waiting = lock(&self.open).remove(&number);
-        waiting.is_some_and(|tell| tell.send(granted).is_ok())
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use laneway::{Descendants, Drain, Lane, LaneConfig, Lanes, OnBusy, Reason, TaskError};
 use tokio::task::JoinSet;
 
-use crate::approvals::Approvals;
+use crate::approvals::{Approvals, key};
 use crate::console::{Command, Console};
 use crate::desk::Desk;
 use crate::journal::{Journal, Waiting};
@@ -70,13 +70,19 @@ impl Gateway {
                 self.begin(&session, begin, waits, OnBusy::Supersede);
             }
             Command::Decide { number, granted } => {
-                if !self.desk.approvals.decide(number, granted) {
-                    self.desk.console.say("nobody waits for that");
+                let resumed = self.desk.lanes.resume_waitpoint(&key(number), granted);
+                if let Err(error) = resumed {
+                    self.desk.console.say(error);
                 }
             }
             Command::Lanes => {
-                for lane in self.desk.lanes.snapshot().lanes {
-                    self.desk.show(&lane);
+                let snapshot = self.desk.lanes.snapshot();
+                for lane in &snapshot.lanes {
+                    self.desk.show(lane);
+                }
+                for open in &snapshot.waitpoints {
+                    let line = format_args!("  {}: open for {:.0?}", open.key, open.age);
+                    self.desk.console.say(line);
                 }
             }
         }

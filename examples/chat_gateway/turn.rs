@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use laneway::{Reason, TaskContext, TaskError};
+use laneway::{Reason, TaskContext, TaskError, WaitpointError};
 
-use crate::approvals::Approval;
+use crate::approvals::{Approval, key};
 use crate::journal::Unfinished;
 use crate::providers::Reply;
 use crate::session::By;
@@ -45,12 +45,12 @@ pub(crate) async fn run(cx: &TaskContext, talk: &Talk, begin: Begin) {
     };
     loop {
         if let Some(approval) = approval.take() {
+            let request = &approval.request;
             match ask_leave(cx, talk, &approval).await {
-                Leave::Given => session.add(By::Tool, format!("done: {}", approval.request)),
-                Leave::Refused => session.add(By::Tool, format!("not done: {}", approval.request)),
-                Leave::Stopped(reason) => {
-                    return cut_short(talk, reason, Some(approval));
-                }
+                Ok(Leave::Given) => session.add(By::Tool, format!("done: {request}")),
+                Ok(Leave::Refused) => session.add(By::Tool, format!("not done: {request}")),
+                Ok(Leave::Stopped(reason)) => return cut_short(talk, reason, Some(approval)),
+                Err(error) => return talk.tell(format_args!("cannot ask: {error}")),
             }
         }
         let (said, mut heard) = (session.said(), String::new());
@@ -93,22 +93,27 @@ pub(crate) async fn run(cx: &TaskContext, talk: &Talk, begin: Begin) {
 
 /// Keeps the slot of the session, so that no later turn overtakes this one, and
 /// gives that of `main` back meanwhile.
-async fn ask_leave(cx: &TaskContext, talk: &Talk, approval: &Approval) -> Leave {
+async fn ask_leave(
+    cx: &TaskContext,
+    talk: &Talk,
+    approval: &Approval,
+) -> Result<Leave, WaitpointError> {
     let Approval { number, request } = approval;
+    let leave = talk.desk.lanes.waitpoint::<bool>(key(*number))?;
     talk.tell(format_args!("may I {request}? (approve {number})"));
-    let leave = talk.desk.approvals.open(approval);
     let leave = cx
-        .waiting(format!("approval #{number}"))
+        .waiting(key(*number))
         .limit(PATIENCE)
         .release([MAIN])
         .on(leave);
-    tokio::select! {
+    Ok(tokio::select! {
         reason = cx.cancelled() => Leave::Stopped(reason),
         granted = leave => match granted {
             Ok(Ok(true)) => Leave::Given,
+            // Or nobody decided in time.
             _ => Leave::Refused,
         }
-    }
+    })
 }
 
 /// What a drain cuts short goes on with the next start.
