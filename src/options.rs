@@ -270,8 +270,8 @@ impl<'a> TaskBuilder<'a> {
     /// * Those that hold a slot, or run on without one, are asked to end with
     ///   that reason. One that does not loses its slot as ever, after its grace.
     /// * It goes before everybody who waits if one of them held a slot, since it
-    ///   is that slot that it waits for. If they only waited, it has the best of
-    ///   their places in line.
+    ///   is that slot that it waits for. If they only waited, or are parked without
+    ///   their slot, it has the best of their places in line.
     /// * A full queue does not refuse it, unless all that it supersedes is at the
     ///   door.
     /// * Tasks of its key end even if a slot is free, and then it starts at once,

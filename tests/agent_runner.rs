@@ -8,6 +8,8 @@
 // Who was left running is read from /proc.
 #![cfg(target_os = "linux")]
 
+mod built;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
@@ -592,40 +594,7 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("in vain: {what}");
 }
 
-/// The built example. Cargo tells tests where binaries are, but not examples,
-/// and does not build them for a single test: so it is asked.
 fn example() -> &'static Path {
     static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
-    EXAMPLE.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args([
-                "build",
-                "--example",
-                "agent_runner",
-                "--message-format",
-                "json",
-            ])
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
-        // As this test was built, so that most of it is there already.
-        if cfg!(feature = "serde") {
-            cargo.args(["--features", "serde"]);
-        }
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let built = cargo.output().expect("cargo runs");
-        let err = String::from_utf8_lossy(&built.stderr);
-        assert!(built.status.success(), "{err}");
-        built
-            .stdout
-            .split(|&byte| byte == b'\n')
-            .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
-            .find_map(|message| {
-                let is_it = message["target"]["name"] == "agent_runner"
-                    && message["target"]["kind"] == json!(["example"]);
-                is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
-            })
-            .unwrap_or_else(|| panic!("no executable in what cargo says: {err}"))
-    })
+    EXAMPLE.get_or_init(|| built::example("agent_runner"))
 }

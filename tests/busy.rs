@@ -66,6 +66,36 @@ async fn s18_a_busy_lane_refuses_by_the_name_of_its_holder() {
     assert_eq!(assert_clean(&main).submitted, 3);
 }
 
+/// It is no slot of that one that it waits for.
+#[tokio::test(start_paused = true)]
+async fn s6_whoever_supersedes_one_that_is_parked_without_a_slot_has_its_place_in_line() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).queue_capacity(2));
+    let (say, mut said) = unbounded_channel();
+    let parked = main.task().key("a").spawn(async |cx| {
+        let leave = cx.waiting("leave").release(["main"]);
+        leave.on(pending::<()>()).await
+    });
+    let_run().await;
+    let holder = main.spawn(async |_| sleep(SECOND).await);
+    let_run().await;
+    let task = |says: &'static str| {
+        let say = say.clone();
+        async move |_| say.send(says).unwrap()
+    };
+    let younger = main.spawn(task("younger"));
+    let urgent = main.task().priority(Priority::Foreground);
+    let urgent = urgent.spawn(task("urgent"));
+    let newer = main.task().key("a").on_busy(OnBusy::Supersede);
+    let newer = newer.spawn(task("newer"));
+    assert!(superseded(parked.await, true));
+    for task in [holder, younger, urgent, newer] {
+        task.await.unwrap();
+    }
+    let order: Vec<_> = std::iter::from_fn(|| said.try_recv().ok()).collect();
+    assert_eq!(order, ["urgent", "newer", "younger"]);
+    assert_clean(&main);
+}
+
 /// Everything of its key goes, nothing else does, and it is next.
 #[tokio::test(start_paused = true)]
 async fn s4_s6_whoever_supersedes_ends_its_own_key_and_goes_first() {

@@ -143,6 +143,12 @@ impl<M: Clone> Group<M> {
         self.used
     }
 
+    /// The number that whoever comes next to any of its lanes has at the least.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) const fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
     /// How much of the budget each share uses.
     pub(crate) fn shares(&self) -> impl Iterator<Item = usize> {
         self.shares.iter().map(|share| share.used)

@@ -4,7 +4,7 @@ use super::effects::Effects;
 use super::entry::{Accepted, Entry, IfFull, Line, Refused};
 use super::lane::Lane;
 use super::slab::Key;
-use super::task::{End, Spec, State};
+use super::task::{End, Record, Spec, State};
 use super::time::Time;
 use super::vocabulary::Reason;
 
@@ -49,10 +49,16 @@ impl<P: Clone> Lane<P> {
         };
         let holders = in_state(|state| state.holds_slot() || state == State::Detached);
         let waiting = in_state(State::waits);
-        let records = waiting.iter().filter_map(|key| self.tasks.get(*key));
+        let record = |key: &Key| self.tasks.get(*key);
+        let goes_first = |record: &Record<P>| {
+            record.state.holds_slot() && !record.away || record.state.waits() && record.first
+        };
+        let first = older.iter().filter_map(record).any(goes_first);
+        // One that is parked without its slot is to come back to its place.
+        let away = holders.iter().filter_map(record);
+        let away = away.filter(|record| record.away);
+        let records = waiting.iter().filter_map(record).chain(away);
         let places = records.clone().map(|record| record.place);
-        let first = records.clone().any(|record| record.first)
-            || holders.iter().filter_map(state).any(State::holds_slot);
         let line = match places.min() {
             _ if first => Line::First,
             Some(place) => Line::At(place),

@@ -11,14 +11,24 @@ use crate::engine::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waiter {
     pub(super) token: Token,
-    priority: Priority,
-    since: Time,
+    pub(super) priority: Priority,
+    pub(super) since: Time,
     /// Its number in line: its own, or of whom it superseded.
-    seq: u32,
+    pub(super) seq: u64,
     /// No task: it wants a place.
     keeps: bool,
     /// It superseded a holder, and goes before everybody.
     first: bool,
+}
+
+/// Who comes, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Comer {
+    pub(super) token: Token,
+    /// Numbers grow with every arrival.
+    pub(super) seq: u64,
+    pub(super) priority: Priority,
+    pub(super) entry: Entry,
 }
 
 /// Which newcomers it takes.
@@ -50,7 +60,9 @@ pub(super) struct Model {
     /// The bound over all lanes is reached.
     pub(super) no_more_orphans: bool,
     pub(super) aging: Duration,
-    queue_capacity: usize,
+    pub(super) queue_capacity: usize,
+    /// There is room for one more above the lane.
+    pub(super) fits: bool,
     /// In order of arrival, which is the order of the tokens.
     waiting: Vec<Waiter>,
     asleep: Vec<Waiter>,
@@ -78,6 +90,30 @@ fn first<'a>(waiters: impl Iterator<Item = &'a Waiter>) -> Option<Token> {
     first.map(|waiter| waiter.token)
 }
 
+impl Comer {
+    const fn waiter(&self, since: Time) -> Waiter {
+        Waiter {
+            token: self.token,
+            priority: self.priority,
+            since,
+            seq: self.seq,
+            keeps: false,
+            first: false,
+        }
+    }
+}
+
+impl Waiter {
+    /// As what it competes: the less, the sooner.
+    pub(super) fn rank(&self, now: Time, aging: Duration) -> u8 {
+        match self.priority {
+            Priority::Foreground => 0,
+            Priority::Background if self.since + aging > now => 2,
+            _ => 1,
+        }
+    }
+}
+
 impl Model {
     pub(super) const fn new(
         max_concurrent: usize,
@@ -97,6 +133,7 @@ impl Model {
             no_more_orphans: false,
             aging,
             queue_capacity,
+            fits: true,
             waiting: Vec::new(),
             at_door: Vec::new(),
             quiet: Vec::new(),
@@ -120,6 +157,36 @@ impl Model {
     /// Tasks that wait, in the queue or at the door.
     pub(super) fn queued(&self) -> usize {
         self.waiting.len() + self.tasks_at_door().count()
+    }
+
+    /// Those tasks, one by one.
+    pub(super) fn tasks_that_wait(&self) -> impl Iterator<Item = &Waiter> {
+        self.waiting.iter().chain(self.tasks_at_door())
+    }
+
+    /// Whoever waits, wherever: in the queue, at the door, asleep or put off.
+    pub(super) fn waiters(&self) -> impl Iterator<Item = Token> {
+        let lists = [&self.waiting, &self.at_door, &self.asleep, &self.quiet];
+        lists.into_iter().flatten().map(|waiter| waiter.token)
+    }
+
+    pub(super) fn waits(&self, token: Token) -> bool {
+        self.waiters().any(|waiter| waiter == token)
+    }
+
+    /// For whom a place is kept.
+    pub(super) fn keepers(&self) -> impl Iterator<Item = Token> {
+        self.kept.iter().map(|waiter| waiter.token)
+    }
+
+    /// Whoever lost a slot or a place that nobody came for.
+    pub(super) fn sleepers(&self) -> impl Iterator<Item = Token> {
+        self.asleep.iter().map(|waiter| waiter.token)
+    }
+
+    /// Whoever is put off.
+    pub(super) fn put_off_tasks(&self) -> impl Iterator<Item = Token> {
+        self.quiet.iter().map(|waiter| waiter.token)
     }
 
     pub(super) const fn in_queue(&self) -> usize {
@@ -177,10 +244,15 @@ impl Model {
     /// S5: there is nobody who could have a slot and has none.
     pub(super) fn is_served(&self) -> bool {
         let slots = self.holding || !self.has_free_slot() || self.queued() == 0;
-        slots && (!self.has_place() || self.at_door.is_empty())
+        slots && !self.is_held_up_at_the_door()
     }
 
-    const fn has_free_slot(&self) -> bool {
+    /// A place is free, and somebody is at the door.
+    pub(super) const fn is_held_up_at_the_door(&self) -> bool {
+        self.has_place() && !self.at_door.is_empty()
+    }
+
+    pub(super) const fn has_free_slot(&self) -> bool {
         !self.paused && self.active.len() < self.max_concurrent
     }
 
@@ -191,15 +263,10 @@ impl Model {
     }
 
     /// A task comes: whether it must have a slot at once, or be refused.
-    pub(super) fn arrive(
-        &mut self,
-        now: Time,
-        token: Token,
-        priority: Priority,
-        entry: Entry,
-    ) -> Result<bool, Refused> {
+    pub(super) fn arrive(&mut self, now: Time, comer: &Comer) -> Result<bool, Refused> {
+        let entry = comer.entry;
         self.admits(entry)?;
-        let free = self.has_free_slot() && self.queued() == 0 && !self.holding;
+        let free = self.has_free_slot() && self.fits && self.queued() == 0 && !self.holding;
         if entry.at_once && !free {
             let holder = None;
             return Err(Refused::NoSlot { holder });
@@ -213,35 +280,27 @@ impl Model {
             (_, true, IfFull::Wait) => &mut self.at_door,
             _ => &mut self.waiting,
         };
-        list.push(Waiter {
-            token,
-            priority,
-            since: now.before(entry.waited),
-            seq: token,
-            keeps: false,
-            first: false,
-        });
+        list.push(comer.waiter(now.before(entry.waited)));
         Ok(free)
     }
 
-    /// A task comes in the place of another.
+    /// A task comes in the place of others.
     pub(super) fn arrive_instead(
         &mut self,
         now: Time,
-        token: Token,
-        priority: Priority,
-        mut entry: Entry,
-        older: Token,
+        mut comer: Comer,
+        older: &[Token],
     ) -> Result<bool, Refused> {
-        self.admits(entry)?;
-        let held = self.active.iter().any(|holder| holder.token == older);
-        let at_door = self.is_at_door(older);
-        let waiter = [&self.waiting, &self.asleep, &self.at_door, &self.quiet];
-        let waiter = waiter.into_iter().flatten().find(|w| w.token == older);
-        let waiter = waiter.copied();
-        let first = held || waiter.is_some_and(|waiter| waiter.first);
-        if first || waiter.is_some() && !at_door {
-            entry.if_full = IfFull::Enter;
+        self.admits(comer.entry)?;
+        let is_older = |waiter: &&Waiter| older.contains(&waiter.token);
+        let held = self.active.iter().any(|holder| is_older(&holder));
+        let lists = [&self.waiting, &self.asleep, &self.at_door, &self.quiet];
+        let waiters = lists.into_iter().flatten().filter(is_older);
+        let waiters: Vec<Waiter> = waiters.copied().collect();
+        let first = held || waiters.iter().any(|waiter| waiter.first);
+        let beyond_the_door = |waiter: &Waiter| !self.is_at_door(waiter.token);
+        if first || waiters.iter().any(beyond_the_door) {
+            comer.entry.if_full = IfFull::Enter;
         }
         let before = self.clone();
         for list in [
@@ -250,17 +309,17 @@ impl Model {
             &mut self.at_door,
             &mut self.quiet,
         ] {
-            take(list, older);
+            list.retain(|waiter| !is_older(&waiter));
         }
-        let came = self.arrive(now, token, priority, entry);
+        let came = self.arrive(now, &comer);
         if came.is_err() {
             *self = before;
         }
         let lists = [&mut self.waiting, &mut self.at_door, &mut self.active];
-        let newer = lists.into_iter().flatten().find(|w| w.token == token);
+        let newer = lists.into_iter().flatten().find(|w| w.token == comer.token);
         if let Some(newer) = newer {
             newer.first = first;
-            if let Some(waiter) = waiter.filter(|_| !first) {
+            for waiter in waiters.iter().filter(|_| !first) {
                 let (since, seq) = (waiter.since, waiter.seq);
                 (newer.since, newer.seq) = (newer.since, newer.seq).min((since, seq));
             }
@@ -276,25 +335,13 @@ impl Model {
     }
 
     /// A task comes that is put off.
-    pub(super) fn put_off(
-        &mut self,
-        now: Time,
-        token: Token,
-        priority: Priority,
-        entry: Entry,
-    ) -> Result<(), Refused> {
-        self.admits(entry)?;
+    pub(super) fn put_off(&mut self, now: Time, comer: &Comer) -> Result<(), Refused> {
+        self.admits(comer.entry)?;
         if !self.has_place() {
             return Err(self.full());
         }
-        self.quiet.push(Waiter {
-            token,
-            priority,
-            since: now.before(entry.waited),
-            seq: token,
-            keeps: false,
-            first: false,
-        });
+        let since = now.before(comer.entry.waited);
+        self.quiet.push(comer.waiter(since));
         Ok(())
     }
 
@@ -303,31 +350,21 @@ impl Model {
     }
 
     /// Somebody comes for a place: whether it must have one at once.
-    pub(super) fn arrive_for_a_place(
-        &mut self,
-        now: Time,
-        token: Token,
-        priority: Priority,
-        entry: Entry,
-    ) -> Result<bool, Refused> {
-        self.admits(entry)?;
+    pub(super) fn arrive_for_a_place(&mut self, now: Time, comer: &Comer) -> Result<bool, Refused> {
+        self.admits(comer.entry)?;
         let free = self.has_place();
-        if !free && (entry.if_full == IfFull::Refuse || self.queue_capacity == 0) {
+        if !free && (comer.entry.if_full == IfFull::Refuse || self.queue_capacity == 0) {
             return Err(self.full());
         }
         let list = if free {
-            self.untold.push(token);
+            self.untold.push(comer.token);
             &mut self.kept
         } else {
             &mut self.at_door
         };
         list.push(Waiter {
-            token,
-            priority,
-            since: now,
-            seq: token,
             keeps: true,
-            first: false,
+            ..comer.waiter(now)
         });
         Ok(free)
     }
@@ -434,7 +471,7 @@ impl Model {
                 {
                     self.waiting.extend(take(&mut self.at_door, first));
                 }
-                let next = self.next(now);
+                let next = self.next(now).map(|waiter| waiter.token);
                 assert_eq!(Some(token), next, "S6: who was served, who is next");
                 assert!(self.has_free_slot(), "S1: {token} has a slot that is none");
                 assert!(!self.holding, "{token} was served while a drain holds");
@@ -514,33 +551,31 @@ impl Model {
         }
     }
 
-    fn next(&self, now: Time) -> Option<Token> {
+    /// Whoever is served next, where there is a slot for it.
+    pub(super) fn candidate(&self, now: Time) -> Option<&Waiter> {
+        let at_door = || first(self.tasks_at_door());
+        let waiter = |token| self.at_door.iter().find(|w| w.token == token);
+        self.next(now).or_else(|| at_door().and_then(waiter))
+    }
+
+    fn next(&self, now: Time) -> Option<&Waiter> {
         let fair = (self.dispatched + 1).is_multiple_of(8);
-        let rank = |waiter: &Waiter| {
-            let aged = waiter.since + self.aging <= now;
-            match waiter.priority {
-                _ if fair || waiter.first => 0,
-                Priority::Foreground => 0,
-                Priority::Normal => 1,
-                Priority::Background if aged => 1,
-                Priority::Background => 2,
-            }
+        let rank = |waiter: &Waiter| match waiter.priority {
+            _ if fair || waiter.first => 0,
+            _ => waiter.rank(now, self.aging),
         };
-        self.waiting
-            .iter()
-            .min_by_key(|waiter| {
-                let last_of_all = if waiter.first {
-                    u32::MAX - waiter.token
-                } else {
-                    waiter.seq
-                };
-                let since = if waiter.first {
-                    Time::from_nanos(0)
-                } else {
-                    waiter.since
-                };
-                (!waiter.first, rank(waiter), since, last_of_all)
-            })
-            .map(|waiter| waiter.token)
+        self.waiting.iter().min_by_key(|waiter| {
+            let last_of_all = if waiter.first {
+                u64::from(u32::MAX - waiter.token)
+            } else {
+                waiter.seq
+            };
+            let since = if waiter.first {
+                Time::from_nanos(0)
+            } else {
+                waiter.since
+            };
+            (!waiter.first, rank(waiter), since, last_of_all)
+        })
     }
 }

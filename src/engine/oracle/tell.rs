@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::life::{Life, Stage};
-use super::model::Door;
+use super::model::{Comer, Door};
 use super::ops::{Newcomer, Op, Which, leftover};
 use super::sim::{Event, Token};
 use super::trial::Trial;
 use crate::engine::{
-    Effect, End, Entry, IfFull, Leftover, Reason, Refused, Released, State, TICK, Time,
+    Effect, End, Entry, IfFull, Leftover, Reason, Refused, Released, Spec, State, TICK, Time,
 };
 
 impl Trial {
@@ -98,8 +98,8 @@ impl Trial {
         let (ahead, active) = (self.model.ahead(spec.priority), self.model.active());
         let waiters = self.model.queued();
         let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
-        let priority = spec.priority;
-        let right = self.model.arrive(now, token, priority, entry);
+        let comer = comer(token, &spec, entry);
+        let right = self.model.arrive(now, &comer);
         let ahead = if self.model.is_at_door(token) {
             waiters
         } else {
@@ -163,9 +163,8 @@ impl Trial {
         let now = self.sim.now;
         let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
         let active = self.model.active();
-        let right = self
-            .model
-            .arrive_instead(now, token, spec.priority, entry, older);
+        let comer = comer(token, &spec, entry);
+        let right = self.model.arrive_instead(now, comer, &[older]);
         let came = self.sim.supersede(&[older], spec, entry);
         assert_eq!(self.outcome(came), right.map(|_| ()), "who is admitted");
         let Ok(starts) = right else {
@@ -210,9 +209,9 @@ impl Trial {
         let window = self.scenario.units(1 + window % 12);
         let now = self.sim.now;
         let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
-        let priority = spec.priority;
-        let (ahead, active) = (self.model.ahead(priority), self.model.active());
-        let right = self.model.put_off(now, token, priority, entry);
+        let comer = comer(token, &spec, entry);
+        let (ahead, active) = (self.model.ahead(spec.priority), self.model.active());
+        let right = self.model.put_off(now, &comer);
         let came = self.sim.put_off(spec, entry, window);
         assert_eq!(came.map(|_| ()), right, "who is admitted");
         if right.is_err() {
@@ -236,8 +235,8 @@ impl Trial {
         let now = self.sim.now;
         let (ahead, active) = (self.model.queued(), self.model.active());
         let token = Token::try_from(self.sim.tasks.len()).expect("few tasks");
-        let priority = spec.priority;
-        let right = self.model.arrive_for_a_place(now, token, priority, entry);
+        let comer = comer(token, &spec, entry);
+        let right = self.model.arrive_for_a_place(now, &comer);
         let came = self.sim.reserve(spec, entry);
         assert_eq!(came.map(|_| ()), right.map(|_| ()), "who is admitted");
         if right.is_err() {
@@ -580,6 +579,15 @@ impl Trial {
     }
 
     // What is judged after every operation.
+}
+
+const fn comer(token: Token, spec: &Spec, entry: Entry) -> Comer {
+    Comer {
+        token,
+        seq: token as u64,
+        priority: spec.priority,
+        entry,
+    }
 }
 
 const fn is_claimed(stage: Stage) -> bool {

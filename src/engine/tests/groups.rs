@@ -7,12 +7,18 @@ use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
 use super::sim::{PRESENT, plain, settings};
-use crate::engine::oracle::hall::{Deed, Hall, Plan};
+use crate::engine::oracle::hall::{Comer, Deed, Hall, Place, Plan};
 use crate::engine::{Accepted, Effects, Entry, Group, IfFull, Lane, Released, Settings, Time};
 
 fn plan() -> BoxedStrategy<Plan> {
-    let lane = (0u8..4, 0u8..3);
-    (0u8..7, prop::array::uniform3(0u8..3), vec(lane, 1..6))
+    let capacity = prop::option::weighted(0.4, 0u8..4);
+    let place =
+        (0u8..4, 0u8..3, capacity).prop_map(|(max_concurrent, share, queue_capacity)| Place {
+            max_concurrent,
+            share,
+            queue_capacity,
+        });
+    (0u8..7, prop::array::uniform3(0u8..3), vec(place, 1..6))
         .prop_map(|(budget, reserved, lanes)| Plan {
             budget,
             reserved,
@@ -21,25 +27,51 @@ fn plan() -> BoxedStrategy<Plan> {
         .boxed()
 }
 
+fn comer() -> BoxedStrategy<Comer> {
+    let waited = prop_oneof![4 => Just(0u8), 1 => 0u8..8];
+    let (often, seldom) = (prop::bool::weighted(0.7), prop::bool::weighted(0.1));
+    (0u8..3, waited, often, seldom)
+        .prop_map(|(priority, waited, waits, at_once)| Comer {
+            priority,
+            waited,
+            waits,
+            at_once,
+        })
+        .boxed()
+}
+
 fn deed() -> BoxedStrategy<Deed> {
     let which = any::<u8>;
-    prop_oneof![
-        12 => (which(), 0u8..3, prop_oneof![4 => Just(0u8), 1 => 0u8..8])
-            .prop_map(|(lane, priority, waited)| Deed::Submit(lane, priority, waited)),
-        1 => which().prop_map(Deed::Try),
+    let comes = prop_oneof![
+        10 => (which(), comer()).prop_map(|(lane, comer)| Deed::Submit(lane, comer)),
+        2 => (which(), comer()).prop_map(|(lane, comer)| Deed::Reserve(lane, comer)),
+        1 => (which(), comer()).prop_map(|(kept, comer)| Deed::Spend(kept, comer)),
+        2 => (which(), comer()).prop_map(|(older, comer)| Deed::Supersede(older, comer)),
+        2 => (which(), comer(), 0u8..20).prop_map(|(lane, c, window)| Deed::Quiet(lane, c, window)),
+        1 => (which(), 0u8..20).prop_map(|(task, window)| Deed::Prolong(task, window)),
+    ];
+    let goes = prop_oneof![
         8 => which().prop_map(Deed::Complete),
         2 => which().prop_map(Deed::Leave),
+        1 => which().prop_map(Deed::Cancel),
+        1 => which().prop_map(Deed::Unclaim),
+        1 => which().prop_map(Deed::Rejoin),
+        2 => which().prop_map(Deed::Take),
+    ];
+    let operated = prop_oneof![
         1 => which().prop_map(Deed::Clear),
+        1 => (which(), 0u8..3).prop_map(|(lane, queued)| Deed::Drain(lane, queued)),
+        1 => which().prop_map(Deed::SettleDrain),
         1 => which().prop_map(Deed::Pause),
         2 => which().prop_map(Deed::Resume),
         2 => (which(), 0u8..5).prop_map(|(lane, most)| Deed::Resize(lane, most)),
+        1 => (which(), prop::option::of(0u8..4)).prop_map(|(lane, c)| Deed::Capacity(lane, c)),
         2 => (0u8..7).prop_map(Deed::Budget),
         3 => (0u8..40).prop_map(Deed::Pass),
         1 => which().prop_map(Deed::Part),
         1 => (which(), 0u8..3).prop_map(|(lane, share)| Deed::Join(lane, share)),
-        2 => which().prop_map(Deed::Take),
-    ]
-    .boxed()
+    ];
+    prop_oneof![5 => comes, 4 => goes, 3 => operated].boxed()
 }
 
 #[test]
@@ -82,19 +114,30 @@ fn s1_s5_s6_lanes_of_one_group() {
 /// Between two lanes, too, and though nobody says anything to its lane then.
 #[test]
 fn s6_whoever_ages_behind_a_normal_one_goes_before_the_younger_of_other_lanes() {
-    let (normal, background) = (0, 2);
+    let of = |priority| Comer {
+        priority,
+        waited: 0,
+        waits: false,
+        at_once: false,
+    };
+    let (normal, background) = (of(0), of(2));
+    let place = Place {
+        max_concurrent: 1,
+        share: 0,
+        queue_capacity: None,
+    };
     let mut hall = Hall::new(&Plan {
         budget: 1,
         reserved: [0; 3],
-        lanes: vec![(1, 0); 3],
+        lanes: vec![place; 3],
     });
     for deed in [
-        Deed::Submit(0, normal, 0),
-        Deed::Submit(1, background, 0),
+        Deed::Submit(0, normal),
+        Deed::Submit(1, background),
         Deed::Pass(10),
-        Deed::Submit(2, normal, 0),
+        Deed::Submit(2, normal),
         Deed::Pass(10),
-        Deed::Submit(1, normal, 0),
+        Deed::Submit(1, normal),
         Deed::Pass(15),
         Deed::Complete(0),
     ] {

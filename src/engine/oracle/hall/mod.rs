@@ -1,61 +1,39 @@
 //! Several lanes of one group, driven to the letter of the group's contract
 //! and judged after every operation against lists of who waits and who holds.
 //!
-//! What a lane does for itself (limits, reclaims, orphans) is the other
-//! trial's. Here a task comes, holds a slot and goes, and the question is who
-//! goes next, and whether it may.
+//! When a task is due, and what it is told, is the other trial's. Here tasks come,
+//! hold slots and go, and the question is who goes next, and whether it may:
+//! out of a queue, from the door of a full one, for a place that was kept, in
+//! the place of an older task, or after a quiet window.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `deeds` | what the lanes are set to and told |
+//! | `come`, `go` | how a task comes to a lane, and leaves it |
+//! | `drive` | the contract of the group, and what it comes to |
+//! | `model` | the lanes as lists, and their budget |
 
+mod come;
+mod deeds;
+mod drive;
+mod go;
 mod model;
 
 use std::time::Duration;
 
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "the unit tests make their own")
+)]
+pub(in crate::engine) use deeds::{Comer, Place};
+pub(in crate::engine) use deeds::{Deed, Plan, Which};
 use model::Model;
 
-use super::sim::{Token, plain, settings};
+use super::model::Door;
+use super::ops::leftover;
+use super::sim::{Token, settings};
 use crate::engine::group::Group;
 use crate::engine::*;
-
-pub(in crate::engine) type Which = u8;
-
-/// The lanes and what they share.
-#[derive(Clone, Debug, arbitrary::Arbitrary)]
-pub(in crate::engine) struct Plan {
-    pub(in crate::engine) budget: u8,
-    /// What each share has for itself; cut to what the budget holds.
-    pub(in crate::engine) reserved: [u8; 3],
-    /// `max_concurrent` of each lane, and the share it is part of.
-    pub(in crate::engine) lanes: Vec<(u8, u8)>,
-}
-
-#[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
-pub(in crate::engine) enum Deed {
-    /// To a lane, with a priority, after having waited elsewhere.
-    Submit(Which, u8, u8),
-    /// The same, and be refused rather than wait.
-    Try(Which),
-    /// A holder or a waiter lets go.
-    Complete(Which),
-    Leave(Which),
-    Clear(Which),
-    Pause(Which),
-    Resume(Which),
-    Resize(Which, u8),
-    Budget(u8),
-    Pass(u8),
-    /// A lane leaves the group and goes on by itself.
-    Part(Which),
-    /// It comes (back), as part of this share.
-    Join(Which, u8),
-    /// A holder loses its slot, and lets go of what it holds afterwards.
-    Take(Which),
-}
-
-/// A lane and what is known of its place in the group.
-#[derive(Debug)]
-struct Seat {
-    lane: Lane<Token>,
-    member: Option<Key>,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -64,43 +42,62 @@ pub(in crate::engine) struct Hall {
     group: Group<usize>,
     model: Model,
     now: Time,
-    /// Where each task is, and its key there.
-    tasks: Vec<(usize, Key)>,
+    tasks: Vec<Known>,
+    /// Whom the driver has to look at.
+    looks: Vec<Look>,
+    /// Who has to be told that it will not run, by what is done now.
+    to_settle: Vec<Token>,
     pub(in crate::engine) operations: u64,
 }
 
-const MOST_LANES: usize = 6;
+/// A lane and what is known of its place in the group.
+#[derive(Debug)]
+struct Seat {
+    lane: Lane<Token>,
+    member: Option<Key>,
+    /// When the driver comes.
+    alarm: Option<Time>,
+}
 
-impl Plan {
-    fn settled(&self) -> (usize, Vec<usize>, Vec<(usize, usize)>) {
-        let budget = usize::from(self.budget % 7);
-        let mut left = budget;
-        let mut cut = |reserved: &u8| {
-            let reserved = usize::from(reserved % 3).min(left);
-            left -= reserved;
-            reserved
-        };
-        let reserved = self.reserved.iter().map(&mut cut).collect();
-        let lane = |(most, share): &(u8, u8)| (usize::from(most % 4), usize::from(share % 3));
-        let mut lanes: Vec<_> = self.lanes.iter().take(MOST_LANES).map(lane).collect();
-        if lanes.is_empty() {
-            lanes.push((1, 0));
-        }
-        (budget, reserved, lanes)
-    }
+/// Where a task is, and what it came for.
+#[derive(Debug)]
+struct Known {
+    lane: usize,
+    key: Key,
+    /// No task: it wants a place kept for one.
+    keeps: bool,
+    enqueued: Time,
+    quiet_until: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Look {
+    Task(usize, Key, Token),
+    Holders(usize),
 }
 
 impl Hall {
     pub(in crate::engine) fn new(plan: &Plan) -> Self {
-        let (budget, reserved, lanes) = plan.settled();
-        let mut group = Group::new(budget, &reserved);
-        let mut model = Model::new(budget, reserved);
+        let layout = plan.layout();
+        let mut group = Group::new(layout.budget, &layout.reserved);
+        let mut model = Model::new(layout.budget, layout.reserved);
         let mut seats = Vec::new();
-        for (index, (most, share)) in lanes.into_iter().enumerate() {
-            let mut lane = Lane::new(settings(most), 1);
+        for (index, place) in layout.lanes.into_iter().enumerate() {
+            let max_concurrent = deeds::max_concurrent(place.max_concurrent);
+            let queue_capacity = deeds::queue_capacity(place.queue_capacity);
+            let share = deeds::share(place.share);
+            let settings = Settings {
+                queue_capacity,
+                ..settings(max_concurrent)
+            };
+            let mut lane = Lane::new(settings, 1);
             let member = Some(group.join(index, index_of(share), &mut lane));
-            seats.push(Seat { lane, member });
-            model.lane(most, share);
+            seats.push(Seat {
+                lane,
+                member,
+                alarm: None,
+            });
+            model.lane(max_concurrent, share, queue_capacity);
         }
         Self {
             seats,
@@ -108,6 +105,8 @@ impl Hall {
             model,
             now: Time::START + Duration::from_secs(3600),
             tasks: Vec::new(),
+            looks: Vec::new(),
+            to_settle: Vec::new(),
             operations: 0,
         }
     }
@@ -117,47 +116,80 @@ impl Hall {
         let lanes = self.seats.len();
         let seat = |which: Which| usize::from(which) % lanes;
         match deed {
-            Deed::Submit(which, priority, waited) => {
-                self.submit(seat(which), priority, u64::from(waited % 8), false);
+            Deed::Submit(which, comer) => self.submit(seat(which), comer),
+            Deed::Reserve(which, comer) => self.reserve(seat(which), comer),
+            Deed::Spend(which, comer) => self.spend(which, comer),
+            Deed::Quiet(which, comer, window) => self.put_off(seat(which), comer, window),
+            Deed::Prolong(which, window) => self.prolong(which, window),
+            Deed::Supersede(which, comer) => self.supersede(which, comer),
+            Deed::Complete(which) => {
+                let token = self.model.pick(which, |lane| lane.holders().collect());
+                self.let_go(token, true);
             }
-            Deed::Try(which) => self.submit(seat(which), 0, 0, true),
-            Deed::Complete(which) => self.let_go(self.model.holder(which)),
-            Deed::Leave(which) => self.let_go(self.model.waiter(which)),
+            Deed::Leave(which) => {
+                let waits = self
+                    .model
+                    .pick(which, |lane| lane.waiters().chain(lane.keepers()).collect());
+                self.let_go(waits, false);
+            }
+            Deed::Cancel(which) => self.cancel(which),
+            Deed::Unclaim(which) => self.unclaim(which),
+            Deed::Rejoin(which) => self.rejoin(which),
+            Deed::Take(which) => {
+                if let Some(token) = self.model.pick(which, |lane| lane.holders().collect()) {
+                    self.take(token);
+                }
+            }
+            Deed::Pass(seconds) => self.pass(Duration::from_secs(u64::from(seconds % 40))),
+            deed => self.operate(deed),
+        }
+        self.check();
+    }
+
+    /// What an operator does.
+    fn operate(&mut self, deed: Deed) {
+        let lanes = self.seats.len();
+        let seat = |which: Which| usize::from(which) % lanes;
+        match deed {
             Deed::Clear(which) => {
-                let index = seat(which);
-                self.model.lanes[index].waiting.clear();
-                self.act(index, |lane, now, effects| {
+                self.to_settle = self.model.rooms[seat(which)].lane.waiters().collect();
+                self.act(seat(which), |lane, now, effects| {
                     lane.clear(now, effects, |waited| End::Cleared { waited });
                 });
             }
+            Deed::Drain(which, queued) => self.drain(seat(which), leftover(queued)),
+            Deed::SettleDrain(which) => self.settle_drain(seat(which)),
             Deed::Pause(which) => {
-                self.model.lanes[seat(which)].paused = true;
+                self.model.rooms[seat(which)].lane.paused = true;
                 self.act(seat(which), |lane, _, _| lane.pause(None));
             }
             Deed::Resume(which) => {
-                self.model.lanes[seat(which)].paused = false;
+                let model = &mut self.model.rooms[seat(which)].lane;
+                model.paused = false;
+                // It takes back a drain, too.
+                model.holding = false;
+                model.door = Door::Open;
                 self.act(seat(which), |lane, now, effects| lane.resume(now, effects));
             }
             Deed::Resize(which, most) => {
-                let most = usize::from(most % 5);
-                self.model.lanes[seat(which)].max_concurrent = most;
+                let most = deeds::max_concurrent(most);
+                self.model.rooms[seat(which)].lane.max_concurrent = most;
                 self.act(seat(which), |lane, now, effects| {
                     lane.set_max_concurrent(now, most, effects);
                 });
             }
+            Deed::Capacity(which, capacity) => {
+                self.set_capacity(seat(which), deeds::queue_capacity(capacity));
+            }
             Deed::Budget(budget) => {
-                self.model.budget = usize::from(budget % 7);
+                self.model.budget = deeds::budget(budget);
                 self.group.set_budget(self.model.budget);
                 self.serve();
             }
-            Deed::Pass(seconds) => {
-                self.now = self.now + Duration::from_secs(u64::from(seconds % 40));
-            }
             Deed::Part(which) => self.part(seat(which)),
-            Deed::Join(which, share) => self.join(seat(which), usize::from(share % 3)),
-            Deed::Take(which) => self.take(which),
+            Deed::Join(which, share) => self.join(seat(which), deeds::share(share)),
+            _ => unreachable!("done to a task"),
         }
-        self.check();
     }
 
     /// Everybody goes, and nothing is left of anybody.
@@ -165,12 +197,16 @@ impl Hall {
         for index in 0..self.seats.len() {
             self.apply(Deed::Clear(Which::try_from(index).unwrap_or_default()));
         }
-        while let Some(token) = self.model.holder(0) {
-            self.let_go(Some(token));
+        while let Some(token) = self
+            .model
+            .pick(0, |lane| lane.holders().chain(lane.keepers()).collect())
+        {
+            self.let_go(Some(token), true);
             self.check();
         }
         assert_eq!(self.group.used(), 0, "S2: whose slots are these");
         for seat in &mut self.seats {
+            assert_eq!(seat.lane.records().count(), 0, "S15: who is that");
             if let Some(member) = seat.member.take() {
                 self.group.part(member, &mut seat.lane);
             }
@@ -178,71 +214,52 @@ impl Hall {
         assert_eq!(self.group.entries(), 0, "S15: what is left of nobody");
     }
 
-    fn submit(&mut self, index: usize, priority: u8, waited: u64, at_once: bool) {
-        let priority = match priority % 3 {
-            0 => Priority::Normal,
-            1 => Priority::Foreground,
-            _ => Priority::Background,
-        };
-        let waited = Duration::from_secs(waited * 10);
-        let token = Token::try_from(self.tasks.len()).unwrap_or(Token::MAX);
-        let starts = self.model.starts(index);
-        let entry = Entry {
-            present: token.is_multiple_of(2),
-            at_once,
-            descendant: false,
-            part: false,
-            waited,
-            if_full: IfFull::Refuse,
-        };
-        let spec = Spec {
-            priority,
-            ..plain()
-        };
-        let accepted = self.act(index, |lane, now, _| lane.submit(now, token, &spec, entry));
-        let key = match accepted {
-            Err(refused) => {
-                assert!(matches!(refused, Refused::NoSlot { .. }));
-                assert!(at_once && !starts, "S5: a slot is free");
-                return;
-            }
-            Ok(Accepted::Started { key, .. }) => {
-                assert!(starts, "S1: {token} has a slot that is none");
-                self.model.start(index, token);
-                key
-            }
-            Ok(Accepted::Queued { key }) => {
-                assert!(!starts && !at_once, "S5: {token} waits, and a slot is free");
-                let since = self.now.before(waited);
-                self.model.wait(index, token, priority, (since, key.seq));
-                key
-            }
-        };
-        self.tasks.push((index, key));
-    }
-
-    fn let_go(&mut self, token: Option<Token>) {
-        let Some(token) = token else { return };
-        let (index, key) = self.tasks[token as usize];
-        self.model.forget(index, token);
+    fn set_capacity(&mut self, index: usize, queue_capacity: usize) {
+        let model = &mut self.model.rooms[index].lane;
+        model.queue_capacity = queue_capacity;
+        if queue_capacity == 0 {
+            let keeps = |token: &Token| self.tasks[*token as usize].keeps;
+            self.to_settle = model.waiters().filter(keeps).collect();
+        }
+        model.let_in();
         self.act(index, |lane, now, effects| {
-            let released = lane.release(key, true);
-            if lane.has_sequel(&released) {
-                lane.settle_release(now, &released, effects);
-            }
+            let settings = Settings {
+                queue_capacity,
+                ..lane.settings().clone()
+            };
+            lane.set_anew(now, settings, effects);
         });
     }
 
-    fn take(&mut self, which: Which) {
-        let Some(token) = self.model.holder(which) else {
-            return;
+    fn drain(&mut self, index: usize, queued: Leftover) {
+        let (deadline, admit_descendants) = (Time::FAR, false);
+        let model = &mut self.model.rooms[index].lane;
+        model.holding = queued != Leftover::Run;
+        model.door = Door::Draining {
+            admit_descendants,
+            queued,
+            deadline,
+            over: false,
         };
-        let (index, key) = self.tasks[token as usize];
-        self.model.forget(index, token);
-        self.act(index, |lane, now, effects| {
-            lane.take(now, key, &Facts::default(), effects);
+        self.act(index, |lane, _, _| {
+            lane.start_draining(deadline, admit_descendants, queued);
+            lane.hold_for_drain();
         });
-        self.act(index, |lane, _, _| lane.release(key, false));
+        // A drain that hands nobody back has nothing to wait for.
+        if queued == Leftover::Run {
+            self.settle_drain(index);
+        }
+    }
+
+    fn settle_drain(&mut self, index: usize) {
+        let model = &mut self.model.rooms[index].lane;
+        if std::mem::take(&mut model.holding) {
+            self.to_settle = model.waiters().collect();
+        }
+        self.act(index, |lane, now, effects| {
+            let waiting = lane.waiting();
+            lane.settle_drain(now, &waiting, effects);
+        });
     }
 
     fn part(&mut self, index: usize) {
@@ -251,7 +268,7 @@ impl Hall {
             return;
         };
         self.group.part(member, &mut seat.lane);
-        self.model.lanes[index].share = None;
+        self.model.rooms[index].share = None;
         // It has no budget above it any more.
         self.act(index, |lane, now, effects| {
             lane.dispatch(now, effects);
@@ -263,83 +280,12 @@ impl Hall {
         self.part(index);
         let seat = &mut self.seats[index];
         seat.member = Some(self.group.join(index, index_of(share), &mut seat.lane));
-        self.model.lanes[index].share = Some(share);
+        self.model.rooms[index].share = Some(share);
         self.serve();
     }
 
-    /// One input to one lane, as the contract of the group has it.
-    fn act<R>(
-        &mut self,
-        index: usize,
-        input: impl FnOnce(&mut Lane<Token>, Time, &mut Effects<Token>) -> R,
-    ) -> R {
-        let seat = &mut self.seats[index];
-        let mut effects = Effects::new();
-        let Some(member) = seat.member else {
-            let output = input(&mut seat.lane, self.now, &mut effects);
-            let first = self.granted(index, &effects);
-            self.reclaimed(index, first, &effects);
-            return output;
-        };
-        self.group.enter(member, &mut seat.lane);
-        let output = input(&mut seat.lane, self.now, &mut effects);
-        self.group.leave(member, &seat.lane);
-        let grant = |effect: &Effect<Token>| matches!(effect, Effect::Grant(_));
-        assert!(!effects.iter().any(grant), "only the group serves a waiter");
-        let first = self.serve();
-        if effects.reports_reclaim() {
-            let helped = self.group.recovery(&self.seats[index].lane, first);
-            effects.recovered(&helped);
-        }
-        self.reclaimed(index, first, &effects);
-        output
-    }
-
-    /// Says who was first.
-    fn serve(&mut self) -> Option<Token> {
-        let mut first = None;
-        while let Some((member, index)) = self.group.next(self.now) {
-            assert!(self.group.is_owing());
-            let mut effects = Effects::new();
-            let lane = &mut self.seats[index].lane;
-            let told = self.group.visit(self.now, member, lane, &mut effects);
-            let told = told
-                .and_then(|key| lane.record(key))
-                .map(|record| record.payload);
-            if let Some(token) = told {
-                self.model.check_next(index, token, self.now);
-            }
-            assert_eq!(self.granted(index, &effects), told);
-            first = first.or(told);
-        }
-        first
-    }
-
-    /// S17: what is said of a reclaim is what it came to.
-    fn reclaimed(&self, index: usize, first: Option<Token>, effects: &Effects<Token>) {
-        let recovery = effects.iter().find_map(|effect| match effect {
-            Effect::Report(Notice::Reclaimed { recovery, .. }) => Some(recovery),
-            _ => None,
-        });
-        assert_eq!(effects.reports_reclaim(), recovery.is_some());
-        if let Some(recovery) = recovery {
-            assert_eq!(*recovery, self.model.recovery(index, first), "S17");
-        }
-    }
-
-    /// Says who was first.
-    fn granted(&mut self, index: usize, effects: &Effects<Token>) -> Option<Token> {
-        let mut first = None;
-        for effect in effects.iter() {
-            if let Effect::Grant(grant) = effect {
-                self.model.grant(index, grant.task, self.now);
-                first.get_or_insert(grant.task);
-            }
-        }
-        first
-    }
-
     fn check(&self) {
+        assert_eq!(self.to_settle, [], "S7: who was not told");
         self.model.check_served(self.now);
         assert_eq!(
             self.group.used(),
@@ -352,13 +298,21 @@ impl Hall {
         assert!(self.model.may_speak(self.group.speaker().copied()), "S16");
         let entries = self.model.entries();
         assert!(entries.contains(&self.group.entries()), "S15: {entries:?}");
-        for (seat, model) in self.seats.iter().zip(&self.model.lanes) {
-            assert_eq!(seat.lane.active(), model.active.len());
-            assert_eq!(seat.lane.queued(), model.waiting.len());
+        for (seat, room) in self.seats.iter().zip(&self.model.rooms) {
+            let (lane, model) = (&seat.lane, &room.lane);
+            assert_eq!(lane.active(), model.active());
+            assert_eq!(lane.queued(), model.in_queue());
+            assert_eq!(lane.waiters(), model.queued());
+            assert_eq!(lane.kept(), model.kept());
+            assert_eq!(lane.is_idle(), model.is_idle());
+            for token in model.put_off_tasks() {
+                let until = self.tasks[token as usize].quiet_until;
+                assert!(until.is_some_and(|at| at > self.now), "S8: {token} is due");
+            }
         }
         let busy = self.group.busy().copied();
-        let model = self.model.lanes.iter().enumerate();
-        let holds = model.filter(|(_, lane)| lane.share.is_some() && !lane.active.is_empty());
+        let rooms = self.model.rooms.iter().enumerate();
+        let holds = rooms.filter(|(_, room)| room.share.is_some() && room.lane.active() > 0);
         let mut busy: Vec<usize> = busy.collect();
         busy.sort_unstable();
         assert!(busy.into_iter().eq(holds.map(|(index, _)| index)));

@@ -1,10 +1,12 @@
-//! Lanes and their budget as lists. It knows no sets and no running sums: what
-//! fits is added up from everything, each time.
+//! The lanes of a group as the lists that the other trial has of one, and their
+//! budget. It knows no sets and no running sums: what fits is added up from
+//! everything, each time.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::super::sim::Token;
+use super::super::model::{Model as Lane, Waiter};
+use super::super::sim::{Event, Token};
 use crate::engine::{BlockedBy, Priority, Recovery, Time};
 
 const AGING: Duration = Duration::from_secs(30);
@@ -13,60 +15,24 @@ const AGING: Duration = Duration::from_secs(30);
 pub(super) struct Model {
     pub(super) budget: usize,
     reserved: Vec<usize>,
-    pub(super) lanes: Vec<Room>,
+    pub(super) rooms: Vec<Room>,
     dispatched: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) max_concurrent: usize,
-    pub(super) paused: bool,
+    pub(super) lane: Lane,
     /// `None` outside of the group.
     pub(super) share: Option<usize>,
-    pub(super) waiting: Vec<Waiter>,
-    pub(super) active: Vec<Token>,
-    dispatched: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waiter {
-    token: Token,
-    priority: Priority,
-    since: Time,
-    /// Of its lane, or of all that share a group when it came.
-    seq: u64,
 }
 
 /// Less is sooner: how urgent, since when, and who came first.
 type Rank = (u8, Time, u64);
 
-impl Waiter {
-    fn rank(&self, now: Time) -> u8 {
-        match self.priority {
-            Priority::Foreground => 0,
-            Priority::Background if self.since + AGING > now => 2,
-            _ => 1,
-        }
-    }
-}
-
 impl Room {
-    fn has_free_slot(&self) -> bool {
-        !self.paused && self.active.len() < self.max_concurrent
-    }
-
     /// Somebody waits who could start, were it for this lane alone.
     fn is_ready(&self) -> bool {
-        self.has_free_slot() && !self.waiting.is_empty()
-    }
-
-    fn first(&self, now: Time) -> Option<Waiter> {
-        let fair = (self.dispatched + 1).is_multiple_of(8);
-        let rank = |waiter: &&Waiter| {
-            let rank = if fair { 0 } else { waiter.rank(now) };
-            (rank, waiter.since, waiter.seq)
-        };
-        self.waiting.iter().min_by_key(rank).copied()
+        self.lane.has_free_slot() && !self.lane.holding && self.lane.queued() > 0
     }
 }
 
@@ -75,80 +41,50 @@ impl Model {
         Self {
             budget,
             reserved,
-            lanes: Vec::new(),
+            rooms: Vec::new(),
             dispatched: 0,
         }
     }
 
-    pub(super) fn lane(&mut self, max_concurrent: usize, share: usize) {
-        self.lanes.push(Room {
-            max_concurrent,
-            paused: false,
+    pub(super) fn lane(&mut self, max_concurrent: usize, share: usize, queue_capacity: usize) {
+        self.rooms.push(Room {
+            lane: Lane::new(max_concurrent, None, AGING, queue_capacity),
             share: Some(share),
-            waiting: Vec::new(),
-            active: Vec::new(),
-            dispatched: 0,
         });
     }
 
     pub(super) fn used(&self) -> usize {
-        let grouped = self.lanes.iter().filter(|lane| lane.share.is_some());
-        grouped.map(|lane| lane.active.len()).sum()
+        let grouped = self.rooms.iter().filter(|room| room.share.is_some());
+        grouped.map(|room| room.lane.active()).sum()
     }
 
     /// What each share uses.
     pub(super) fn shares(&self) -> impl Iterator<Item = usize> {
-        let used = |share| {
-            let lanes = self.lanes.iter().filter(move |l| l.share == Some(share));
-            lanes.map(|lane| lane.active.len()).sum()
-        };
-        (0..self.reserved.len()).map(used)
+        (0..self.reserved.len()).map(|share| self.used_by(share))
+    }
+
+    fn used_by(&self, share: usize) -> usize {
+        let rooms = self.rooms.iter().filter(|room| room.share == Some(share));
+        rooms.map(|room| room.lane.active()).sum()
     }
 
     /// What is reserved for other shares than this one, and not in use.
     fn kept_from(&self, share: Option<usize>) -> usize {
         let others = (0..self.reserved.len()).filter(|other| Some(*other) != share);
-        let kept = others.map(|other| {
-            let lanes = self.lanes.iter().filter(|lane| lane.share == Some(other));
-            let used = lanes.map(|lane| lane.active.len()).sum();
-            self.reserved[other].saturating_sub(used)
-        });
-        kept.sum()
+        let unused = |other: usize| self.reserved[other].saturating_sub(self.used_by(other));
+        others.map(unused).sum()
     }
 
     fn fits(&self, share: Option<usize>) -> bool {
         share.is_none() || self.used() + self.kept_from(share) < self.budget
     }
 
-    /// Whether whoever comes to this lane now has a slot at once.
-    pub(super) fn starts(&self, index: usize) -> bool {
-        let lane = &self.lanes[index];
-        lane.has_free_slot() && lane.waiting.is_empty() && self.fits(lane.share)
-    }
-
-    pub(super) fn start(&mut self, index: usize, token: Token) {
-        self.lanes[index].active.push(token);
-    }
-
-    pub(super) fn wait(
-        &mut self,
-        index: usize,
-        token: Token,
-        priority: Priority,
-        (since, seq): (Time, u64),
-    ) {
-        self.lanes[index].waiting.push(Waiter {
-            token,
-            priority,
-            since,
-            seq,
-        });
-    }
-
-    pub(super) fn forget(&mut self, index: usize, token: Token) {
-        let lane = &mut self.lanes[index];
-        lane.active.retain(|other| *other != token);
-        lane.waiting.retain(|waiter| waiter.token != token);
+    /// A lane that somebody comes to, and whether the budget has room for it.
+    pub(super) fn entered(&mut self, index: usize) -> &mut Lane {
+        let fits = self.fits(self.rooms[index].share);
+        let lane = &mut self.rooms[index].lane;
+        lane.fits = fits;
+        lane
     }
 
     /// S6: nobody else had to be served before this one.
@@ -162,12 +98,15 @@ impl Model {
         assert_eq!(served.next().map(of), best, "S6: {token} was served");
     }
 
-    /// S5: there is nobody left who could start.
+    /// S5: there is nobody left who could start, or come in.
     pub(super) fn check_served(&self, now: Time) {
         assert_eq!(self.candidates(now), [], "S5: somebody could start");
-        // A lane outside of the group serves itself.
-        let mut alone = self.lanes.iter().filter(|lane| lane.share.is_none());
-        assert!(alone.all(|lane| !lane.has_free_slot() || lane.waiting.is_empty()));
+        for room in &self.rooms {
+            // A lane outside of the group serves itself.
+            assert!(room.share.is_some() || room.lane.is_served(), "S5");
+            assert!(!room.lane.is_held_up_at_the_door(), "S5: at the door");
+            room.lane.check_told();
+        }
     }
 
     /// The first of every lane that has a slot for it, where the budget does.
@@ -175,13 +114,12 @@ impl Model {
         // Only where nothing is kept back is there an order of age.
         let fair = (self.dispatched + 1).is_multiple_of(8);
         let fair = fair && self.used() + self.kept_from(None) < self.budget;
-        let lanes = self.lanes.iter().enumerate();
-        let fitting = lanes.filter(|(_, lane)| {
-            lane.share.is_some() && lane.has_free_slot() && self.fits(lane.share)
-        });
-        let first = |(index, lane): (usize, &Room)| {
-            let first = lane.first(now)?;
-            let rank = if fair { 0 } else { first.rank(now) };
+        let rooms = self.rooms.iter().enumerate();
+        let fitting = rooms
+            .filter(|(_, room)| room.share.is_some() && room.is_ready() && self.fits(room.share));
+        let first = |(index, room): (usize, &Room)| {
+            let first = room.lane.candidate(now)?;
+            let rank = if fair { 0 } else { first.rank(now, AGING) };
             Some(((rank, first.since, first.seq), index, first.token))
         };
         fitting.filter_map(first).collect()
@@ -189,48 +127,39 @@ impl Model {
 
     /// Somebody was given a slot.
     pub(super) fn grant(&mut self, index: usize, token: Token, now: Time) {
-        let share = self.lanes[index].share;
+        let share = self.rooms[index].share;
         assert!(self.fits(share), "S1: {token} is over the budget");
-        let lane = &mut self.lanes[index];
-        assert!(lane.has_free_slot(), "S1: {token} has a slot that is none");
-        let first = lane.first(now).map(|waiter| waiter.token);
-        assert_eq!(first, Some(token), "S6: who is first in its lane");
-        lane.waiting.retain(|waiter| waiter.token != token);
-        lane.active.push(token);
-        lane.dispatched += 1;
+        self.rooms[index].lane.saw(now, &Event::Granted(token));
         self.dispatched += u64::from(share.is_some());
     }
 
     /// What a slot that came free in this lane came to, whoever was served first.
     pub(super) fn recovery(&self, index: usize, first: Option<Token>) -> Recovery<Token> {
-        let lane = &self.lanes[index];
-        let beside = self.lanes.iter().filter(|other| other.share.is_some());
+        let room = &self.rooms[index];
+        let beside = self.rooms.iter().filter(|other| other.share.is_some());
         let mut ready = beside.filter(|other| other.is_ready());
         if let Some(token) = first {
             return Recovery::Dispatched(token);
         }
-        let by = if lane.waiting.is_empty() && (lane.share.is_none() || ready.next().is_none()) {
+        let nobody = room.lane.queued() == 0;
+        let by = if nobody && (room.share.is_none() || ready.next().is_none()) {
             return Recovery::NobodyWaiting;
-        } else if lane.waiting.is_empty() || lane.is_ready() {
-            if self.used() < self.budget {
-                BlockedBy::Reservation
-            } else {
-                BlockedBy::GroupBudget
-            }
-        } else if lane.paused || lane.max_concurrent == 0 {
-            BlockedBy::Paused
+        } else if !nobody && !room.is_ready() {
+            room.lane.blocked_by()
+        } else if self.used() < self.budget {
+            BlockedBy::Reservation
         } else {
-            BlockedBy::MaxConcurrent
+            BlockedBy::GroupBudget
         };
         Recovery::StillBlocked(by)
     }
 
     /// S16: somebody speaks for those whom the budget keeps waiting, one of them.
     pub(super) fn may_speak(&self, speaker: Option<usize>) -> bool {
-        let kept = |lane: &Room| lane.share.is_some() && lane.is_ready();
+        let kept = |room: &Room| room.share.is_some() && room.is_ready();
         match speaker {
-            Some(index) => kept(&self.lanes[index]),
-            None => !self.lanes.iter().any(kept),
+            Some(index) => kept(&self.rooms[index]),
+            None => !self.rooms.iter().any(kept),
         }
     }
 
@@ -239,18 +168,18 @@ impl Model {
     /// urgent and how old it is. Perhaps also when a Background one ages.
     pub(super) fn entries(&self) -> RangeInclusive<usize> {
         let (mut entries, mut ages) = (0, 0);
-        for lane in self.lanes.iter().filter(|lane| lane.share.is_some()) {
-            entries += 1 + usize::from(!lane.active.is_empty());
-            if lane.is_ready() {
+        for room in self.rooms.iter().filter(|room| room.share.is_some()) {
+            entries += 1 + usize::from(room.lane.active() > 0);
+            if room.is_ready() {
                 let background = |waiter: &Waiter| waiter.priority == Priority::Background;
                 entries += 2;
-                ages += usize::from(lane.waiting.iter().any(background));
+                ages += usize::from(room.lane.tasks_that_wait().any(background));
             }
         }
         // Of a share with a reservation who is ready, and its first while any is left.
         for ((share, used), reserved) in self.shares().enumerate().zip(&self.reserved) {
-            let lanes = self.lanes.iter().filter(|lane| lane.share == Some(share));
-            let ready = lanes.filter(|lane| lane.is_ready()).count();
+            let rooms = self.rooms.iter().filter(|room| room.share == Some(share));
+            let ready = rooms.filter(|room| room.is_ready()).count();
             if *reserved > 0 {
                 entries += ready;
             }
@@ -259,24 +188,10 @@ impl Model {
         entries..=entries + ages
     }
 
-    /// Some holder, or none if there is none.
-    pub(super) fn holder(&self, which: u8) -> Option<Token> {
-        let all: Vec<Token> = self
-            .lanes
-            .iter()
-            .flat_map(|lane| lane.active.clone())
-            .collect();
-        pick(&all, which)
+    /// One of those, wherever.
+    pub(super) fn pick(&self, which: u8, of: impl Fn(&Lane) -> Vec<Token>) -> Option<Token> {
+        let all: Vec<Token> = self.rooms.iter().flat_map(|room| of(&room.lane)).collect();
+        let at = usize::from(which).checked_rem(all.len())?;
+        Some(all[at])
     }
-
-    pub(super) fn waiter(&self, which: u8) -> Option<Token> {
-        let waiting = self.lanes.iter().flat_map(|lane| &lane.waiting);
-        let all: Vec<Token> = waiting.map(|waiter| waiter.token).collect();
-        pick(&all, which)
-    }
-}
-
-fn pick(all: &[Token], which: u8) -> Option<Token> {
-    let at = usize::from(which).checked_rem(all.len())?;
-    Some(all[at])
 }

@@ -1,0 +1,198 @@
+//! How a task comes to a lane.
+
+use std::time::Duration;
+
+use super::super::model::{Comer as Newcomer, Model};
+use super::super::sim::{Event, Token, plain};
+use super::deeds::{Comer, Which};
+use super::drive::facts;
+use super::{Hall, Known};
+use crate::engine::*;
+
+/// Few, so that many have the same.
+const KEYS: Token = 3;
+
+impl Hall {
+    pub(super) fn submit(&mut self, index: usize, comer: Comer) {
+        let newcomer = self.newcomer(index, comer);
+        let right = self.model.entered(index).arrive(self.now, &newcomer);
+        let spec = spec(&newcomer);
+        let came = self.act(index, |lane, now, _| {
+            lane.submit(now, newcomer.token, &spec, newcomer.entry)
+        });
+        self.accepted(index, &newcomer, right, came);
+    }
+
+    /// A task comes for a place that was kept for it.
+    pub(super) fn spend(&mut self, which: Which, comer: Comer) {
+        let Some(kept) = self.model.pick(which, |lane| lane.keepers().collect()) else {
+            return;
+        };
+        let index = self.tasks[kept as usize].lane;
+        let mut newcomer = self.newcomer(index, comer);
+        newcomer.entry.if_full = IfFull::Enter;
+        let model = self.model.entered(index);
+        model.spend(kept);
+        let right = model.arrive(self.now, &newcomer);
+        model.let_in();
+        let (spec, key) = (spec(&newcomer), self.tasks[kept as usize].key);
+        let (came, reserved) = self.act(index, |lane, now, effects| {
+            let Newcomer { token, entry, .. } = newcomer;
+            lane.submit_for(now, token, &spec, entry, key, effects)
+        });
+        assert_eq!(reserved, Some(kept), "S2: its place");
+        self.accepted(index, &newcomer, right, came);
+    }
+
+    pub(super) fn reserve(&mut self, index: usize, comer: Comer) {
+        let newcomer = self.newcomer(index, comer);
+        let model = self.model.entered(index);
+        let right = model.arrive_for_a_place(self.now, &newcomer);
+        let spec = spec(&newcomer);
+        let came = self.act(index, |lane, now, _| {
+            lane.reserve(now, newcomer.token, &spec, newcomer.entry)
+        });
+        assert_eq!(came.map(|(_, placed)| placed), right, "who has a place");
+        if let Ok((key, placed)) = came {
+            self.know(index, key, &newcomer);
+            self.tasks[newcomer.token as usize].keeps = true;
+            if placed {
+                self.saw(index, &Event::Placed(newcomer.token));
+            }
+        }
+    }
+
+    /// A task comes that is not to be served yet.
+    pub(super) fn put_off(&mut self, index: usize, comer: Comer, window: u8) {
+        let newcomer = self.newcomer(index, comer);
+        let right = self.model.entered(index).put_off(self.now, &newcomer);
+        let (spec, window) = (spec(&newcomer), span(window));
+        let came = self.act(index, |lane, now, _| {
+            lane.submit_quiet(now, newcomer.token, &spec, newcomer.entry, window)
+        });
+        let right = right.map(|()| false);
+        if self.accepted(index, &newcomer, right, came) {
+            let until = self.now + window;
+            self.tasks[newcomer.token as usize].quiet_until = Some(until);
+        }
+    }
+
+    /// It is asked for again.
+    pub(super) fn prolong(&mut self, which: Which, window: u8) {
+        let Some(token) = self
+            .model
+            .pick(which, |lane| lane.put_off_tasks().collect())
+        else {
+            return;
+        };
+        let window = span(window);
+        let known = &mut self.tasks[token as usize];
+        let last = known.enqueued + window * 10;
+        known.quiet_until = known
+            .quiet_until
+            .map(|until| (self.now + window).min(last).max(until));
+        let (index, key) = (known.lane, known.key);
+        self.act(index, |lane, now, _| lane.prolong(now, key, window));
+    }
+
+    /// A task comes in the place of one, and of those beside it that have its key.
+    pub(super) fn supersede(&mut self, which: Which, comer: Comer) {
+        let tasks = |lane: &Model| -> Vec<Token> {
+            let all = lane.waiters().chain(lane.holders());
+            all.filter(|token| !self.tasks[*token as usize].keeps)
+                .collect()
+        };
+        let Some(one) = self.model.pick(which, tasks) else {
+            return;
+        };
+        let index = self.tasks[one as usize].lane;
+        let model = &self.model.rooms[index].lane;
+        let mut older = tasks(model);
+        older.retain(|token| token % KEYS == one % KEYS);
+        let waiters = older.iter().copied().filter(|token| model.waits(*token));
+        let waiters: Vec<Token> = waiters.collect();
+        let comer = Comer {
+            at_once: false,
+            ..comer
+        };
+        let newcomer = self.newcomer(index, comer);
+        let model = self.model.entered(index);
+        let right = model.arrive_instead(self.now, newcomer, &older);
+        if right.is_ok() {
+            self.to_settle = waiters;
+        }
+        let keys = older.iter().map(|token| self.tasks[*token as usize].key);
+        let (spec, keys) = (spec(&newcomer), keys.collect::<Vec<Key>>());
+        let came = self.act(index, |lane, now, effects| {
+            let Newcomer { token, entry, .. } = newcomer;
+            let older = Older::These(&keys);
+            let (came, holders) = lane.submit_instead(now, token, &spec, entry, older, effects)?;
+            let reason = Reason::Superseded;
+            for key in holders {
+                lane.cancel(now, key, reason, false, &plain(), &facts(), effects);
+            }
+            Ok(came)
+        });
+        self.accepted(index, &newcomer, right, came);
+    }
+
+    fn newcomer(&self, index: usize, comer: Comer) -> Newcomer {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let seat = &self.seats[index];
+        let own = seat.lane.tasks.next_seq();
+        let of_all = seat.member.map_or(0, |_| self.group.next_seq());
+        Newcomer {
+            token,
+            seq: own.max(of_all),
+            priority: comer.priority(),
+            entry: comer.entry(token.is_multiple_of(2)),
+        }
+    }
+
+    /// Whether it is what had to become of a newcomer, and whether it was taken.
+    fn accepted(
+        &mut self,
+        index: usize,
+        newcomer: &Newcomer,
+        right: Result<bool, Refused>,
+        came: Result<Accepted, Refused>,
+    ) -> bool {
+        let nameless = |refused| match refused {
+            Refused::NoSlot { .. } => Refused::NoSlot { holder: None },
+            refused => refused,
+        };
+        let started = came.map(|came| matches!(came, Accepted::Started { .. }));
+        let token = newcomer.token;
+        assert_eq!(
+            started.map_err(nameless),
+            right,
+            "S1, S5: whether {token} starts"
+        );
+        if let Ok(Accepted::Started { key, .. } | Accepted::Queued { key }) = came {
+            self.know(index, key, newcomer);
+        }
+        came.is_ok()
+    }
+
+    fn know(&mut self, lane: usize, key: Key, newcomer: &Newcomer) {
+        assert_eq!(key.seq, newcomer.seq, "S6: its number");
+        self.tasks.push(Known {
+            lane,
+            key,
+            keeps: false,
+            enqueued: self.now,
+            quiet_until: None,
+        });
+    }
+}
+
+fn spec(newcomer: &Newcomer) -> Spec {
+    Spec {
+        priority: newcomer.priority,
+        ..plain()
+    }
+}
+
+fn span(window: u8) -> Duration {
+    Duration::from_secs(1 + u64::from(window % 20))
+}

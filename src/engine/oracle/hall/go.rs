@@ -1,0 +1,98 @@
+//! How a task leaves a lane, or loses what it has there.
+
+use super::super::model::Model;
+use super::super::sim::{Event, Token, plain};
+use super::Hall;
+use super::deeds::Which;
+use super::drive::facts;
+use crate::engine::*;
+
+impl Hall {
+    /// A holder or a waiter lets go.
+    pub(super) fn let_go(&mut self, token: Option<Token>, completed: bool) {
+        let Some(token) = token else { return };
+        let (index, key) = self.whereabouts(token);
+        self.saw(
+            index,
+            &Event::Released {
+                task: token,
+                completed,
+            },
+        );
+        self.act(index, |lane, now, effects| {
+            let released = lane.release(key, completed);
+            if lane.has_sequel(&released) {
+                lane.settle_release(now, &released, effects);
+            }
+        });
+    }
+
+    pub(super) fn cancel(&mut self, which: Which) {
+        let all = |lane: &Model| lane.waiters().chain(lane.holders()).collect();
+        let Some(token) = self.model.pick(which, all) else {
+            return;
+        };
+        let (index, key) = self.whereabouts(token);
+        if self.model.rooms[index].lane.waits(token) {
+            self.to_settle.push(token);
+        }
+        self.act(index, |lane, now, effects| {
+            lane.cancel(now, key, Reason::User, false, &plain(), &facts(), effects)
+        });
+    }
+
+    /// Nobody came for what was granted.
+    pub(super) fn unclaim(&mut self, which: Which) {
+        let granted = |token: &Token| {
+            let known = &self.tasks[*token as usize];
+            let record = self.seats[known.lane].lane.record(known.key);
+            record.is_some_and(|record| matches!(record.state, State::Granted | State::Placed))
+        };
+        let granted = |lane: &Model| {
+            let all = lane.holders().chain(lane.keepers());
+            all.filter(granted).collect()
+        };
+        let Some(token) = self.model.pick(which, granted) else {
+            return;
+        };
+        let (index, key) = self.whereabouts(token);
+        self.saw(index, &Event::Unclaimed(token));
+        self.act(index, |lane, now, effects| lane.unclaim(now, key, effects));
+    }
+
+    /// Somebody came, and late.
+    pub(super) fn rejoin(&mut self, which: Which) {
+        let Some(token) = self.model.pick(which, |lane| lane.sleepers().collect()) else {
+            return;
+        };
+        let (index, key) = self.whereabouts(token);
+        self.model.rooms[index].lane.rejoin(token);
+        self.act(index, |lane, now, effects| {
+            lane.rejoin(now, key, &plain(), effects);
+        });
+    }
+
+    /// A holder loses its slot, and lets go of what it holds afterwards.
+    pub(super) fn take(&mut self, token: Token) {
+        let (index, key) = self.whereabouts(token);
+        self.saw(index, &Event::Lost(token));
+        self.to_settle.push(token);
+        self.act(index, |lane, now, effects| {
+            lane.take(now, key, &Facts::default(), effects);
+        });
+        let completed = false;
+        self.saw(
+            index,
+            &Event::Released {
+                task: token,
+                completed,
+            },
+        );
+        self.act(index, |lane, _, _| lane.release(key, completed));
+    }
+
+    fn whereabouts(&self, token: Token) -> (usize, Key) {
+        let known = &self.tasks[token as usize];
+        (known.lane, known.key)
+    }
+}
