@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
 use super::domain::Domain;
+use super::drain::hand_back;
 use super::perform::launch;
 use super::submit::{give_up, rejoin, take_place};
 use super::word::Word;
@@ -408,6 +409,21 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
 /// slot it took.
 pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
     if let Some(task) = cell.principal() {
+        let end = match end {
+            End::Returned { waited } => {
+                // By the lane to which it would be submitted again, or the one
+                // that drains.
+                let _awaited = hand_back(task.domain(), task, waited)
+                    || hand_back(cell.domain(), task, waited);
+                End::Refused {
+                    lane: cell.domain().serial,
+                    why: Refused::Draining {
+                        admit_descendants: false,
+                    },
+                }
+            }
+            end => end,
+        };
         task.domain().end(task, end);
     } else if cell.is_linked() {
         let key = cell.slot_key();
