@@ -67,14 +67,14 @@ mod sync;
 pub mod testing;
 mod timeout;
 
-pub use config::{LaneConfig, OnFull};
+pub use config::{LaneConfig, OnDeadlock, OnFull};
 #[cfg(feature = "serde")]
 pub use config_file::LanesConfig;
 pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
-    AcquireError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
-    InvalidOption, LaneNameError, MemberProblem, NameProblem, PanicPayload, PatternProblem,
-    TaskError, TryAcquireError, WaitActiveError,
+    AcquireError, ConfigError, ControlError, Cycle, CycleTask, FlattenTask, InvalidDuration,
+    InvalidName, InvalidOption, LaneNameError, MemberProblem, NameProblem, PanicPayload,
+    PatternProblem, TaskError, TryAcquireError, WaitActiveError, WaitsFor,
 };
 pub use group::GroupConfig;
 pub use id::TaskId;

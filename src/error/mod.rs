@@ -1,11 +1,13 @@
 //! Errors, one enum per operation, each with the facts that its caller needs.
 
 mod control;
+mod deadlock;
 mod input;
 mod slot;
 mod task;
 
 pub use control::{ControlError, WaitActiveError};
+pub use deadlock::{Cycle, CycleTask, WaitsFor};
 pub(crate) use input::check_name;
 pub use input::{
     ConfigError, InvalidDuration, InvalidName, InvalidOption, LaneNameError, MemberProblem,

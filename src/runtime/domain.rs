@@ -12,7 +12,7 @@ use crate::engine::{
     Effect, Effects, End, Facts, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
 };
 use crate::plan::Terms;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak};
 
 use super::facts;
 use super::word::Word;
@@ -41,6 +41,8 @@ pub(crate) struct Domain {
     pub(super) offers: Offers,
     /// The lane whose warning stands for this one's, as of the last look.
     pub(super) defers_to: Mutex<Option<Weak<Self>>>,
+    /// Waits for it that closed a circle.
+    pub(crate) deadlocks: AtomicU64,
     /// What a drain hands back, while somebody awaits its report.
     pub(crate) returned: Mutex<Returned>,
 }
@@ -68,6 +70,7 @@ impl Domain {
             idle: Mutex::new(Wakers::new()),
             offers: Offers::default(),
             defers_to: Mutex::new(None),
+            deadlocks: AtomicU64::new(0),
             returned: Mutex::new(Returned::default()),
         }
     }

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
-use super::edge::{self, Edge};
+use super::deadlock;
+use super::edge::{self, Edge, Kind};
 use super::job::Output;
-use super::run::value;
+use super::run::{value, would_deadlock};
 use super::spare;
 use super::wakers::drop_guarded;
 use crate::engine::{End, Key, Reason, State};
@@ -53,6 +54,8 @@ pub struct TaskHandle<T> {
     inner: Inner<T>,
     edge: Option<Edge>,
     abort_on_drop: bool,
+    /// Whoever awaits it need not.
+    loose: bool,
     /// It is as good as a value behind a lock.
     value: PhantomData<Mutex<T>>,
 }
@@ -107,6 +110,7 @@ impl<T> TaskHandle<T> {
             inner,
             edge: None,
             abort_on_drop: false,
+            loose: false,
             value: PhantomData,
         }
     }
@@ -155,6 +159,13 @@ impl<T> TaskHandle<T> {
         self.abort_on_drop = true;
         self
     }
+
+    /// Says that whoever awaits the handle need not, to go on; see
+    /// [`Run::may_abandon`](crate::Run::may_abandon).
+    pub fn may_abandon(mut self) -> Self {
+        self.loose = true;
+        self
+    }
 }
 
 /// Its value is not in it.
@@ -171,25 +182,47 @@ impl<T> Future for TaskHandle<T> {
             }
             Inner::Task { task, output } => (task, output),
         };
+        let (loose, mut refused) = (this.loose, None);
+        let kind = Kind {
+            loose,
+            ..Kind::default()
+        };
         let settled = task.settled().or_else(|| {
             task.set_joiner(cx.waker());
             // It may have been settled between the two.
             task.settled()
         });
-        let Some(end) = settled else {
-            edge::renew(&mut this.edge, task, false);
+        let settled = settled.or_else(|| {
             task.domain().shared.drive_here();
-            return Poll::Pending;
+            refused = edge::renew(&mut this.edge, task, kind);
+            // To wait for it may have been refused as that began.
+            this.edge.as_ref().and_then(|_| task.settled())
+        });
+        let Some(end) = settled else {
+            let Some(cycle) = refused else {
+                return Poll::Pending;
+            };
+            this.edge = None;
+            return Poll::Ready(Err(TaskError::WouldDeadlock {
+                lane: Arc::clone(&task.domain().name),
+                id: task.id(),
+                cycle,
+                withdrawn: false,
+            }));
         };
         this.edge = None;
-        let id = task.id();
+        let (id, told) = (task.id(), deadlock::told(task, &end));
         let (outcome, end) = if end == End::Completed {
             (Some(output.take().expect(AGAIN)), None)
         } else {
             drop_guarded(output.take());
             (None, Some(end))
         };
-        let result = value(&task.domain().name, id, end, outcome);
+        let lane = &task.domain().name;
+        let result = told.map_or_else(
+            || value(lane, id, end, outcome),
+            |cycle| Err(would_deadlock(lane, id, cycle)),
+        );
         let over = Inner::Over { id, error: None };
         if let Inner::Task { task, output } = std::mem::replace(&mut this.inner, over) {
             drop(output);

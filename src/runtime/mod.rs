@@ -9,6 +9,7 @@
 //! | `submit`, `reserve` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `job`, `slot`, `teardown` | from the slot to the release |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
+//! | `waits`, `deadlock` | waits that would never end |
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
 //! | `terms`, `reshape` | how a lane is set, and setting lanes anew |
@@ -30,6 +31,7 @@ mod child;
 mod coalesce;
 mod context;
 mod current;
+mod deadlock;
 mod domain;
 mod drain;
 mod driver;
@@ -61,6 +63,7 @@ mod teardown;
 mod terms;
 mod timers;
 mod track;
+mod waits;
 mod wakers;
 mod word;
 
@@ -71,6 +74,7 @@ pub use context::{Scoped, TaskContext};
 #[cfg(feature = "testing")]
 pub(crate) use current::task as current_task;
 pub use current::{progress, progress_note};
+pub(crate) use deadlock::lanes_changed;
 pub(crate) use domain::{Actions, Domain, DomainRef, Engine, Staged, withdraw};
 pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};
 pub(crate) use drain::{Draining, forget_returned};

@@ -91,6 +91,10 @@ impl<'a> Reservation<'a> {
             Err(NoSlot::Ended(id, end)) => {
                 return Err(AcquireError::new(Arc::clone(name), id, end));
             }
+            Err(NoSlot::WouldDeadlock(id, cycle)) => {
+                let lane = Arc::clone(name);
+                return Err(AcquireError::WouldDeadlock { lane, id, cycle });
+            }
         };
         options.kept = Some(Kept(task));
         Ok(Self { lane, options })

@@ -9,9 +9,10 @@ use super::edge::{self, Edge};
 use super::job::Waiting;
 use super::reserve::Kept;
 use super::word::Word;
-use super::{current, spare};
+use super::{current, deadlock, spare};
 use crate::config::OnFull;
 use crate::engine::{Accepted, End, Entry, IfFull, Key, Older, Reason, Refused, State, Time};
+use crate::error::Cycle;
 use crate::host::Handle;
 use crate::options::{OnBusy, Options, Refusal, resolve};
 use crate::plan::Terms;
@@ -351,12 +352,15 @@ pub(crate) struct Admission {
     edge: Option<Edge>,
     /// It is for a place, and not for a slot.
     keeps: bool,
+    /// Whoever waits with this need not.
+    pub(super) loose: bool,
 }
 
 /// Why a task in line has no slot in the end.
 pub(crate) enum NoSlot {
     Refused(Refusal),
     Ended(TaskId, End),
+    WouldDeadlock(TaskId, Cycle),
 }
 
 impl Admission {
@@ -365,6 +369,8 @@ impl Admission {
             task: None,
             edge: None,
             keeps: true,
+            // A place is kept for a minute at the most.
+            loose: true,
         }
     }
 
@@ -383,6 +389,7 @@ impl Admission {
                 } else {
                     Comer::Present { at_once: false }
                 };
+                self.loose |= options.as_ref().is_some_and(|options| options.loose);
                 let task = submit(lane, options.take(), comer).map_err(NoSlot::Refused)?;
                 self.task.insert(task)
             }
@@ -403,12 +410,20 @@ impl Admission {
                     task.set_runner(cx.waker());
                     // The grant may have come between the two.
                     if task.word.get() == Word::Queued {
-                        edge::renew(&mut self.edge, task, true);
+                        let kind = wait_of_its_own(self.loose);
+                        edge::renew(&mut self.edge, task, kind);
                         lane.domain.shared.drive_here();
-                        return Poll::Pending;
+                        // The wait may have been refused as it began.
+                        if task.word.get() == Word::Queued {
+                            return Poll::Pending;
+                        }
                     }
                 }
-                Word::Asleep => rejoin(task),
+                Word::Asleep => {
+                    // It was no wait while nobody polled it, and begins anew.
+                    self.edge = None;
+                    rejoin(task);
+                }
                 Word::Done | Word::Expired | Word::Cancelled => {
                     task.set_runner(cx.waker());
                     let Some(end) = task.settled() else {
@@ -418,10 +433,13 @@ impl Admission {
                     // it, and then it is an orphan that nobody else lets go
                     // of (S10).
                     task.domain().release(task, false);
-                    let id = task.id();
+                    let (id, told) = (task.id(), deadlock::told(task, &end));
                     self.task = None;
                     self.edge = None;
-                    return Poll::Ready(Err(NoSlot::Ended(id, end)));
+                    return Poll::Ready(Err(match told {
+                        Some(cycle) => NoSlot::WouldDeadlock(id, cycle),
+                        None => NoSlot::Ended(id, end),
+                    }));
                 }
             }
         }
@@ -431,7 +449,7 @@ impl Admission {
 
     /// The caller still waits for the task, which runs now.
     pub(crate) fn renew_edge(&mut self, task: &Arc<TaskCell>) {
-        edge::renew(&mut self.edge, task, true);
+        edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
     }
 
     /// The wait is over.
@@ -441,6 +459,14 @@ impl Admission {
 
     pub(crate) fn task(&self) -> Option<&Arc<TaskCell>> {
         self.task.as_ref()
+    }
+}
+
+const fn wait_of_its_own(loose: bool) -> edge::Kind {
+    edge::Kind {
+        owned: true,
+        shared: false,
+        loose,
     }
 }
 
