@@ -368,17 +368,41 @@ async fn to_spawn_is_not_to_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_task_can_move_while_anything_that_it_awaits_can() {
     let (lanes, [a, b]) = lanes([("a", 1), ("b", 1)]);
+    // Whichever of the two it begins with.
+    for own_first in [true, false] {
+        let began = now();
+        a.run(async |_| {
+            let beside = async { b.run(async |_| sleep(HOUR).await).await.unwrap() };
+            let own = async { refused(a.run(async |_| ()).await) };
+            if own_first {
+                tokio::join!(own, beside);
+            } else {
+                tokio::join!(beside, own);
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(began.elapsed(), HOUR, "as soon as it could not");
+    }
+    assert_whole(&lanes);
+}
+
+/// A task that is about to wait for something else is not looked at in between.
+#[tokio::test(start_paused = true)]
+async fn between_two_waits_nothing_is_refused() {
+    let (lanes, [a, b]) = lanes([("a", 1), ("b", 1)]);
     let began = now();
     a.run(async |_| {
-        let beside = b.run(async |_| sleep(HOUR).await);
-        let own = a.run(async |_| ());
-        let (beside, own) = tokio::join!(beside, own);
-        beside.unwrap();
-        refused(own);
+        let several = async {
+            for _ in 0..3 {
+                b.run(async |_| sleep(HOUR).await).await.unwrap();
+            }
+        };
+        tokio::join!(several, async { refused(a.run(async |_| ()).await) });
     })
     .await
     .unwrap();
-    assert_eq!(began.elapsed(), HOUR, "as soon as it could not");
+    assert_eq!(began.elapsed(), 3 * HOUR);
     assert_whole(&lanes);
 }
 

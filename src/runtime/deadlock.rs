@@ -1,7 +1,8 @@
 //! Waits that would never end: when they are looked for, and what becomes of
 //! them.
 //!
-//! An edge is there before anybody searches from it, so of two that close a
+//! A task is looked at when its poll is over: until then it may begin to wait for
+//! more. An edge is there before anybody searches from it, so of two that close a
 //! circle at the same moment one search at least sees both (each of them reads
 //! under the lock under which the other wrote). A search reads one thing after
 //! another, so what it found stuck is read once more: if nothing of it has changed,
@@ -11,6 +12,8 @@
 //!
 //! What can make a task stuck, and so is followed by a search: a wait that begins,
 //! one of several waits that is over, fewer slots, a smaller budget, another group.
+
+use std::task::Poll;
 
 use super::cell::TaskCell;
 use super::domain::{Domain, DomainRef, cancel_locked};
@@ -29,16 +32,50 @@ use crate::sync::{Arc, Ordering};
 const TRIES: usize = 64;
 
 /// A task waits for another one from now on.
-pub(super) fn wait_begins(parent: &Arc<TaskCell>, child: &Arc<TaskCell>) {
-    // Mostly that is all: somebody who holds a slot of the lane can move.
-    if moves_by_itself(child) || !Waits::search(Start::Task(child)).is_stuck() {
-        return;
+#[inline]
+pub(super) fn wait_begins(parent: &Arc<TaskCell>, child: &TaskCell) {
+    // Mostly that is all.
+    if !moves_by_itself(child) {
+        waits_change(parent);
     }
-    resolve(Start::Task(parent));
 }
 
-/// A task waits for less than before, and still for something.
-pub(super) fn wait_is_left(parent: &Arc<TaskCell>) {
+/// A task waits for something else than before. It is polled now, and may be about
+/// to begin another wait: [`after_poll`] looks at it.
+pub(super) fn waits_change(parent: &Arc<TaskCell>) {
+    if parent.is_blocking() {
+        // Its thread polls what it likes, and nobody sees the end of that.
+        look_at(parent);
+    } else {
+        parent.waits_change.store(true, Ordering::Release);
+    }
+}
+
+/// A task, or a part of it that is polled by itself, is pending.
+#[inline]
+pub(super) fn after_poll(task: &Arc<TaskCell>) {
+    if task.waits_change.load(Ordering::Relaxed) && task.waits_change.swap(false, Ordering::AcqRel)
+    {
+        look_at(task);
+    }
+}
+
+/// A part of a task that is polled by itself was polled.
+pub(super) fn after_part<T>(task: &Arc<TaskCell>, polled: &Poll<T>) {
+    if polled.is_pending() {
+        after_poll(task);
+    } else if task.waits_change.load(Ordering::Relaxed) {
+        // Its task may have waited for this part, and is about to go on.
+        let runner = task.shared.lock().runner.take();
+        match runner {
+            Some(runner) => wake_all([runner]),
+            None => after_poll(task),
+        }
+    }
+}
+
+#[cold]
+fn look_at(parent: &Arc<TaskCell>) {
     if moves_by_itself(parent) {
         return;
     }
@@ -55,6 +92,13 @@ pub(super) fn wait_is_left(parent: &Arc<TaskCell>) {
         return;
     }
     resolve(Start::Task(parent));
+}
+
+/// A task that was given a slot, and has lost it unseen, is in line again.
+pub(super) fn waits_again(task: &Arc<TaskCell>) {
+    if task.word.get() == Word::Queued {
+        resolve(Start::Lane(task.domain()));
+    }
 }
 
 /// Lanes were set anew: some of those that wait may never start.

@@ -70,13 +70,12 @@ impl Edge {
 }
 
 /// Makes the edge start at the task that polls now: a future may be polled by
-/// one task first and by another in earnest. A wait that begins with this is
-/// looked at, and the refusal of this one returned.
+/// one task first and by another in earnest. Returned is the refusal of this wait,
+/// once it is refused and its child is not.
 pub(crate) fn renew(edge: &mut Option<Edge>, child: &Arc<TaskCell>, kind: Kind) -> Option<Cycle> {
     let current = current::task();
     let starts_at = edge.as_ref().map(|edge| address(&edge.parent));
     if starts_at != current.as_ref().map(address) {
-        // In this order: who is searched for is there to be found.
         *edge = Edge::to(child, kind);
         if let Some(edge) = edge {
             deadlock::wait_begins(&edge.parent, child);
@@ -112,7 +111,7 @@ impl Drop for Edge {
         self.parent.stir(self.parent.now());
         drop(removed);
         if waits_on {
-            deadlock::wait_is_left(&self.parent);
+            deadlock::waits_change(&self.parent);
         }
     }
 }

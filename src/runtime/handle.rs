@@ -182,24 +182,18 @@ impl<T> Future for TaskHandle<T> {
             }
             Inner::Task { task, output } => (task, output),
         };
-        let (loose, mut refused) = (this.loose, None);
-        let kind = Kind {
-            loose,
-            ..Kind::default()
-        };
         let settled = task.settled().or_else(|| {
             task.set_joiner(cx.waker());
             // It may have been settled between the two.
             task.settled()
         });
-        let settled = settled.or_else(|| {
-            task.domain().shared.drive_here();
-            refused = edge::renew(&mut this.edge, task, kind);
-            // To wait for it may have been refused as that began.
-            this.edge.as_ref().and_then(|_| task.settled())
-        });
         let Some(end) = settled else {
-            let Some(cycle) = refused else {
+            task.domain().shared.drive_here();
+            let kind = Kind {
+                loose: this.loose,
+                ..Kind::default()
+            };
+            let Some(cycle) = edge::renew(&mut this.edge, task, kind) else {
                 return Poll::Pending;
             };
             this.edge = None;

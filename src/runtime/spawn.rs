@@ -122,6 +122,8 @@ fn put_back(task: &Arc<TaskCell>, body: Arc<dyn Body>) {
     // breath.
     task.shared.lock().body = Waiting::new(body);
     rejoin(task);
+    // It was no wait for a while, and is one again.
+    super::deadlock::waits_again(task);
     // It may have been settled before, and then nobody takes it out any more.
     if task.settled().is_some() {
         let body = task.shared.lock().body.take();

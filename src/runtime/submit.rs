@@ -410,13 +410,9 @@ impl Admission {
                     task.set_runner(cx.waker());
                     // The grant may have come between the two.
                     if task.word.get() == Word::Queued {
-                        let kind = wait_of_its_own(self.loose);
-                        edge::renew(&mut self.edge, task, kind);
+                        edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
                         lane.domain.shared.drive_here();
-                        // The wait may have been refused as it began.
-                        if task.word.get() == Word::Queued {
-                            return Poll::Pending;
-                        }
+                        return Poll::Pending;
                     }
                 }
                 Word::Asleep => {

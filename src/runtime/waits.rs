@@ -229,7 +229,7 @@ impl Waits {
             self.let_move(node);
             return;
         }
-        let awaits: Vec<(Arc<TaskCell>, Wait)> = {
+        let mut awaits: Vec<(Arc<TaskCell>, Wait)> = {
             let parts = task.shared.lock();
             let awaits = parts
                 .peek()
@@ -249,6 +249,8 @@ impl Waits {
             self.let_move(node);
             return;
         }
+        // The same search twice takes the same way.
+        awaits.sort_unstable_by_key(|(_, wait)| wait.serial);
         let of_nodes = |(child, wait): (Arc<TaskCell>, Wait)| Wait {
             on: self.task(&child),
             ..wait
@@ -516,7 +518,7 @@ impl Waits {
 
     fn mark_of(&self, node: usize) -> Vec<u64> {
         let name = |task: &TaskCell| [task.id().lane, task.id().key.seq];
-        let mut below: Vec<u64> = match &self.nodes[node].what {
+        let below: Vec<u64> = match &self.nodes[node].what {
             What::Task(_, waits) => waits.iter().map(|wait| wait.serial).collect(),
             What::Lane(..) | What::Group(..) => {
                 let holders = self.stuck_below(node).into_iter();
@@ -527,9 +529,6 @@ impl Waits {
                 holders.flat_map(holder).collect()
             }
         };
-        if let What::Task(..) = &self.nodes[node].what {
-            below.sort_unstable();
-        }
         let head = match &self.nodes[node].what {
             What::Task(task, _) => vec![0, name(task)[0], name(task)[1]],
             What::Lane(lane, slots) => {
