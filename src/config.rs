@@ -69,6 +69,21 @@ pub enum OnFull {
     Wait,
 }
 
+/// What happens to a wait that closes a circle of tasks that wait for each other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum OnDeadlock {
+    /// It is refused, with
+    /// [`TaskError::WouldDeadlock`](crate::TaskError::WouldDeadlock).
+    #[default]
+    Refuse,
+    /// It is logged and counted, and waits: until a lane timeout, a ceiling or
+    /// somebody ends one of the waits.
+    Warn,
+}
+
 impl LaneConfig {
     /// A lane with this many slots. With zero, tasks queue and none starts.
     #[must_use]

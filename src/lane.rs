@@ -254,6 +254,7 @@ impl Lane {
             let lane = Arc::clone(&self.domain.name);
             return Err(ControlError::Closed { lane });
         }
+        runtime::lanes_changed(self.alone());
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::config::LaneConfig;
+use crate::config::{LaneConfig, OnDeadlock};
 use crate::control;
 use crate::engine::{Reason, State};
 use crate::error::{
@@ -462,6 +462,7 @@ pub struct LanesBuilder {
     observe_only: bool,
     max_orphans: usize,
     fence_start: Option<u64>,
+    on_deadlock: OnDeadlock,
 }
 
 impl LanesBuilder {
@@ -473,6 +474,7 @@ impl LanesBuilder {
             observe_only: false,
             max_orphans: 64,
             fence_start: None,
+            on_deadlock: OnDeadlock::Refuse,
         }
     }
 
@@ -547,6 +549,34 @@ impl LanesBuilder {
         self
     }
 
+    /// What happens to a wait that closes a circle of tasks that wait for each
+    /// other, none of which can move; [`OnDeadlock::Refuse`] unless told. Lane
+    /// timeouts and ceilings that would end one of the waits in the end are left
+    /// out of account.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use laneway::{LaneConfig, Lanes, OnDeadlock, TaskError, Timeout};
+    ///
+    /// let lanes = Lanes::builder()
+    ///     .lane("main", LaneConfig::new(1))
+    ///     .on_deadlock(OnDeadlock::Warn)
+    ///     .build()?;
+    /// let main = lanes.lane("main")?;
+    /// let wait = Timeout::wait(Duration::from_millis(20));
+    /// let inner = main
+    ///     .run(async |_| main.task().timeout(wait).run(async |_| ()).await)
+    ///     .await?;
+    /// assert!(matches!(inner, Err(TaskError::TimedOut { .. })));
+    /// assert_eq!(main.snapshot().counters.deadlocks, 1);
+    /// # Ok(()) }
+    /// ```
+    pub const fn on_deadlock(mut self, on_deadlock: OnDeadlock) -> Self {
+        self.on_deadlock = on_deadlock;
+        self
+    }
+
     /// How many orphans there may be over all lanes; 64 unless told.
     pub const fn max_orphans(mut self, max_orphans: usize) -> Self {
         self.max_orphans = max_orphans;
@@ -582,12 +612,9 @@ impl LanesBuilder {
             return Err(ConfigError::FenceStart { given, max });
         }
         let fence = self.fence_start.unwrap_or_else(crate::clock::unix_micros);
-        let shared = Arc::new(Shared::new(
-            self.observe_only,
-            self.max_orphans,
-            plan,
-            fence,
-        ));
+        let mut shared = Shared::new(self.observe_only, self.max_orphans, plan, fence);
+        shared.on_deadlock = self.on_deadlock;
+        let shared = Arc::new(shared);
         for name in names {
             shared.declare(&name);
         }

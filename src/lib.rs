@@ -70,15 +70,15 @@ mod timeout;
 mod waitpoint;
 
 pub use chain::Chain;
-pub use config::{LaneConfig, OnFull};
+pub use config::{LaneConfig, OnDeadlock, OnFull};
 #[cfg(feature = "serde")]
 pub use config_file::LanesConfig;
 pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
 pub use error::{
-    AcquireError, ChainError, ConfigError, ControlError, FlattenTask, InvalidDuration, InvalidName,
-    InvalidOption, LaneNameError, MemberProblem, NameProblem, PanicPayload, PatternProblem,
-    ResumeError, TaskError, TryAcquireError, WaitActiveError, WaitingError, WaitpointCancelled,
-    WaitpointError,
+    AcquireError, ChainError, ConfigError, ControlError, Cycle, CycleTask, FlattenTask,
+    InvalidDuration, InvalidName, InvalidOption, LaneNameError, MemberProblem, NameProblem,
+    PanicPayload, PatternProblem, ResumeError, TaskError, TryAcquireError, WaitActiveError,
+    WaitingError, WaitpointCancelled, WaitpointError, WaitsFor,
 };
 pub use group::GroupConfig;
 pub use id::TaskId;

@@ -34,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) quiet: Option<Duration>,
     /// The lanes of its chain, the first included.
     pub(crate) chain: Option<Arc<[Lane]>>,
+    pub(crate) loose: bool,
 }
 
 /// What a task does where its lane has no free slot.
@@ -306,6 +307,14 @@ impl<'a> TaskBuilder<'a> {
     /// ```
     pub const fn on_busy(mut self, on_busy: OnBusy) -> Self {
         self.options.on_busy = on_busy;
+        self
+    }
+
+    /// Says that whoever waits for this task, or for its slot, need not, to go on:
+    /// the wait is inside a `select!`, say. See
+    /// [`Run::may_abandon`](crate::Run::may_abandon).
+    pub const fn may_abandon(mut self) -> Self {
+        self.options.loose = true;
         self
     }
 

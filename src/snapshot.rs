@@ -182,6 +182,9 @@ pub struct Counters {
     pub taken: u64,
     /// Results that came after their slot had been taken.
     pub late: u64,
+    /// Waits for this lane, or for its tasks, that closed a circle of waits. Refused ones,
+    /// unless the scheduler only warns.
+    pub deadlocks: u64,
 }
 
 /// One task.
@@ -343,6 +346,7 @@ impl LaneSnapshot {
                     reclaimed: tally.reclaimed,
                     taken: tally.taken,
                     late: tally.late,
+                    deadlocks: domain.deadlocks.load(crate::sync::Ordering::Relaxed),
                 },
             };
             let seen: Vec<Seen> = engine

@@ -136,6 +136,7 @@ macro_rules! atomic {
 atomic!(AtomicBool, bool, {
     load(order: Ordering) -> bool;
     store(value: bool, order: Ordering) -> ();
+    swap(value: bool, order: Ordering) -> bool;
 });
 
 atomic!(AtomicU8, u8, {

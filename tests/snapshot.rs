@@ -215,7 +215,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "orphans": [],
             "counters": {
                 "submitted": 0, "granted": 0, "completed": 0, "ended": 0,
-                "reclaimed": 0, "taken": 0, "late": 0,
+                "reclaimed": 0, "taken": 0, "late": 0, "deadlocks": 0,
             },
         })
     );

@@ -10,12 +10,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use laneway::{
-    AcquireError, ConfigError, ControlError, Counters, Drain, DrainReport, FlattenTask, Inbox,
-    InvalidDuration, InvalidName, InvalidOption, Lane, LaneChange, LaneConfig, LaneNameError,
-    LaneOrigin, LaneSnapshot, LaneTimeout, Lanes, LanesBuilder, OfferHandle, Offered, OnBusy,
-    OnFull, PanicPayload, Phase, QueuedWork, Reason, Reconfigure, Reservation, ReturnedTask,
-    Scoped, SharedHandle, Slot, Snapshot, TaskBuilder, TaskContext, TaskError, TaskHandle, TaskId,
-    TaskSnapshot, TaskStatus, Timeout, Tracked, TryAcquireError, WaitActiveError, WaitInfo,
+    AcquireError, ConfigError, ControlError, Counters, Cycle, CycleTask, Drain, DrainReport,
+    FlattenTask, Inbox, InvalidDuration, InvalidName, InvalidOption, Lane, LaneChange, LaneConfig,
+    LaneNameError, LaneOrigin, LaneSnapshot, LaneTimeout, Lanes, LanesBuilder, OfferHandle,
+    Offered, OnBusy, OnDeadlock, OnFull, PanicPayload, Phase, QueuedWork, Reason, Reconfigure,
+    Reservation, ReturnedTask, Scoped, SharedHandle, Slot, Snapshot, TaskBuilder, TaskContext,
+    TaskError, TaskHandle, TaskId, TaskSnapshot, TaskStatus, Timeout, Tracked, TryAcquireError,
+    WaitActiveError, WaitInfo, WaitsFor,
 };
 
 type NotSync = Cell<u8>;
@@ -50,7 +51,7 @@ fn handles_go_anywhere() {
         LaneSnapshot, TaskSnapshot, Counters, TaskId, TaskStatus, WaitInfo,
         Tracked<()>, Scoped<()>, PanicPayload, Reconfigure, LaneChange<'static>, LaneOrigin,
         Inbox<NotSync>, OfferHandle<()>, Offered<()>,
-        SharedHandle<u8>, OnBusy, OnFull,
+        SharedHandle<u8>, OnBusy, OnFull, OnDeadlock, Cycle, CycleTask, WaitsFor,
     );
     fn clone<T: Clone + Send + Sync + 'static>() {}
     clone::<TaskContext>();

@@ -192,7 +192,9 @@ async fn s12_a_dropped_parent_leaves_nothing_behind() {
 async fn s9_a_task_in_line_behind_itself_ends_by_its_wait_limit() {
     let (_lanes, main) = ceilinged(1);
     let inner = main.with_timeout(Timeout::wait(HOUR));
-    let result = main.run(async |_| inner.run(async |_| ()).await).await;
+    let result = main
+        .run(async |_| inner.run(async |_| ()).may_abandon().await)
+        .await;
     assert!(matches!(
         result.unwrap(),
         Err(TaskError::TimedOut {

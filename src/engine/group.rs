@@ -156,9 +156,14 @@ impl<M: Clone> Group<M> {
 
     /// The lanes that hold slots. O(slots held), whatever waits.
     pub(crate) fn busy(&self) -> impl Iterator<Item = &M> {
+        self.busy_by_share().map(|(_, lane)| lane)
+    }
+
+    /// The same, with their shares.
+    pub(crate) fn busy_by_share(&self) -> impl Iterator<Item = (u32, &M)> {
         let keys = self.busy.iter().filter_map(|i| self.members.key_at(*i));
         keys.filter_map(|key| self.members.get(key))
-            .map(|member| &member.lane)
+            .map(|member| (member.share, &member.lane))
     }
 
     /// The lane whose first waiter has waited longest: it speaks for all that

@@ -36,10 +36,12 @@ pub enum Reason {
     RuntimeShutdown,
     /// The future, handle or slot that stood for it was dropped.
     Dropped,
+    /// To wait for it would have been a deadlock.
+    WouldDeadlock,
 }
 
 impl Reason {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Completed,
         Self::Panicked,
         Self::User,
@@ -53,6 +55,7 @@ impl Reason {
         Self::Shutdown,
         Self::RuntimeShutdown,
         Self::Dropped,
+        Self::WouldDeadlock,
     ];
 
     /// The inverse of `self as u8`, for the one atomic byte that carries it.
@@ -77,6 +80,7 @@ impl fmt::Display for Reason {
             Self::Shutdown => "scheduler shut down",
             Self::RuntimeShutdown => "runtime shut down",
             Self::Dropped => "dropped",
+            Self::WouldDeadlock => "would deadlock",
         })
     }
 }

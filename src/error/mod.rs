@@ -1,6 +1,7 @@
 //! Errors, one enum per operation, each with the facts that its caller needs.
 
 mod control;
+mod deadlock;
 mod input;
 mod slot;
 mod task;
@@ -8,6 +9,7 @@ mod waiting;
 mod waitpoint;
 
 pub use control::{ControlError, WaitActiveError};
+pub use deadlock::{Cycle, CycleTask, WaitsFor};
 pub(crate) use input::check_name;
 pub use input::{
     ChainError, ConfigError, InvalidDuration, InvalidName, InvalidOption, LaneNameError,

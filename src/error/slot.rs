@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::InvalidOption;
+use super::{Cycle, InvalidOption};
 use crate::TaskId;
 use crate::engine::{End, Reason, Refused};
 use crate::sync::Arc;
@@ -70,6 +70,17 @@ pub enum AcquireError {
         /// Who holds a slot; one of them, where there are several. `None` where
         /// the lane is paused.
         holder: Option<TaskId>,
+    },
+    /// The wait would have closed a circle of tasks that wait for each other,
+    /// none of which could move. Nobody else was disturbed.
+    #[error("to wait for lane {lane:?} would be a deadlock: {cycle}")]
+    WouldDeadlock {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task that was to wait; it left the queue.
+        id: TaskId,
+        /// Who waits for whom.
+        cycle: Cycle,
     },
     /// The lane is closed.
     #[error("lane {lane:?} is closed")]

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
-use super::InvalidOption;
+use super::{Cycle, InvalidOption};
 use crate::TaskId;
 use crate::engine::{End, Limit, Reason, Refused};
 use crate::sync::{Arc, Mutex};
@@ -114,6 +114,21 @@ pub enum TaskError {
         /// Who holds a slot; one of them, where there are several. `None` where
         /// the lane is paused, or its group has no room.
         holder: Option<TaskId>,
+    },
+    /// The wait for it would have closed a circle of tasks that wait for each
+    /// other, none of which could move. Nobody else was disturbed.
+    #[error("to wait for task {id} in lane {lane:?} would be a deadlock: {cycle}")]
+    WouldDeadlock {
+        /// The lane's name.
+        lane: Arc<str>,
+        /// The task that was waited for.
+        id: TaskId,
+        /// Who waits for whom.
+        cycle: Cycle,
+        /// It left the queue, and never ran. Where this is false only the wait of
+        /// this handle was refused, and the task goes on: await the handle again
+        /// when the circle is broken, or drop it.
+        withdrawn: bool,
     },
     /// The lane is closed; it was refused.
     #[error("lane {lane:?} is closed; task {id} was refused")]
@@ -258,6 +273,7 @@ impl TaskError {
             | Self::Draining { id, .. }
             | Self::QueueFull { id, .. }
             | Self::Busy { id, .. }
+            | Self::WouldDeadlock { id, .. }
             | Self::Closed { id, .. }
             | Self::Shutdown { id, .. }
             | Self::SchedulerDropped { id, .. }

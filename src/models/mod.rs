@@ -23,12 +23,14 @@
 //! | `moments` | the driver, progress, ceilings, claims |
 //! | `verbs` | resize, pause, close, drain, shutdown |
 //! | `names` | lanes and keys that come and go |
+//! | `circles` | waits that close a circle |
 //! | `groups` | lanes that share a budget |
 //! | `plans` | lanes that are set anew |
 //! | `three` | three threads at once |
 //! | `crowd` | many tasks (shuttle) |
 
 mod busy;
+mod circles;
 #[cfg(laneway_shuttle)]
 mod crowd;
 mod door;

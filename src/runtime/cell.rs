@@ -56,6 +56,8 @@ pub(crate) struct TaskCell {
     listeners: AtomicU32,
     /// Somebody polls for the signal without a future.
     listens: AtomicBool,
+    /// It waits for something else than when that was looked at last.
+    pub(crate) waits_change: AtomicBool,
     /// Hooks that are still to run, and children that are still there.
     pub(crate) hooks: AtomicU32,
     pub(crate) children: AtomicU32,
@@ -114,6 +116,7 @@ impl TaskCell {
             asked: AtomicU8::new(0),
             listeners: AtomicU32::new(0),
             listens: AtomicBool::new(false),
+            waits_change: AtomicBool::new(false),
             hooks: AtomicU32::new(0),
             children: AtomicU32::new(0),
             shared: Mutex::new(Parts::new()),
@@ -217,6 +220,7 @@ impl TaskCell {
             // Each of them is somebody who would have the cell, or left a trace
             // in its parts.
             listeners: _,
+            waits_change: _,
             hooks: _,
             children: _,
             linked: _,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::cell::TaskCell;
-use super::current;
+use super::{current, deadlock};
 use crate::host::{self, Handle, JoinHandle};
 use crate::sync::{Arc, Ordering};
 
@@ -64,7 +64,11 @@ impl<Fut: Future> Future for Child<Fut> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fut::Output> {
         let this = self.project();
-        current::enter(this.task, || this.future.poll(cx))
+        let polled = current::enter(this.task, || this.future.poll(cx));
+        if let Some(task) = this.task {
+            deadlock::after_part(task, &polled);
+        }
+        polled
     }
 }
 

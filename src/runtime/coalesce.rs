@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
-use super::edge::{self, Edge};
+use super::edge::{self, Edge, Kind};
 use super::inbox::Letter;
 use super::job::{Job, Shareable};
 use super::parts::Rare;
@@ -98,6 +98,7 @@ where
     let made = |job: &Arc<Job<_, Arc<Fut::Output>, false>>| {
         *batch.output.lock() = Some(Arc::clone(job) as Outcomes<Fut::Output>);
     };
+    let loose = options.loose;
     let submitted = submit_job(lane, Some(options), start, made);
     let merged = batch.merged.lock().take();
     let own = batch.output.lock().clone();
@@ -121,6 +122,7 @@ where
         inner,
         edge: None,
         ticket: Ticket::default(),
+        loose,
     }
 }
 
@@ -141,6 +143,7 @@ pub struct SharedHandle<T> {
     inner: Inner<T>,
     edge: Option<Edge>,
     ticket: Ticket,
+    loose: bool,
 }
 
 enum Inner<T> {
@@ -162,6 +165,13 @@ impl<T> SharedHandle<T> {
             Inner::Task { task, .. } => task.id(),
             Inner::Refused { id, .. } => *id,
         }
+    }
+
+    /// Says that whoever awaits the handle need not, to go on; see
+    /// [`Run::may_abandon`](crate::Run::may_abandon).
+    pub fn may_abandon(mut self) -> Self {
+        self.loose = true;
+        self
     }
 
     /// Ends the task, for everybody who was merged into it.
@@ -187,9 +197,22 @@ impl<T> Future for SharedHandle<T> {
             task.register(Rare::leavers, &mut this.ticket, cx.waker());
         }
         let Some(end) = task.settled() else {
-            edge::renew(&mut this.edge, task, false);
             task.domain().shared.drive_here();
-            return Poll::Pending;
+            let kind = Kind {
+                shared: true,
+                loose: this.loose,
+                ..Kind::default()
+            };
+            let Some(cycle) = edge::renew(&mut this.edge, task, kind) else {
+                return Poll::Pending;
+            };
+            this.edge = None;
+            return Poll::Ready(Err(TaskError::WouldDeadlock {
+                lane: Arc::clone(&task.domain().name),
+                id: task.id(),
+                cycle,
+                withdrawn: false,
+            }));
         };
         this.edge = None;
         let outcome = match end {

@@ -8,7 +8,6 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::cell::{Meta, TaskCell};
-use super::current;
 use super::inbox::Inbox;
 use super::park::Waiting;
 use super::parts::Rare;
@@ -16,6 +15,7 @@ use super::phase::Phase;
 use super::teardown::Hook;
 use super::track::{Tracked, TrackedRead};
 use super::wakers::{Ticket, drop_guarded};
+use super::{current, deadlock};
 use crate::TaskId;
 use crate::engine::Reason;
 use crate::host::{Handle, JoinHandle};
@@ -488,6 +488,13 @@ impl<Fut: Future> Future for Scoped<Fut> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fut::Output> {
         let this = self.project();
-        current::enter(this.task, || this.future.poll(cx))
+        let polled = current::enter(this.task, || this.future.poll(cx));
+        if let Some(task) = this.task {
+            // Inside of the task itself, its own poll goes on.
+            if !current::is(task) {
+                deadlock::after_part(task, &polled);
+            }
+        }
+        polled
     }
 }

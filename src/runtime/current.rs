@@ -45,6 +45,11 @@ pub(crate) fn task() -> Option<Arc<TaskCell>> {
     CURRENT.try_with(look).ok().flatten()
 }
 
+/// Whether this is the current task.
+pub(crate) fn is(task: &Arc<TaskCell>) -> bool {
+    with(|current| std::ptr::eq(current, Arc::as_ptr(task))).unwrap_or(false)
+}
+
 /// Reports progress of the current task, from any depth, and says whether
 /// there is one. One clock read and one store.
 ///

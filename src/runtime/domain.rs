@@ -14,7 +14,7 @@ use crate::engine::{
     Effect, Effects, End, Facts, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
 };
 use crate::plan::Terms;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak};
 
 use super::facts;
 use super::word::Word;
@@ -44,6 +44,8 @@ pub(crate) struct Domain {
     pub(super) heirs: Heirs,
     /// The lane whose warning stands for this one's, as of the last look.
     pub(super) defers_to: Mutex<Option<Weak<Self>>>,
+    /// Waits for it that closed a circle.
+    pub(crate) deadlocks: AtomicU64,
     /// What a drain hands back, while somebody awaits its report.
     pub(crate) returned: Mutex<Returned>,
 }
@@ -72,6 +74,7 @@ impl Domain {
             offers: Offers::default(),
             heirs: Heirs::new(),
             defers_to: Mutex::new(None),
+            deadlocks: AtomicU64::new(0),
             returned: Mutex::new(Returned::default()),
         }
     }

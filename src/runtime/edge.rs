@@ -2,36 +2,87 @@
 //! `acquire` or a handle's await.
 
 use super::cell::TaskCell;
-use super::current;
 use super::parts::Awaited;
-use crate::sync::Arc;
+use super::{current, deadlock};
+use crate::error::Cycle;
+use crate::sync::{Arc, Serials};
 
 /// From the current task to one that it awaits.
 #[derive(Debug)]
 pub(crate) struct Edge {
     parent: Arc<TaskCell>,
     child: Arc<TaskCell>,
+    kind: Kind,
 }
 
+/// How a task is awaited.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kind {
+    /// It ends with whoever polls it: a `run`, and not a handle.
+    pub(crate) owned: bool,
+    /// It has several handles.
+    pub(crate) shared: bool,
+    /// The wait may be given up.
+    pub(crate) loose: bool,
+}
+
+static SERIALS: Serials = Serials::from(1);
+
 impl Edge {
-    /// `None` outside any task. `owned` says that the child ends with whoever
-    /// polls it: a `run`, and not a handle.
-    fn to(child: &Arc<TaskCell>, owned: bool) -> Option<Self> {
+    /// `None` outside any task.
+    fn to(child: &Arc<TaskCell>, kind: Kind) -> Option<Self> {
         let parent = current::task().filter(|parent| !Arc::ptr_eq(parent, child))?;
-        tie(&parent, child, owned);
+        tie(&parent, child, kind);
         Some(Self {
             parent,
             child: Arc::clone(child),
+            kind,
         })
+    }
+
+    /// Takes the refusal of this wait, if it was refused.
+    fn refusal(&self) -> Option<Cycle> {
+        let parts = self.parent.shared.lock();
+        let awaited = parts.peek()?.awaits.get(&address(&self.child))?;
+        awaited.refused.clone()
     }
 }
 
-/// The parent awaits the child from now on. See [`Edge::to`] for `owned`.
-pub(super) fn tie(parent: &TaskCell, child: &Arc<TaskCell>, owned: bool) {
+/// Makes the edge start at the task that polls now: a future may be polled by
+/// one task first and by another in earnest. Returned is the refusal of this wait,
+/// once it is refused and its child is not.
+pub(crate) fn renew(edge: &mut Option<Edge>, child: &Arc<TaskCell>, kind: Kind) -> Option<Cycle> {
+    let current = current::task();
+    let starts_at = edge.as_ref().map(|edge| address(&edge.parent));
+    if starts_at != current.as_ref().map(address) {
+        *edge = Edge::to(child, kind);
+        if let Some(edge) = edge {
+            deadlock::wait_begins(&edge.parent, child);
+        }
+    }
+    // What is owned is refused by leaving its queue.
+    let edge = edge.as_ref().filter(|edge| !edge.kind.owned);
+    edge.and_then(Edge::refusal)
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        if untie(&self.parent, &self.child, self.kind.loose) {
+            deadlock::waits_change(&self.parent);
+        }
+    }
+}
+
+/// The parent awaits the child from now on.
+pub(super) fn tie(parent: &TaskCell, child: &Arc<TaskCell>, kind: Kind) {
     let awaited = Awaited {
         task: Arc::clone(child),
-        owned,
+        owned: kind.owned,
+        shared: kind.shared,
         times: 1,
+        loosely: kind.loose.into(),
+        serial: SERIALS.next(),
+        refused: None,
     };
     let old = {
         let mut parts = parent.shared.lock();
@@ -39,6 +90,7 @@ pub(super) fn tie(parent: &TaskCell, child: &Arc<TaskCell>, owned: bool) {
         match awaits.get_mut(&address(child)) {
             Some(known) => {
                 known.times += 1;
+                known.loosely += awaited.loosely;
                 Some(awaited)
             }
             None => awaits.insert(address(child), awaited),
@@ -47,43 +99,32 @@ pub(super) fn tie(parent: &TaskCell, child: &Arc<TaskCell>, owned: bool) {
     drop(old);
 }
 
-/// The wait is over: what the child did counts as its parent's own from now
-/// on, and the parent's idle clock starts afresh (S9).
-pub(super) fn untie(parent: &TaskCell, child: &Arc<TaskCell>) {
+/// The wait is over: what the child did counts as its parent's own from now on,
+/// and the parent's idle clock starts afresh (S9). Says whether it awaits others.
+pub(super) fn untie(parent: &TaskCell, child: &Arc<TaskCell>, loose: bool) -> bool {
+    let mut waits_on = false;
     let removed = {
         let mut parts = parent.shared.lock();
         let awaits = &mut parts.rare().awaits;
-        match awaits.get_mut(&address(child)) {
+        let removed = match awaits.get_mut(&address(child)) {
             Some(known) if known.times > 1 => {
                 known.times -= 1;
+                known.loosely -= usize::from(loose);
                 None
             }
             _ => awaits.remove(&address(child)),
-        }
+        };
+        waits_on |= !awaits.is_empty();
+        removed
     };
     if let Some(report) = child.last_report() {
         parent.inherit_report(report);
     }
     parent.stir(parent.now());
     drop(removed);
+    waits_on
 }
 
-/// Makes the edge start at the task that polls now: a future may be polled by
-/// one task first and by another in earnest.
-pub(crate) fn renew(edge: &mut Option<Edge>, child: &Arc<TaskCell>, owned: bool) {
-    let current = current::task();
-    let starts_at = edge.as_ref().map(|edge| address(&edge.parent));
-    if starts_at != current.as_ref().map(address) {
-        *edge = Edge::to(child, owned);
-    }
-}
-
-impl Drop for Edge {
-    fn drop(&mut self) {
-        untie(&self.parent, &self.child);
-    }
-}
-
-fn address(task: &Arc<TaskCell>) -> usize {
+pub(super) fn address(task: &Arc<TaskCell>) -> usize {
     Arc::as_ptr(task).addr()
 }

@@ -25,6 +25,7 @@ pub(crate) struct Seat {
 struct Membership {
     group: Arc<GroupCell>,
     member: Key,
+    share: u32,
 }
 
 /// A group behind its lock.
@@ -68,6 +69,12 @@ impl Seat {
         Some(Arc::clone(&membership.group))
     }
 
+    /// Its share in this group, if it still is in it.
+    pub(super) fn share_of(&self, group: &Arc<GroupCell>) -> Option<usize> {
+        self.member_of(group)?;
+        Some(self.membership.as_deref()?.share as usize)
+    }
+
     /// Its place in this group, if it still is in it.
     pub(super) fn member_of(&self, group: &Arc<GroupCell>) -> Option<Key> {
         let membership = self.membership.as_deref()?;
@@ -102,6 +109,30 @@ impl GroupCell {
         let mut hall = self.lock();
         hall.group.set_budget(budget);
         hall.serve(beside);
+    }
+
+    /// The budget, and of the holders of its slots those that are chosen, each
+    /// with its share. Lanes that are kept meanwhile are the caller's to drop,
+    /// outside the lock. O(slots).
+    pub(super) fn held(
+        &self,
+        kept: &mut Vec<Arc<Domain>>,
+        choose: impl Fn(&Arc<TaskCell>) -> Option<Arc<TaskCell>>,
+    ) -> (usize, Vec<(usize, Arc<TaskCell>)>) {
+        let hall = self.lock();
+        let mut held = Vec::new();
+        for (share, lane) in hall.group.busy_by_share() {
+            let Some(lane) = lane.upgrade() else { continue };
+            {
+                let seat = lane.seat().lock();
+                let records = seat.engine.holders().iter();
+                let records = records.filter_map(|key| seat.engine.record(*key));
+                let chosen = records.filter_map(|record| choose(&record.payload));
+                held.extend(chosen.map(|task| (share as usize, task)));
+            }
+            kept.push(lane);
+        }
+        (hall.group.budget(), held)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Hall> {
@@ -175,6 +206,7 @@ impl Hall {
         seat.membership = Some(Box::new(Membership {
             group: Arc::clone(cell),
             member,
+            share,
         }));
     }
 

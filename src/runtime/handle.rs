@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
-use super::edge::{self, Edge};
+use super::deadlock;
+use super::edge::{self, Edge, Kind};
 use super::job::Output;
-use super::run::value;
+use super::run::{value, would_deadlock};
 use super::spare;
 use super::submit::lane_of;
 use super::wakers::drop_guarded;
@@ -54,6 +55,8 @@ pub struct TaskHandle<T> {
     inner: Inner<T>,
     edge: Option<Edge>,
     abort_on_drop: bool,
+    /// Whoever awaits it need not.
+    loose: bool,
     /// It is as good as a value behind a lock.
     value: PhantomData<Mutex<T>>,
 }
@@ -108,6 +111,7 @@ impl<T> TaskHandle<T> {
             inner,
             edge: None,
             abort_on_drop: false,
+            loose: false,
             value: PhantomData,
         }
     }
@@ -159,6 +163,13 @@ impl<T> TaskHandle<T> {
         self.abort_on_drop = true;
         self
     }
+
+    /// Says that whoever awaits the handle need not, to go on; see
+    /// [`Run::may_abandon`](crate::Run::may_abandon).
+    pub fn may_abandon(mut self) -> Self {
+        self.loose = true;
+        self
+    }
 }
 
 /// Its value is not in it.
@@ -181,12 +192,24 @@ impl<T> Future for TaskHandle<T> {
             task.settled()
         });
         let Some(end) = settled else {
-            edge::renew(&mut this.edge, task, false);
             task.domain().shared.drive_here();
-            return Poll::Pending;
+            let kind = Kind {
+                loose: this.loose,
+                ..Kind::default()
+            };
+            let Some(cycle) = edge::renew(&mut this.edge, task, kind) else {
+                return Poll::Pending;
+            };
+            this.edge = None;
+            return Poll::Ready(Err(TaskError::WouldDeadlock {
+                lane: Arc::clone(&task.domain().name),
+                id: task.id(),
+                cycle,
+                withdrawn: false,
+            }));
         };
         this.edge = None;
-        let id = task.id();
+        let (id, told) = (task.id(), deadlock::told(task, &end));
         let (outcome, end) = if end == End::Completed {
             (Some(output.take().expect(AGAIN)), None)
         } else {
@@ -197,7 +220,10 @@ impl<T> Future for TaskHandle<T> {
             || Arc::clone(&task.domain().name),
             |end| lane_of(task, &end),
         );
-        let result = value(&lane, id, end, outcome);
+        let result = told.map_or_else(
+            || value(&lane, id, end, outcome),
+            |cycle| Err(would_deadlock(&lane, id, cycle)),
+        );
         let over = Inner::Over { id, error: None };
         if let Inner::Task { task, output } = std::mem::replace(&mut this.inner, over) {
             drop(output);

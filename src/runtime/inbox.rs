@@ -371,6 +371,13 @@ impl<T> OfferHandle<T> {
         self.task.id()
     }
 
+    /// Says that whoever awaits the handle need not, to go on; see
+    /// [`Run::may_abandon`](crate::Run::may_abandon).
+    pub fn may_abandon(mut self) -> Self {
+        self.task = self.task.may_abandon();
+        self
+    }
+
     /// The task in which the message travels: to ask where it is, and to
     /// cancel it. One whose message was taken ended with
     /// [`Reason::HandedOver`].

@@ -13,10 +13,11 @@ use std::task::{Context, Poll};
 use super::cell::TaskCell;
 use super::domain::Domain;
 use super::drain::hand_back;
+use super::edge::{self, Kind};
 use super::perform::launch;
 use super::submit::{give_up, rejoin, take_place};
 use super::word::Word;
-use super::{edge, inherit, park, runner, spare};
+use super::{deadlock, inherit, park, runner, spare};
 use crate::Lane;
 use crate::config::OnFull;
 use crate::engine::{Accepted, End, Entry, IfFull, Mode, Reason, Refused, State};
@@ -174,7 +175,7 @@ impl Links {
             }
             stand.line = Some(Arc::clone(&link));
         }
-        edge::tie(task, &link, false);
+        edge::tie(task, &link, Kind::default());
         let accepted = self.submit(task, &link);
         let ours = {
             let mut stand = self.stand.lock();
@@ -190,6 +191,7 @@ impl Links {
         match accepted {
             Ok(Accepted::Queued { .. }) if ours => {
                 inherit::begin(&held_in(task), &link);
+                deadlock::gathers(task);
                 // It may be in line no more, and whoever saw to that ended what
                 // had not begun.
                 if !is(self.stand.lock().line.as_ref(), &link) {
@@ -198,17 +200,17 @@ impl Links {
                 return Some(Step::InLine);
             }
             Ok(Accepted::Started { .. }) if ours => {
-                edge::untie(task, &link);
+                let _others = edge::untie(task, &link, false);
                 return Some(Step::Held);
             }
             Ok(_) => {
                 // Its task was let go of meanwhile, and whoever did that found
                 // it in no line.
-                edge::untie(task, &link);
+                let _others = edge::untie(task, &link, false);
                 drop_link(&link, false);
             }
             Err(why) => {
-                edge::untie(task, &link);
+                let _others = edge::untie(task, &link, false);
                 let serial = lane.domain.serial;
                 task.domain().end(task, End::Refused { lane: serial, why });
             }
@@ -247,7 +249,7 @@ impl Links {
             }
             ours
         };
-        edge::untie(task, link);
+        let _others = edge::untie(task, link, false);
         inherit::end(&self.domains(), link);
         if !ours {
             drop_link(link, false);
@@ -288,7 +290,7 @@ impl Links {
             (stand.line.take(), std::mem::take(&mut stand.held))
         };
         if let Some(link) = line {
-            edge::untie(task, &link);
+            let _others = edge::untie(task, &link, false);
             inherit::end(&self.domains(), &link);
             give_up(&link, Reason::Dropped);
         }

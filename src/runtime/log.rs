@@ -10,6 +10,7 @@ use super::cell::TaskCell;
 use super::domain::Domain;
 use super::wakers::quietly;
 use crate::engine::{Blocked, End, Grant, Notice, Reclaim, Recovery, Time};
+use crate::error::Cycle;
 use crate::sync::Arc;
 
 pub(crate) fn notice(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
@@ -145,6 +146,16 @@ pub(crate) fn late_completion(task: &TaskCell) {
             target: "laneway", lane = &*task.domain().name, task = %task.id(),
             name = task.name(), fence = task.fence(),
             "late completion of a reclaimed task"
+        );
+    });
+}
+
+/// A circle of waits, at the lane of the wait that closed it.
+pub(crate) fn deadlock(domain: &Domain, cycle: &Cycle, refused: bool) {
+    quietly(|| {
+        tracing::warn!(
+            target: "laneway", lane = &*domain.name, cycle = %cycle, refused,
+            "deadlock"
         );
     });
 }

@@ -11,6 +11,7 @@
 //! | `links`, `inherit` | slots that a task holds in several lanes |
 //! | `park`, `waitpoint` | waiting for somebody, with or without a slot |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
+//! | `waits`, `deadlock` | waits that would never end |
 //! | `driver`, `timers` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
 //! | `terms`, `reshape` | how a lane is set, and setting lanes anew |
@@ -32,6 +33,7 @@ mod child;
 mod coalesce;
 mod context;
 mod current;
+mod deadlock;
 mod domain;
 mod drain;
 mod driver;
@@ -66,6 +68,7 @@ mod teardown;
 mod terms;
 mod timers;
 mod track;
+mod waits;
 mod wakers;
 mod word;
 
@@ -76,6 +79,7 @@ pub use context::{Scoped, TaskContext};
 #[cfg(feature = "testing")]
 pub(crate) use current::task as current_task;
 pub use current::{progress, progress_note};
+pub(crate) use deadlock::lanes_changed;
 pub(crate) use domain::{Actions, Domain, DomainRef, Engine, Staged, withdraw};
 pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};
 pub(crate) use drain::{Draining, forget_returned};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::cell::TaskCell;
-use super::edge;
+use super::deadlock;
+use super::edge::{self, Kind};
 use super::inherit;
 use super::links::{drop_link, held_in};
 use super::parts::Rare;
@@ -390,7 +391,7 @@ fn send(task: &Arc<TaskCell>, cell: &TaskCell) -> bool {
     if !set_stand_in(task, Some(Arc::clone(&stand_in))) {
         return false;
     }
-    edge::tie(task, &stand_in, false);
+    edge::tie(task, &stand_in, Kind::default());
     let entry = Entry {
         present: true,
         at_once: false,
@@ -414,6 +415,7 @@ fn send(task: &Arc<TaskCell>, cell: &TaskCell) -> bool {
     match accepted {
         Ok(_) if ours => {
             inherit::begin(&held_in(task), &stand_in);
+            deadlock::wait_begins(task, &stand_in);
             return true;
         }
         // Whoever abandoned it found it in no line.
@@ -422,7 +424,7 @@ fn send(task: &Arc<TaskCell>, cell: &TaskCell) -> bool {
             set_stand_in(task, None);
         }
     }
-    edge::untie(task, &stand_in);
+    let _others = edge::untie(task, &stand_in, false);
     false
 }
 
@@ -455,7 +457,9 @@ fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) ->
             }
         }
     }
-    edge::untie(task, stand_in);
+    if edge::untie(task, stand_in, false) {
+        deadlock::waits_change(task);
+    }
     inherit::end(&held_in(task), stand_in);
     if !back {
         drop_link(stand_in, false);
@@ -506,7 +510,7 @@ pub(super) fn abandon(task: &TaskCell) {
     };
     let Some(mut parking) = parking else { return };
     if let Some(stand_in) = parking.stand_in.take() {
-        edge::untie(task, &stand_in);
+        let _others = edge::untie(task, &stand_in, false);
         inherit::end(&held_in(task), &stand_in);
         give_up(&stand_in, Reason::Dropped);
     }

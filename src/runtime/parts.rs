@@ -13,6 +13,7 @@ use super::park::Parking;
 use super::teardown::Hook;
 use super::wakers::{Wakers, drop_guarded, wake_all};
 use crate::engine::{End, Time};
+use crate::error::Cycle;
 use crate::host::{AbortHandle, Handle};
 use crate::options::OnWait;
 use crate::sync::Arc;
@@ -61,14 +62,32 @@ pub(crate) struct Rare {
     pub(crate) links: Option<Arc<Links>>,
     /// It waits for somebody.
     pub(crate) parked: Option<Box<Parking>>,
+    /// It was not to wait for its slot: whoever waited for it would have closed
+    /// this.
+    pub(crate) circle: Option<Cycle>,
 }
 
 pub(crate) struct Awaited {
     pub(crate) task: Arc<TaskCell>,
     /// It is part of its parent's future, and ends with that.
     pub(crate) owned: bool,
+    /// Others may wait for it, too.
+    pub(crate) shared: bool,
     /// By how many futures: a shared task has many handles.
     pub(crate) times: usize,
+    /// By how many of them that may be given up.
+    pub(crate) loosely: usize,
+    /// Of all waits, the newer one has the greater.
+    pub(crate) serial: u64,
+    /// The wait is refused, and its futures are yet to be polled.
+    pub(crate) refused: Option<Cycle>,
+}
+
+impl Awaited {
+    /// Its parent need not wait for it.
+    pub(crate) const fn is_loose(&self) -> bool {
+        self.loosely > 0 || self.refused.is_some()
+    }
 }
 
 /// What a task was granted, or set itself, while it ran.

@@ -92,6 +92,10 @@ impl<'a> Reservation<'a> {
             Err(NoSlot::Ended(lane, id, end)) => {
                 return Err(AcquireError::new(lane, id, end));
             }
+            Err(NoSlot::WouldDeadlock(id, cycle)) => {
+                let lane = Arc::clone(name);
+                return Err(AcquireError::WouldDeadlock { lane, id, cycle });
+            }
         };
         options.kept = Some(Kept(task));
         Ok(Self { lane, options })

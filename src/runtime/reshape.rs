@@ -1,5 +1,6 @@
 //! Setting lanes anew: one transaction, whole or not at all.
 
+use super::deadlock;
 use super::domain::{Actions, DomainRef, Engine, Staged};
 use super::group::{self, Beside};
 use super::shared::Shared;
@@ -62,6 +63,7 @@ impl Shared {
         drop(turn);
         // Every lane is set before anybody is told in one of them.
         staged.into_iter().chain(beside).for_each(Staged::carry_out);
+        deadlock::lanes_changed(&lanes);
         Ok(touched)
     }
 }

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use super::log;
 use super::runner::{Outcome, Runner, Sink};
 use super::submit::{Admission, NoSlot};
-use crate::error::PanicPayload;
+use crate::error::{Cycle, PanicPayload};
 use crate::options::Options;
 use crate::sync::Arc;
 use crate::{Lane, TaskContext, TaskError, TaskId};
@@ -56,6 +56,33 @@ where
             admission: Admission::default(),
         }
     }
+
+    /// Says that the caller need not wait for this to go on: it waits inside a
+    /// `select!`, or for the first of several. A task that waits so counts as one
+    /// that can move, when it is asked whether a wait would be a deadlock.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::time::Duration;
+    ///
+    /// let got = main
+    ///     .run(async |_| {
+    ///         tokio::select! {
+    ///             // It will not have a slot while this task has the only one.
+    ///             second = main.run(async |_| "second").may_abandon() => second,
+    ///             () = tokio::time::sleep(Duration::from_secs(5)) => Ok("gave up"),
+    ///         }
+    ///     })
+    ///     .await??;
+    /// assert_eq!(got, "gave up");
+    /// # Ok(()) }
+    /// ```
+    pub fn may_abandon(mut self) -> Self {
+        self.admission.loose = true;
+        self
+    }
 }
 
 impl<F, Fut> Future for Run<'_, F, Fut>
@@ -81,6 +108,7 @@ where
                     return Poll::Ready(Err(match no_slot {
                         NoSlot::Refused(refusal) => refusal.task_error(lane),
                         NoSlot::Ended(lane, id, end) => TaskError::new(lane, id, end),
+                        NoSlot::WouldDeadlock(id, cycle) => would_deadlock(lane, id, cycle),
                     }));
                 }
             }
@@ -130,6 +158,16 @@ pub(super) fn value<T>(
         }),
         (Some(end), None) => Err(TaskError::new(name(), id, end)),
         (None, None) => Err(TaskError::RuntimeShutdown { lane: name(), id }),
+    }
+}
+
+/// What whoever waited for a task is told that left its queue for that.
+pub(super) fn would_deadlock(lane: &Arc<str>, id: TaskId, cycle: Cycle) -> TaskError {
+    TaskError::WouldDeadlock {
+        lane: Arc::clone(lane),
+        id,
+        cycle,
+        withdrawn: true,
     }
 }
 

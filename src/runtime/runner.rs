@@ -13,7 +13,7 @@ use super::log::Spanned;
 use super::teardown::{self, Teardown};
 use super::wakers::{drop_guarded, guarded};
 use super::word::Word;
-use super::{current, log, park, spare};
+use super::{current, deadlock, log, park, spare};
 use crate::engine::{End, Reason};
 use crate::sync::Arc;
 use crate::{TaskContext, TaskId};
@@ -205,11 +205,12 @@ where
             let turn = || turn(start, this.future.as_mut(), this.sink, last_poll, cx);
             let span = this.span.as_deref();
             let turned = current::enter(this.task, || log::within(span, turn));
-            let Some(task) = this.task.as_deref() else {
+            let Some(task) = this.task.as_ref() else {
                 return Poll::Pending;
             };
             let Turned::Through { reason, first } = turned else {
                 task.set_runner(cx.waker());
+                deadlock::after_poll(task);
                 if task.word.get() != Word::Running {
                     return Poll::Ready(taken(task));
                 }

@@ -11,6 +11,7 @@ use super::keys::Keys;
 use super::orphans::Orphans;
 use super::timers::DomainTimers;
 use crate::clock::Clock;
+use crate::config::OnDeadlock;
 use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
 use crate::plan::{Draft, Plan, Terms};
@@ -21,6 +22,7 @@ use crate::waitpoint::Waitpoints;
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) observe_only: bool,
+    pub(crate) on_deadlock: OnDeadlock,
     pub(crate) orphans: Orphans,
     pub(crate) timers: DomainTimers,
     pub(crate) drivers: Drivers,
@@ -76,6 +78,7 @@ impl Shared {
         Self {
             clock: Clock,
             observe_only,
+            on_deadlock: OnDeadlock::Refuse,
             orphans: Orphans::new(max_orphans),
             timers: DomainTimers::default(),
             drivers: Drivers::new(),

@@ -59,6 +59,11 @@ impl Slot {
             Ok(task) => Ok(Self::of(task)),
             Err(NoSlot::Refused(refusal)) => Err(refusal.acquire_error(name)),
             Err(NoSlot::Ended(lane, id, end)) => Err(AcquireError::new(lane, id, end)),
+            Err(NoSlot::WouldDeadlock(id, cycle)) => Err(AcquireError::WouldDeadlock {
+                lane: Arc::clone(name),
+                id,
+                cycle,
+            }),
         }
     }
 

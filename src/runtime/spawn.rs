@@ -57,10 +57,12 @@ where
     Job<F, T, BLOCKING>: Body,
 {
     let mut output = None;
+    let loose = options.as_ref().is_some_and(|options| options.loose);
     let submitted = submit_job(lane, options, start, |job: &Arc<Job<F, T, BLOCKING>>| {
         output = Some(Arc::clone(job) as Arc<dyn Output<T>>);
     });
-    TaskHandle::new(lane, submitted, output)
+    let handle = TaskHandle::new(lane, submitted, output);
+    if loose { handle.may_abandon() } else { handle }
 }
 
 /// `made` sees the job before anybody can run it.
@@ -120,6 +122,8 @@ fn put_back(task: &Arc<TaskCell>, body: Arc<dyn Body>) {
     // breath.
     task.shared.lock().body = Waiting::new(body);
     rejoin(task);
+    // It was no wait for a while, and is one again.
+    super::deadlock::waits_again(task);
     // It may have been settled before, and then nobody takes it out any more.
     if task.settled().is_some() {
         let body = task.shared.lock().body.take();

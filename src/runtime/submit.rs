@@ -11,9 +11,10 @@ use super::links::Links;
 use super::perform::launch;
 use super::reserve::Kept;
 use super::word::Word;
-use super::{current, inherit, spare};
+use super::{current, deadlock, inherit, spare};
 use crate::config::OnFull;
 use crate::engine::{Accepted, End, Entry, IfFull, Key, Older, Reason, Refused, State, Time};
+use crate::error::Cycle;
 use crate::host::Handle;
 use crate::options::{OnBusy, Options, Refusal, resolve};
 use crate::plan::Terms;
@@ -379,6 +380,8 @@ pub(crate) struct Admission {
     edge: Option<Edge>,
     /// It is for a place, and not for a slot.
     keeps: bool,
+    /// Whoever waits with this need not.
+    pub(super) loose: bool,
 }
 
 /// Why a task in line has no slot in the end.
@@ -386,6 +389,7 @@ pub(crate) enum NoSlot {
     Refused(Refusal),
     /// What it is about, which task, and how that ended.
     Ended(Arc<str>, TaskId, End),
+    WouldDeadlock(TaskId, Cycle),
 }
 
 impl Admission {
@@ -394,6 +398,8 @@ impl Admission {
             task: None,
             edge: None,
             keeps: true,
+            // A place is kept for a minute at the most.
+            loose: true,
         }
     }
 
@@ -412,6 +418,7 @@ impl Admission {
                 } else {
                     Comer::Present { at_once: false }
                 };
+                self.loose |= options.as_ref().is_some_and(|options| options.loose);
                 let task = submit(lane, options.take(), comer).map_err(NoSlot::Refused)?;
                 self.task.insert(task)
             }
@@ -422,7 +429,7 @@ impl Admission {
                 Word::Granted => {
                     let links = task.links();
                     if links.is_some_and(|links| links.poll(task, cx).is_pending()) {
-                        edge::renew(&mut self.edge, task, true);
+                        edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
                         lane.domain.shared.drive_here();
                         return Poll::Pending;
                     }
@@ -438,12 +445,16 @@ impl Admission {
                     task.set_runner(cx.waker());
                     // The grant may have come between the two.
                     if task.word.get() == Word::Queued {
-                        edge::renew(&mut self.edge, task, true);
+                        edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
                         lane.domain.shared.drive_here();
                         return Poll::Pending;
                     }
                 }
-                Word::Asleep => rejoin(task),
+                Word::Asleep => {
+                    // It was no wait while nobody polled it, and begins anew.
+                    self.edge = None;
+                    rejoin(task);
+                }
                 Word::Done | Word::Expired | Word::Cancelled => {
                     task.set_runner(cx.waker());
                     let Some(end) = task.settled() else {
@@ -454,9 +465,13 @@ impl Admission {
                     // of (S10).
                     task.domain().release(task, false);
                     let (lane, id) = (lane_of(task, &end), task.id());
+                    let told = deadlock::told(task, &end);
                     self.task = None;
                     self.edge = None;
-                    return Poll::Ready(Err(NoSlot::Ended(lane, id, end)));
+                    return Poll::Ready(Err(match told {
+                        Some(cycle) => NoSlot::WouldDeadlock(id, cycle),
+                        None => NoSlot::Ended(lane, id, end),
+                    }));
                 }
             }
         }
@@ -466,7 +481,7 @@ impl Admission {
 
     /// The caller still waits for the task, which runs now.
     pub(crate) fn renew_edge(&mut self, task: &Arc<TaskCell>) {
-        edge::renew(&mut self.edge, task, true);
+        edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
     }
 
     /// The wait is over.
@@ -476,6 +491,14 @@ impl Admission {
 
     pub(crate) fn task(&self) -> Option<&Arc<TaskCell>> {
         self.task.as_ref()
+    }
+}
+
+const fn wait_of_its_own(loose: bool) -> edge::Kind {
+    edge::Kind {
+        owned: true,
+        shared: false,
+        loose,
     }
 }
 

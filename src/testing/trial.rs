@@ -262,6 +262,12 @@ fn as_of_task(error: AcquireError, of: &Lane) -> TaskError {
             waited,
         },
         AcquireError::Cleared { lane, id, waited } => TaskError::Cleared { lane, id, waited },
+        AcquireError::WouldDeadlock { lane, id, cycle } => TaskError::WouldDeadlock {
+            lane,
+            id,
+            cycle,
+            withdrawn: true,
+        },
         // These do not say which task it was that they refused.
         AcquireError::Draining { lane } => TaskError::Draining {
             lane,

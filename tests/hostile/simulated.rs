@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use laneway::testing::{Hostile, Sim};
 use laneway::{
-    Drain, LaneConfig, Lanes, OnStall, Priority, Reason, TaskContext, TaskError, Timeout,
+    Drain, LaneConfig, Lanes, OnDeadlock, OnStall, Priority, Reason, TaskContext, TaskError,
+    Timeout,
 };
 use tokio::time::sleep;
 
@@ -127,7 +128,9 @@ fn finds_a_body_that_panics() {
 #[test]
 fn finds_two_tasks_that_wait_for_each_other() {
     finds("not idle", async |sim| {
-        let lanes = lanes(LaneConfig::new(1));
+        let lanes = Lanes::builder().default_lane(LaneConfig::new(1));
+        // Which of them is to be ended is up to somebody.
+        let lanes = lanes.on_deadlock(OnDeadlock::Warn).build().unwrap();
         sim.watch(&lanes);
         let (a, b) = (lanes.lane("a").unwrap(), lanes.lane("b").unwrap());
         let nest = |outer: &laneway::Lane, inner: &laneway::Lane, after: Duration| {

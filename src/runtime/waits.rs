@@ -1,0 +1,654 @@
+//! The graph of waits, as far as a search comes: which tasks can move, and which
+//! lanes can start a waiter.
+//!
+//! * A task can move if it is pending in none of our waits, or if one of those
+//!   may be given up, or if anything that it awaits can move.
+//! * A lane can start a waiter if, once everybody that can move has gone, it has
+//!   a free slot, and its group has room. A pause is somebody's decision, and is
+//!   left out; so is a limit of zero, which counts as one.
+//!
+//! Whoever can move is found first, and makes others move; what is left then is
+//! stuck. So circles need no care, and each task and lane is read once. A search
+//! ends as soon as that can move from which it began.
+//!
+//! No lock is held but while one task, lane or group is read.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::cell::TaskCell;
+use super::domain::Domain;
+use super::edge::address;
+use super::group::GroupCell;
+use super::word::Word;
+use crate::error::{Cycle, CycleTask, WaitsFor};
+use crate::sync::Arc;
+
+/// Where a search begins.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    Task(&'a Arc<TaskCell>),
+    Lane(&'a Arc<Domain>),
+}
+
+pub(super) struct Waits {
+    nodes: Vec<Node>,
+    tasks: HashMap<usize, usize>,
+    lanes: HashMap<u64, usize>,
+    groups: HashMap<usize, usize>,
+    unread: Vec<usize>,
+    /// Lanes that were read, to be dropped where the rest is.
+    kept: Vec<Arc<Domain>>,
+}
+
+struct Node {
+    what: What,
+    moves: bool,
+    /// Who may move when this one can.
+    behind: Vec<Behind>,
+}
+
+enum What {
+    Task(Arc<TaskCell>, Vec<Wait>),
+    Lane(Arc<Domain>, Slots),
+    Group(Arc<GroupCell>, Budget),
+}
+
+#[derive(Clone, Copy)]
+enum Behind {
+    /// A task that awaits it, or waits for a slot of it.
+    Waiter(usize),
+    /// A lane of which it holds a slot.
+    Lane(usize),
+    /// A group of whose budget it uses a part, and as which share.
+    Group(usize, usize),
+}
+
+/// What one task awaits.
+#[derive(Clone, Copy)]
+struct Wait {
+    on: usize,
+    serial: u64,
+    owned: bool,
+    shared: bool,
+}
+
+#[derive(Default)]
+struct Slots {
+    limit: usize,
+    /// Holders that cannot move, as far as is known.
+    stuck: usize,
+    holders: Vec<usize>,
+    /// Its group, and its share there.
+    group: Option<(usize, usize)>,
+}
+
+#[derive(Default)]
+struct Budget {
+    budget: usize,
+    reserved: Vec<usize>,
+    /// How much of it is used by tasks that cannot move, by share.
+    stuck: Vec<usize>,
+    /// Each with its share.
+    holders: Vec<(usize, usize)>,
+    lanes: Vec<usize>,
+}
+
+/// A circle of waits, and the newest of those that can be refused.
+pub(super) struct Circle {
+    pub(super) cycle: Cycle,
+    pub(super) parent: Arc<TaskCell>,
+    pub(super) child: Arc<TaskCell>,
+    /// The child is in line, and for this wait alone.
+    pub(super) leaves: bool,
+}
+
+/// The task that a holder of a slot stands for.
+fn stands_for(holder: &Arc<TaskCell>) -> &Arc<TaskCell> {
+    holder.whose()
+}
+
+/// Whether it can move, whatever becomes of what it awaits. Locks its parts.
+pub(super) fn moves_by_itself(task: &TaskCell) -> bool {
+    match task.word.get() {
+        Word::Queued => false,
+        Word::Running if task.asked().is_none() => {
+            let parts = task.shared.lock();
+            parts.peek().is_none_or(|rare| {
+                let mut awaits = rare.awaits.values();
+                rare.awaits.is_empty() || awaits.any(super::parts::Awaited::is_loose)
+            })
+        }
+        // It has a slot, and is in line for another.
+        Word::Granted => !task.links().is_some_and(|links| links.gather()),
+        // It has a slot to come for, or is at its end.
+        _ => true,
+    }
+}
+
+impl Waits {
+    pub(super) fn search(start: Start<'_>) -> Self {
+        let mut waits = Self {
+            nodes: Vec::new(),
+            tasks: HashMap::new(),
+            lanes: HashMap::new(),
+            groups: HashMap::new(),
+            unread: Vec::new(),
+            kept: Vec::new(),
+        };
+        match start {
+            Start::Task(task) => waits.task(task),
+            Start::Lane(lane) => waits.lane(lane),
+        };
+        while let Some(node) = waits.unread.pop() {
+            if !waits.is_of_no_use(node) {
+                waits.read(node);
+            }
+            if !waits.is_stuck() {
+                break;
+            }
+        }
+        waits
+    }
+
+    /// Whether that cannot move from which it began.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.nodes[FIRST].moves
+    }
+
+    fn is_of_no_use(&self, node: usize) -> bool {
+        let moves = |behind: &Behind| match *behind {
+            Behind::Waiter(n) | Behind::Lane(n) | Behind::Group(n, _) => self.nodes[n].moves,
+        };
+        let behind = &self.nodes[node].behind;
+        node != FIRST && !behind.is_empty() && behind.iter().all(moves)
+    }
+
+    fn add(&mut self, what: What) -> usize {
+        self.nodes.push(Node {
+            what,
+            moves: false,
+            behind: Vec::new(),
+        });
+        self.unread.push(self.nodes.len() - 1);
+        self.nodes.len() - 1
+    }
+
+    fn task(&mut self, task: &Arc<TaskCell>) -> usize {
+        if let Some(known) = self.tasks.get(&address(task)) {
+            return *known;
+        }
+        let node = self.add(What::Task(Arc::clone(task), Vec::new()));
+        self.tasks.insert(address(task), node);
+        node
+    }
+
+    fn lane(&mut self, lane: &Arc<Domain>) -> usize {
+        if let Some(known) = self.lanes.get(&lane.serial) {
+            return *known;
+        }
+        let node = self.add(What::Lane(Arc::clone(lane), Slots::default()));
+        self.lanes.insert(lane.serial, node);
+        node
+    }
+
+    fn group(&mut self, group: &Arc<GroupCell>) -> usize {
+        let address = Arc::as_ptr(group).addr();
+        if let Some(known) = self.groups.get(&address) {
+            return *known;
+        }
+        let node = self.add(What::Group(Arc::clone(group), Budget::default()));
+        self.groups.insert(address, node);
+        // Read at once: whoever asks wants to know how it stands.
+        self.unread.pop();
+        self.read(node);
+        node
+    }
+
+    fn read(&mut self, node: usize) {
+        match &self.nodes[node].what {
+            What::Task(task, _) => {
+                let task = Arc::clone(task);
+                self.read_task(node, &task);
+            }
+            What::Lane(lane, _) => {
+                let lane = Arc::clone(lane);
+                self.read_lane(node, &lane);
+            }
+            What::Group(group, _) => {
+                let group = Arc::clone(group);
+                self.read_group(node, &group);
+            }
+        }
+    }
+
+    fn read_task(&mut self, node: usize, task: &Arc<TaskCell>) {
+        if task.word.get() == Word::Queued {
+            let on = self.lane(task.domain());
+            self.waits_on(node, &[Wait::for_a_slot(on)]);
+            return;
+        }
+        if moves_by_itself(task) {
+            self.let_move(node);
+            return;
+        }
+        let mut awaits: Vec<(Arc<TaskCell>, Wait)> = {
+            let parts = task.shared.lock();
+            let awaits = parts
+                .peek()
+                .into_iter()
+                .flat_map(|rare| rare.awaits.values());
+            let wait = |awaited: &super::parts::Awaited| Wait {
+                on: usize::MAX,
+                serial: awaited.serial,
+                owned: awaited.owned,
+                shared: awaited.shared,
+            };
+            awaits
+                .map(|awaited| (Arc::clone(&awaited.task), wait(awaited)))
+                .collect()
+        };
+        if awaits.is_empty() {
+            self.let_move(node);
+            return;
+        }
+        // The same search twice takes the same way.
+        awaits.sort_unstable_by_key(|(_, wait)| wait.serial);
+        let of_nodes = |(child, wait): (Arc<TaskCell>, Wait)| Wait {
+            on: self.task(&child),
+            ..wait
+        };
+        let waits: Vec<Wait> = awaits.into_iter().map(of_nodes).collect();
+        self.waits_on(node, &waits);
+    }
+
+    fn waits_on(&mut self, node: usize, waits: &[Wait]) {
+        if let What::Task(_, known) = &mut self.nodes[node].what {
+            known.extend(waits);
+        }
+        for wait in waits {
+            if self.nodes[wait.on].moves {
+                self.let_move(node);
+            }
+            self.nodes[wait.on].behind.push(Behind::Waiter(node));
+        }
+    }
+
+    fn read_lane(&mut self, node: usize, lane: &Arc<Domain>) {
+        let group = lane.group();
+        let mut slots = Slots::default();
+        let mut holders = Vec::new();
+        let share = {
+            let seat = lane.seat().lock();
+            slots.limit = seat.engine.settings().max_concurrent.max(1);
+            let held = seat.engine.holders();
+            // As soon as so many of them can move, one slot at least comes free.
+            let enough = (held.len() + 1).saturating_sub(slots.limit);
+            let mut moving = 0;
+            for record in held.iter().filter_map(|key| seat.engine.record(*key)) {
+                if moving == enough {
+                    break;
+                }
+                let task = stands_for(&record.payload);
+                if moves_by_itself(task) {
+                    moving += 1;
+                } else {
+                    holders.push(Arc::clone(task));
+                }
+            }
+            if moving == enough {
+                // Whoever is on the list is not its last holder.
+                holders.clear();
+            }
+            group.as_ref().and_then(|group| seat.share_of(group))
+        };
+        slots.stuck = holders.len();
+        slots.holders = holders.iter().map(|holder| self.task(holder)).collect();
+        if let (Some(group), Some(share)) = (&group, share) {
+            let group = self.group(group);
+            slots.group = Some((group, share));
+            if let What::Group(_, budget) = &mut self.nodes[group].what {
+                budget.lanes.push(node);
+            }
+        }
+        let holders = slots.holders.clone();
+        self.nodes[node].what = What::Lane(Arc::clone(lane), slots);
+        for holder in holders {
+            self.holds(holder, Behind::Lane(node));
+        }
+        self.look_at_lane(node);
+    }
+
+    fn read_group(&mut self, node: usize, group: &Arc<GroupCell>) {
+        let (limit, held) = group.held(&mut self.kept, |holder| {
+            let task = stands_for(holder);
+            (!moves_by_itself(task)).then(|| Arc::clone(task))
+        });
+        let shares = group.shares();
+        let mut budget = Budget {
+            budget: limit.max(1),
+            reserved: shares.iter().map(|share| share.reserved).collect(),
+            stuck: vec![0; shares.len()],
+            ..Budget::default()
+        };
+        let mut holds = Vec::new();
+        for (share, holder) in &held {
+            budget.stuck[*share] += 1;
+            let holder = self.task(holder);
+            budget.holders.push((holder, *share));
+            holds.push((holder, Behind::Group(node, *share)));
+        }
+        self.nodes[node].what = What::Group(Arc::clone(group), budget);
+        for (holder, what) in holds {
+            self.holds(holder, what);
+        }
+    }
+
+    /// A holder that was not known to move holds a slot of this.
+    fn holds(&mut self, holder: usize, what: Behind) {
+        if self.nodes[holder].moves {
+            self.let_go(what);
+        } else {
+            self.nodes[holder].behind.push(what);
+        }
+    }
+
+    /// It can move, and so can whoever waits for just that.
+    fn let_move(&mut self, node: usize) {
+        let mut moving = vec![node];
+        while let Some(node) = moving.pop() {
+            if std::mem::replace(&mut self.nodes[node].moves, true) {
+                continue;
+            }
+            for behind in std::mem::take(&mut self.nodes[node].behind) {
+                moving.extend(self.freed(behind));
+            }
+        }
+    }
+
+    fn let_go(&mut self, what: Behind) {
+        for node in self.freed(what) {
+            self.let_move(node);
+        }
+    }
+
+    /// Something that kept this has moved: who can move for that.
+    fn freed(&mut self, what: Behind) -> Vec<usize> {
+        match what {
+            Behind::Waiter(task) => vec![task],
+            Behind::Lane(lane) => {
+                if let What::Lane(_, slots) = &mut self.nodes[lane].what {
+                    slots.stuck -= 1;
+                }
+                vec![lane]
+                    .into_iter()
+                    .filter(|lane| self.starts(*lane))
+                    .collect()
+            }
+            Behind::Group(group, share) => {
+                let What::Group(_, budget) = &mut self.nodes[group].what else {
+                    return Vec::new();
+                };
+                budget.stuck[share] -= 1;
+                let lanes = budget.lanes.clone();
+                lanes
+                    .into_iter()
+                    .filter(|lane| self.starts(*lane))
+                    .collect()
+            }
+        }
+    }
+
+    fn look_at_lane(&mut self, lane: usize) {
+        if self.starts(lane) {
+            self.let_move(lane);
+        }
+    }
+
+    /// Whether a lane can start a waiter, by what is known.
+    fn starts(&self, lane: usize) -> bool {
+        let What::Lane(_, slots) = &self.nodes[lane].what else {
+            return false;
+        };
+        slots.stuck < slots.limit && self.has_room(slots)
+    }
+
+    fn has_room(&self, slots: &Slots) -> bool {
+        slots
+            .group
+            .is_none_or(|(group, share)| match &self.nodes[group].what {
+                What::Group(_, budget) => budget.has_room(share),
+                _ => true,
+            })
+    }
+}
+
+/// The node from which a search begins.
+const FIRST: usize = 0;
+
+impl Wait {
+    const fn for_a_slot(on: usize) -> Self {
+        Self {
+            on,
+            serial: 0,
+            owned: true,
+            shared: false,
+        }
+    }
+}
+
+impl Budget {
+    /// Whether one more fits for this share, once everybody that can move has
+    /// gone. What is reserved for others is left out where nothing would fit
+    /// beside it, whoever goes: that is somebody's decision.
+    fn has_room(&self, share: usize) -> bool {
+        let others = |used: fn(usize, usize) -> usize| -> usize {
+            let both = self.reserved.iter().zip(&self.stuck).enumerate();
+            let others = both.filter(|(other, _)| *other != share);
+            others
+                .map(|(_, (reserved, stuck))| used(*reserved, *stuck))
+                .sum()
+        };
+        let full = self.stuck[share] + others(usize::max) + 1 > self.budget;
+        !full || others(|reserved, _| reserved) + 1 > self.budget
+    }
+
+    /// Whose part of the budget this share could have. What is reserved for others
+    /// it could not, whoever goes.
+    fn in_the_way_of(&self, share: usize) -> impl Iterator<Item = usize> {
+        let beyond = move |of: usize| of == share || self.stuck[of] > self.reserved[of];
+        let holders = self.holders.iter().filter(move |(_, of)| beyond(*of));
+        holders.map(|(holder, _)| *holder)
+    }
+}
+
+// What is stuck.
+
+impl Waits {
+    /// What it waits for that is stuck, too.
+    fn stuck_below(&self, node: usize) -> Vec<usize> {
+        let mut below = Vec::new();
+        match &self.nodes[node].what {
+            What::Task(_, waits) => below.extend(waits.iter().map(|wait| wait.on)),
+            What::Lane(_, slots) => {
+                if slots.stuck >= slots.limit {
+                    below.extend(&slots.holders);
+                }
+                if let Some((group, share)) = slots.group
+                    && let What::Group(_, budget) = &self.nodes[group].what
+                    && !budget.has_room(share)
+                {
+                    below.extend(budget.in_the_way_of(share));
+                }
+            }
+            // Looked at from its lanes.
+            What::Group(..) => {}
+        }
+        below.retain(|node| !self.nodes[*node].moves);
+        below
+    }
+
+    /// All that is stuck below the first, each with what it was reached from.
+    fn reach(&self) -> (BTreeMap<usize, usize>, Option<usize>) {
+        let mut from = BTreeMap::new();
+        let mut back = None;
+        let mut next = VecDeque::from([FIRST]);
+        while let Some(node) = next.pop_front() {
+            for below in self.stuck_below(node) {
+                if below == FIRST {
+                    back = back.or(Some(node));
+                } else if let std::collections::btree_map::Entry::Vacant(free) = from.entry(below) {
+                    free.insert(node);
+                    next.push_back(below);
+                }
+            }
+        }
+        (from, back)
+    }
+
+    /// What a second search has to find again, so that there was a moment
+    /// between the two at which all of it was so at once.
+    pub(super) fn mark(&self) -> Vec<Vec<u64>> {
+        let (from, _) = self.reach();
+        let mut marks: Vec<Vec<u64>> = from
+            .into_keys()
+            .chain([FIRST])
+            .map(|node| self.mark_of(node))
+            .collect();
+        marks.sort_unstable();
+        marks
+    }
+
+    fn mark_of(&self, node: usize) -> Vec<u64> {
+        let name = |task: &TaskCell| [task.id().lane, task.id().key.seq];
+        let below: Vec<u64> = match &self.nodes[node].what {
+            What::Task(_, waits) => waits.iter().map(|wait| wait.serial).collect(),
+            What::Lane(..) | What::Group(..) => {
+                let holders = self.stuck_below(node).into_iter();
+                let holder = |node: usize| match &self.nodes[node].what {
+                    What::Task(task, _) => name(task).to_vec(),
+                    _ => Vec::new(),
+                };
+                holders.flat_map(holder).collect()
+            }
+        };
+        let head = match &self.nodes[node].what {
+            What::Task(task, _) => vec![0, name(task)[0], name(task)[1]],
+            What::Lane(lane, slots) => {
+                let budget = slots.group.map(|(group, _)| match &self.nodes[group].what {
+                    What::Group(group, budget) => [Arc::as_ptr(group).addr(), budget.budget],
+                    _ => [0; 2],
+                });
+                let [group, budget] = budget.unwrap_or_default();
+                vec![
+                    1,
+                    lane.serial,
+                    slots.limit as u64,
+                    group as u64,
+                    budget as u64,
+                ]
+            }
+            What::Group(..) => Vec::new(),
+        };
+        head.into_iter().chain(below).collect()
+    }
+
+    /// The shortest circle through that from which the search began; `None` if
+    /// it is stuck behind one that it is no part of.
+    pub(super) fn circle(&self) -> Option<Circle> {
+        let (from, back) = self.reach();
+        let mut path = vec![back?];
+        while let Some(before) = path.last().and_then(|node| from.get(node)) {
+            path.push(*before);
+        }
+        // From the first on, in the order in which they wait.
+        path.reverse();
+        if path.first() != Some(&FIRST) {
+            path.insert(0, FIRST);
+        }
+        let steps: Vec<Step<'_>> = (0..path.len())
+            .filter_map(|at| self.step(&path, at))
+            .collect();
+        let refusable = steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.can_be_refused());
+        let (newest, step) = refusable.max_by_key(|(_, step)| step.wait.serial)?;
+        let told = steps[newest..].iter().chain(&steps[..newest]);
+        Some(Circle {
+            cycle: Cycle::new(told.map(Step::told).collect()),
+            parent: Arc::clone(step.task),
+            child: Arc::clone(step.child),
+            leaves: step.child_is_queued() && !step.wait.shared,
+        })
+    }
+
+    /// The wait that begins at this place of a circle, if it is that of a task
+    /// for another.
+    fn step(&self, path: &[usize], at: usize) -> Option<Step<'_>> {
+        let next = |n: usize| path[(at + n) % path.len()];
+        let (What::Task(task, waits), What::Task(child, _)) =
+            (&self.nodes[next(0)].what, &self.nodes[next(1)].what)
+        else {
+            return None;
+        };
+        let (lane, group) = match &self.nodes[next(2)].what {
+            What::Lane(lane, slots) => {
+                let full = slots.stuck >= slots.limit && slots.holders.contains(&next(3));
+                let group = slots.group.filter(|_| !full);
+                (Some(lane), group.map(|(group, _)| &self.nodes[group].what))
+            }
+            _ => (None, None),
+        };
+        let group = match group {
+            Some(What::Group(group, _)) => Some(group),
+            _ => None,
+        };
+        let wait = waits.iter().find(|wait| wait.on == next(1))?;
+        Some(Step {
+            task,
+            child,
+            wait: *wait,
+            lane,
+            group,
+        })
+    }
+}
+
+/// A task of a circle, and what it waits for.
+struct Step<'a> {
+    task: &'a Arc<TaskCell>,
+    child: &'a Arc<TaskCell>,
+    wait: Wait,
+    /// Where the child is in line.
+    lane: Option<&'a Arc<Domain>>,
+    group: Option<&'a Arc<GroupCell>>,
+}
+
+impl Step<'_> {
+    const fn child_is_queued(&self) -> bool {
+        self.lane.is_some()
+    }
+
+    /// A child that runs as part of its parent cannot be left.
+    const fn can_be_refused(&self) -> bool {
+        self.child_is_queued() || !self.wait.owned
+    }
+
+    fn told(&self) -> CycleTask {
+        let labels = self.task.labels();
+        CycleTask {
+            id: self.task.id(),
+            name: labels.and_then(|labels| labels.name.clone()),
+            lane: Arc::clone(&self.task.domain().name),
+            waits_for: match self.lane {
+                Some(lane) => WaitsFor::Lane {
+                    lane: Arc::clone(&lane.name),
+                    group: self.group.map(|group| Arc::clone(&group.name)),
+                },
+                None => WaitsFor::Task {
+                    id: self.child.id(),
+                },
+            },
+        }
+    }
+}
