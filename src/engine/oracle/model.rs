@@ -372,6 +372,7 @@ impl Model {
     fn admits(&self, entry: Entry) -> Result<(), Refused> {
         match self.door {
             Door::Shutdown => Err(Refused::Shutdown),
+            _ if entry.part => Ok(()),
             _ if self.closed => Err(Refused::Closed),
             Door::Draining {
                 admit_descendants,
@@ -409,6 +410,13 @@ impl Model {
             } else {
                 self.waiting.push(first);
             }
+        }
+    }
+
+    /// The slot of one is that of another from now on.
+    pub(super) fn hand_over(&mut self, from: Token, to: Token) {
+        for holder in self.active.iter_mut().filter(|w| w.token == from) {
+            holder.token = to;
         }
     }
 

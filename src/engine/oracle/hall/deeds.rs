@@ -55,6 +55,15 @@ pub(in crate::engine) enum Deed {
     Unclaim(Which),
     /// Somebody did, and late.
     Rejoin(Which),
+    /// A holder waits for somebody, for so many seconds at most; with leave for
+    /// others to use its slot, or without.
+    Park(Which, bool, u8),
+    /// What it waited for is there.
+    ComeBack(Which),
+    /// It has a slot again.
+    TakeOver(Which),
+    /// It is dropped while it has none.
+    Forsake(Which),
     /// A holder loses its slot, and lets go of what it holds afterwards.
     Take(Which),
     Clear(Which),

@@ -12,13 +12,8 @@ impl Hall {
     pub(super) fn let_go(&mut self, token: Option<Token>, completed: bool) {
         let Some(token) = token else { return };
         let (index, key) = self.whereabouts(token);
-        self.saw(
-            index,
-            &Event::Released {
-                task: token,
-                completed,
-            },
-        );
+        let completed = completed && self.tasks[token as usize].stands_for.is_none();
+        self.released(index, token, completed);
         self.act(index, |lane, now, effects| {
             let released = lane.release(key, completed);
             if lane.has_sequel(&released) {
@@ -28,7 +23,11 @@ impl Hall {
     }
 
     pub(super) fn cancel(&mut self, which: Which) {
-        let all = |lane: &Model| lane.waiters().chain(lane.holders()).collect();
+        let is_task = |token: &Token| self.tasks[*token as usize].stands_for.is_none();
+        let all = |lane: &Model| -> Vec<Token> {
+            let all = lane.waiters().chain(lane.holders());
+            all.filter(is_task).collect()
+        };
         let Some(token) = self.model.pick(which, all) else {
             return;
         };
@@ -72,27 +71,25 @@ impl Hall {
         });
     }
 
+    pub(super) fn take_one(&mut self, which: Which) {
+        let is_task = |token: &Token| self.is_task(*token);
+        let holders = |lane: &Model| lane.holders().filter(is_task).collect();
+        if let Some(token) = self.model.pick(which, holders) {
+            self.take(token);
+        }
+    }
+
     /// A holder loses its slot, and lets go of what it holds afterwards.
     pub(super) fn take(&mut self, token: Token) {
         let (index, key) = self.whereabouts(token);
-        self.saw(index, &Event::Lost(token));
+        if !self.away.contains(&token) {
+            self.saw(index, &Event::Lost(token));
+        }
         self.to_settle.push(token);
         self.act(index, |lane, now, effects| {
             lane.take(now, key, &Facts::default(), effects);
         });
-        let completed = false;
-        self.saw(
-            index,
-            &Event::Released {
-                task: token,
-                completed,
-            },
-        );
-        self.act(index, |lane, _, _| lane.release(key, completed));
-    }
-
-    fn whereabouts(&self, token: Token) -> (usize, Key) {
-        let known = &self.tasks[token as usize];
-        (known.lane, known.key)
+        self.released(index, token, false);
+        self.act(index, |lane, _, _| lane.release(key, false));
     }
 }
