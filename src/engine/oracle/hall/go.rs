@@ -23,14 +23,15 @@ impl Hall {
     }
 
     pub(super) fn cancel(&mut self, which: Which) {
+        let rooms = self.model.rooms.iter();
+        let all = rooms.flat_map(|room| room.lane.waiters().chain(room.lane.holders()));
+        let all = all.chain(self.away.iter().copied());
         let is_task = |token: &Token| self.tasks[*token as usize].stands_for.is_none();
-        let all = |lane: &Model| -> Vec<Token> {
-            let all = lane.waiters().chain(lane.holders());
-            all.filter(is_task).collect()
-        };
-        let Some(token) = self.model.pick(which, all) else {
+        let all: Vec<Token> = all.filter(is_task).collect();
+        let Some(at) = usize::from(which).checked_rem(all.len()) else {
             return;
         };
+        let token = all[at];
         let (index, key) = self.whereabouts(token);
         if self.model.rooms[index].lane.waits(token) {
             self.to_settle.push(token);
