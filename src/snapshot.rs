@@ -195,7 +195,8 @@ pub struct TaskSnapshot {
     pub name: Option<String>,
     /// Its key.
     pub key: Option<String>,
-    /// How urgent it is.
+    /// How urgent it is here: by its own priority, or by that of somebody who
+    /// waits behind it.
     pub priority: Priority,
     /// What it was granted.
     pub limits: Limits,
@@ -292,6 +293,7 @@ impl LaneOrigin {
 
 struct Seen {
     arrival: u64,
+    priority: Priority,
     /// Of its place in line.
     seq: u64,
     state: State,
@@ -347,6 +349,7 @@ impl LaneSnapshot {
                 .records()
                 .map(|(key, record)| Seen {
                     arrival: key.seq,
+                    priority: record.priority,
                     seq: record.place.seq,
                     state: record.state,
                     first: record.first,
@@ -365,7 +368,7 @@ impl LaneSnapshot {
             } else {
                 seen.seq
             };
-            (!seen.first, seen.task.spec().priority, seen.place, seq)
+            (!seen.first, seen.priority, seen.place, seq)
         });
         let mut at_door = Vec::new();
         for seen in &seen {
@@ -402,7 +405,7 @@ impl TaskSnapshot {
             id: task.id(),
             name: owned(task.name()),
             key: owned(task.key()),
-            priority: seen.task.spec().priority,
+            priority: seen.priority,
             limits: Limits::of(task.spec(), facts.reported),
             waited: if started { seen.started } else { now }.since(seen.place),
             age: started.then(|| now.since(seen.started)),

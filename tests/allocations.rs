@@ -112,3 +112,40 @@ fn a_spawn_that_is_awaited_allocates_its_job_and_what_tokio_needs() {
     let counted = measure(|| runtime.block_on(tasks(100)));
     assert_eq!(counted.count_total, 200, "{counted:?}");
 }
+
+/// S15: so do the chains over them, whoever is parked in one, and waitpoints.
+#[test]
+fn s15_chains_and_waits_leave_memory_where_it_was() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let lanes = Lanes::builder()
+        .pattern("session:*", LaneConfig::new(1))
+        .lane("main", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let storm = |names: std::ops::Range<u32>| {
+        runtime.block_on(async {
+            for number in names {
+                let session = format!("session:{number}");
+                let chain = lanes.chain([&*session, "main"]).unwrap();
+                let answer = lanes.waitpoint::<u32>(session).unwrap();
+                let token = answer.token();
+                let turn = chain.spawn(async |cx| {
+                    let wait = cx.waiting("answer").release(["main"]);
+                    wait.on(answer).await.unwrap().unwrap()
+                });
+                tokio::task::yield_now().await;
+                token.resume(number).unwrap();
+                assert_eq!(turn.await.unwrap(), number);
+            }
+        });
+    };
+    storm(0..10_000);
+    let counted = measure(|| storm(10_000..60_000));
+    let snapshot = lanes.snapshot();
+    assert_eq!((snapshot.lanes.len(), snapshot.waitpoints.len()), (1, 0));
+    assert!(counted.bytes_current.abs() < 4_096, "{counted:?}");
+    assert!(counted.bytes_max < 64 * 1_024, "{counted:?}");
+}

@@ -513,3 +513,70 @@ async fn s1_s7_many_sessions_in_front_of_few_slots() {
     common::until(|| lanes.snapshot().lanes.len() == 1).await;
     assert_clean(&lanes.lane("main").unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn s6_it_inherits_the_priority_of_whoever_waits_behind_it() {
+    use laneway::Priority::{Background, Foreground};
+    let lanes = Lanes::builder()
+        .pattern("session:*", LaneConfig::new(1))
+        .lane("main", LaneConfig::new(1))
+        .lane("gpu", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let main = lanes.lane("main").unwrap();
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let ran = |name: &'static str| {
+        let order = order.clone();
+        async move |_| order.lock().unwrap().push(name)
+    };
+    let chain = |session: &str, beyond: &[&str]| {
+        let names = std::iter::once(format!("session:{session}"));
+        lanes
+            .chain(names.chain(beyond.iter().map(|n| (*n).to_owned())))
+            .unwrap()
+    };
+    let (a, b) = (chain("a", &["main"]), chain("b", &["main", "gpu"]));
+    let gpu = lanes.lane("gpu").unwrap();
+    let busy = main.try_acquire().unwrap();
+    let far = gpu.try_acquire().unwrap();
+    let mut tasks: Vec<_> = ["first", "second"].map(|name| main.spawn(ran(name))).into();
+    tasks.push(gpu.spawn(ran("other")));
+    let turn = b.task().priority(Background).spawn(ran("b"));
+    assert_eq!(main.snapshot().queued[2].priority, Background);
+    tasks.push(b.task().priority(Foreground).spawn(ran("behind b")));
+    let queued = main.snapshot().queued;
+    assert_eq!((queued[0].id, queued[0].priority), (turn.id(), Foreground));
+    drop(busy);
+    // Further on it is as urgent from the start.
+    let queued = gpu.snapshot().queued;
+    assert_eq!((queued[0].id, queued[0].priority), (turn.id(), Foreground));
+    // So is whoever waits for what it holds, through it.
+    tasks.push(a.task().priority(Background).spawn(ran("a")));
+    let c = chain("c", &["gpu"]);
+    tasks.push(c.task().priority(Background).spawn(ran("c")));
+    drop(far);
+    tasks.push(turn);
+    assert!(join_all(tasks).await.iter().all(Result::is_ok));
+    assert_eq!(order.lock().unwrap()[0], "b");
+    order.lock().unwrap().clear();
+
+    let (busy, far) = (main.try_acquire().unwrap(), gpu.try_acquire().unwrap());
+    let holds_main = b.task().priority(Background).spawn(ran("b"));
+    drop(busy);
+    let other = gpu.spawn(ran("other"));
+    let waits = a.task().priority(Background).spawn(ran("a"));
+    let queued = gpu.snapshot().queued;
+    assert_eq!(queued[0].id, other.id());
+    let urgent = a.task().priority(Foreground).spawn(ran("urgent"));
+    let queued = gpu.snapshot().queued;
+    assert_eq!(
+        (queued[0].id, queued[0].priority),
+        (holds_main.id(), Foreground)
+    );
+    drop(far);
+    let all = join_all([holds_main, other, waits, urgent]).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(order.lock().unwrap()[0], "b");
+    drop((a, b, c));
+    assert_eq!(lanes.snapshot().lanes.len(), 2);
+}

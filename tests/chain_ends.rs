@@ -285,3 +285,30 @@ async fn the_tighter_limit_of_its_lanes_is_its_own() {
         assert!(chain.try_acquire().is_ok());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn s7_a_drain_hands_it_back_once_wherever_it_waits() {
+    for all in [true, false] {
+        let (lanes, session, main, chain) = two(LaneConfig::new(1));
+        let busy = main.try_acquire().unwrap();
+        let gathering = chain.task().key("k").meta(17_u32).spawn(async |_| ());
+        let_run().await;
+        let drain = Drain::within(MINUTE).queued(QueuedWork::Return);
+        let free = async { drop(busy) };
+        let report = if all {
+            tokio::join!(lanes.drain(drain), free).0
+        } else {
+            tokio::join!(main.drain(drain), free).0
+        };
+        let [task] = &report.returned[..] else {
+            panic!("{report:?}");
+        };
+        assert_eq!((task.id, &*task.lane), (gathering.id(), "session"));
+        assert_eq!(task.key.as_deref(), Some("k"));
+        let meta = task.meta.as_ref().unwrap().downcast_ref::<u32>();
+        assert_eq!(meta, Some(&17));
+        assert!(matches!(gathering.await, Err(TaskError::Draining { .. })));
+        assert_clean(&session);
+        assert_clean(&main);
+    }
+}

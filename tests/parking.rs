@@ -534,3 +534,53 @@ async fn s1_s7_hundreds_park_and_come_back_on_real_threads() {
     assert_clean(&main);
     assert!(main.snapshot().parked.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clear_or_a_drain_does_not_end_whoever_comes_back() {
+    let two = Two::plain();
+    for drained in [false, true] {
+        let (answer, asked) = oneshot::channel::<()>();
+        let turn = two.chain.spawn(async move |cx| {
+            let wait = cx.waiting("x").release(["main"]).on(asked);
+            wait.await.unwrap().unwrap();
+            cx.is_current()
+        });
+        let_run().await;
+        let busy = two.main.try_acquire().unwrap();
+        answer.send(()).unwrap();
+        let_run().await;
+        let queued = two.main.spawn(async |_| ());
+        if drained {
+            let drain = Drain::within(MINUTE).queued(laneway::QueuedWork::Return);
+            let (report, ()) = tokio::join!(two.main.drain(drain), async { drop(busy) });
+            assert_eq!((report.returned.len(), report.interrupted), (1, 0));
+            two.main.resume();
+        } else {
+            assert_eq!(two.main.clear(), 1);
+            drop(busy);
+        }
+        assert!(turn.await.unwrap());
+        assert!(queued.await.is_err());
+        two.assert_free();
+    }
+    // At the drain's deadline it ends as those who are active do.
+    let (answer, asked) = oneshot::channel::<()>();
+    let turn = two.chain.spawn(async move |cx| {
+        let wait = cx.waiting("x").release(["main"]).on(asked);
+        drop(wait.await);
+    });
+    let_run().await;
+    let busy = two.main.try_acquire().unwrap();
+    answer.send(()).unwrap();
+    let_run().await;
+    let report = two.main.drain(Drain::within(SECOND)).await;
+    assert_eq!(report.still_active, 0, "{report:?}");
+    assert!(matches!(
+        turn.await,
+        Err(TaskError::Cancelled {
+            reason: Reason::Draining,
+            ..
+        })
+    ));
+    drop(busy);
+}

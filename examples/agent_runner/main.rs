@@ -8,8 +8,8 @@
 //! generate-jobs | cargo run --release --example agent_runner -- -
 //! ```
 //!
-//! Every job is a child process. It runs in the lane of its session and, inside
-//! that, in lane `main`. Every line it prints is progress; one that falls silent
+//! Every job is a child process. It waits for a slot of its session's lane and
+//! then for one of lane `main`, and holds both while it runs. Every line it prints is progress; one that falls silent
 //! gets SIGTERM, and then its process group SIGKILL, before its slots go on to
 //! the next. Ctrl-C starts nothing new and lets what runs finish; a second one
 //! ends it. With `--config`, SIGHUP reads the file again and sets the lanes anew
@@ -72,7 +72,7 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
         tokio::spawn(reloads.follow(lanes.clone(), ui.clone()));
     }
 
-    let runner = Runner::new(lanes, ui.clone())?;
+    let runner = Runner::new(lanes, ui.clone());
     let mut malformed = 0_usize;
     for (number, job) in lines {
         let submitted = job.and_then(|job| runner.submit(job).map_err(|error| error.to_string()));
@@ -107,7 +107,7 @@ fn build_lanes(args: &Args) -> anyhow::Result<Lanes> {
     if let Some(budget) = args.timeout {
         timeout = timeout.budget(budget);
     }
-    // What a job is held to, it is held to in `main`, where its child runs.
+    // What `main` holds a job to, it is held to, whatever its session says.
     let main = LaneConfig::new(args.max.get())
         .stall_ceiling(args.stall)
         .timeout(timeout);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::outcome::Outcome;
-use crate::timing::{Stay, Stays};
+use crate::timing::Stay;
 
 /// The jobs of every lane that had any.
 #[derive(Debug, Default)]
@@ -28,19 +28,14 @@ struct Tally {
 
 impl Report {
     /// Counts a job that is over: where it ran, once for each lane it held.
-    pub(crate) fn record(
-        &mut self,
-        session: &str,
-        main: &str,
-        outcome: &Outcome,
-        stays: Option<Stays>,
-    ) {
+    pub(crate) fn record(&mut self, lanes: &[&str], outcome: &Outcome, stay: Option<Stay>) {
         self.jobs += 1;
         self.succeeded += usize::from(matches!(outcome, Outcome::Succeeded));
-        match stays {
-            Some(stays) => {
-                self.tally(session).count(outcome, stays.session);
-                self.tally(main).count(outcome, stays.main);
+        match stay {
+            Some(stay) => {
+                for lane in lanes {
+                    self.tally(lane).count(outcome, stay);
+                }
             }
             None => self.not_run += 1,
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use laneway::{Descendants, Drain, DrainReport, FlattenTask, Lane, Lanes, QueuedWork, TaskContext};
+use laneway::{ChainError, Drain, DrainReport, FlattenTask, Lanes, QueuedWork};
 
-use crate::child::{self, Exit};
+use crate::child;
 use crate::interrupts::Interrupts;
 use crate::jobs::Job;
 use crate::outcome::{JobError, Outcome};
@@ -25,7 +25,6 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Runner {
     lanes: Lanes,
-    main: Lane,
     ui: Ui,
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
     report: Report,
@@ -38,33 +37,33 @@ struct Finished {
 }
 
 impl Runner {
-    pub(crate) fn new(lanes: Lanes, ui: Ui) -> anyhow::Result<Self> {
-        Ok(Self {
-            main: lanes.lane(MAIN)?,
+    pub(crate) fn new(lanes: Lanes, ui: Ui) -> Self {
+        Self {
             lanes,
             ui,
             running: FuturesUnordered::new(),
             report: Report::default(),
-        })
+        }
     }
 
-    /// Queues a job in the lane of its session. It is an error, and nothing is
-    /// queued, if no lane can have that name.
-    pub(crate) fn submit(&self, job: Job) -> Result<(), laneway::LaneNameError> {
-        let session = self.lanes.lane(&job.lane())?;
+    /// Queues a job in the lane of its session, and after that in `main`. It is
+    /// an error, and nothing is queued, if no lane can have that name.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), ChainError> {
+        let chain = self.lanes.chain([&*job.lane(), MAIN])?;
         let job = Arc::new(job);
         let timing = Arc::new(Timing::submitted());
-        let handle = session
+        let handle = chain
             .task()
             .name(job.name.as_str())
             .meta(Arc::clone(&job))
             .priority(job.priority.into())
             .spawn({
-                let (main, ui) = (self.main.clone(), self.ui.clone());
-                let (job, timing) = (Arc::clone(&job), Arc::clone(&timing));
-                async move |_cx| {
-                    timing.got_session();
-                    run_in_main(&main, &ui, &job, &timing).await
+                let (ui, job, timing) = (self.ui.clone(), Arc::clone(&job), Arc::clone(&timing));
+                async move |cx| {
+                    timing.started();
+                    let activity = ui.started(&job);
+                    let exit = child::run(&cx, &job.cmd, |line| activity.printed(line)).await?;
+                    Ok::<_, JobError>(exit)
                 }
             });
         self.ui.queued();
@@ -100,19 +99,16 @@ impl Runner {
                 timing,
                 outcome,
             } = finished;
-            let stays = timing.stays();
-            self.ui
-                .finished(&job, &outcome, stays.map(|stays| stays.main.run));
-            self.report.record(&job.lane(), MAIN, &outcome, stays);
+            let stay = timing.stay();
+            self.ui.finished(&job, &outcome, stay.map(|stay| stay.run));
+            self.report.record(&[&job.lane(), MAIN], &outcome, stay);
         }
     }
 
     /// Starts no more jobs, and lets those that run finish, unless a second
     /// interrupt says that there is no time for that.
     async fn wind_down(&mut self, mut interrupts: Interrupts) {
-        let drain = Drain::within(DRAIN_WITHIN)
-            .descendants(Descendants::Admit)
-            .queued(QueuedWork::Return);
+        let drain = Drain::within(DRAIN_WITHIN).queued(QueuedWork::Return);
         // Both verbs act when called; what is awaited is their completion.
         let mut drained = pin!(self.lanes.drain(drain));
         self.ui.say(
@@ -133,27 +129,6 @@ impl Runner {
         let ((), report) = tokio::join!(self.settle_all(), wound_down);
         hand_back(&self.ui, &report);
     }
-}
-
-/// The inner half of a job: a slot in `main`, and in it the child.
-async fn run_in_main(
-    main: &Lane,
-    ui: &Ui,
-    job: &Arc<Job>,
-    timing: &Timing,
-) -> Result<Exit, JobError> {
-    main.task()
-        .name(job.name.as_str())
-        .meta(Arc::clone(job))
-        .priority(job.priority.into())
-        .run(async |cx: TaskContext| {
-            timing.got_main();
-            let activity = ui.started(job);
-            let exit = child::run(&cx, &job.cmd, |line| activity.printed(line)).await?;
-            Ok::<_, JobError>(exit)
-        })
-        .await
-        .flatten_task()
 }
 
 /// Prints the jobs that never started in the form in which they came, for the

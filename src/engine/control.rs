@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::effects::{Effect, Effects};
 use super::lane::{Lane, Leftover, Mode, Settings};
+use super::queue::Priority;
 use super::slab::Key;
 use super::task::{End, Facts, Record, Spec, State};
 use super::time::Time;
@@ -141,10 +142,23 @@ impl<P: Clone> Lane<P> {
             queued,
         };
         self.settle_leftovers(now, queued, effects);
+        self.settle_stand_ins(now, effects);
         effects.push(Effect::AskHolders {
             reason: Reason::Draining,
         });
         self.note_idle(effects);
+    }
+
+    /// Whoever comes back for its slot is to end as the holders are.
+    fn settle_stand_ins(&mut self, now: Time, effects: &mut Effects<P>) {
+        let waits = |record: &Record<P>| record.stands_in && record.state.waits();
+        let records = self.tasks.iter().filter(|(_, record)| waits(record));
+        let stand_ins: Vec<Key> = records.map(|(key, _)| key).collect();
+        let reason = Reason::Draining;
+        self.settle_each(now, &stand_ins, effects, |waited| End::CancelledQueued {
+            reason,
+            waited,
+        });
     }
 
     /// Settles everybody who waits; see `settle_all_queued`.
@@ -185,6 +199,9 @@ impl<P: Clone> Lane<P> {
         let queued = queued
             .into_iter()
             .filter_map(|index| self.tasks.key_at(index));
+        // Whoever comes back for its slot is active, and hears of no verb that
+        // speaks to the queued.
+        let is_task = |key: &Key| !self.tasks.get(*key).is_some_and(|r| r.stands_in);
         let at_door = |(_, record): &(Key, &Record<P>)| record.state == State::AtDoor;
         let asleep = self
             .tasks
@@ -198,7 +215,8 @@ impl<P: Clone> Lane<P> {
             .map(|(key, _)| key)
             .collect();
         at_door.sort_unstable_by_key(|key| key.seq);
-        queued.chain(asleep).chain(at_door).collect()
+        let all = queued.chain(asleep).chain(at_door);
+        all.filter(is_task).collect()
     }
 
     fn settle_each(
@@ -224,7 +242,7 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get(key) else {
             return;
         };
-        let task = !record.keeps;
+        let task = !record.keeps && !record.stands_in;
         let end = match end {
             // There is no task to hand back.
             End::Returned { waited } if record.keeps => Leftover::Cancel.end(waited),
@@ -352,6 +370,33 @@ impl<P: Clone> Lane<P> {
         }
         self.orphans -= 1;
         self.forget(key).map(|gone| gone.payload)
+    }
+
+    /// Whether somebody of this priority is in the queue.
+    pub(crate) const fn has_waiting(&self, priority: Priority) -> bool {
+        self.queue.count(priority) > 0
+    }
+
+    /// A waiter becomes more urgent, at the place in line that it has. False if
+    /// it does not wait, or is as urgent. O(log n).
+    pub(crate) fn raise(&mut self, key: Key, priority: Priority) -> bool {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return false;
+        };
+        if !record.state.waits() || record.priority <= priority {
+            return false;
+        }
+        let queued = record.state == State::Queued;
+        if queued {
+            self.queue.remove(&mut self.tasks, key.index);
+        }
+        if let Some(record) = self.tasks.get_mut(key) {
+            record.priority = priority;
+        }
+        if queued {
+            self.queue.push(&mut self.tasks, key.index);
+        }
+        true
     }
 
     /// Makes sure that the task is looked at no later than `at`.

@@ -91,8 +91,8 @@ impl<P: Clone> Lane<P> {
             State::Running | State::Detached => {
                 return self.judge_running(now, key, spec, facts, effects);
             }
-            State::Parked { until, .. } if until <= now => self.outwait(now, key, effects),
-            State::Parked { until, .. } => self.look_at(key, Some(until)),
+            State::Parked { until } if until <= now => self.outwait(now, key, effects),
+            State::Parked { until } => self.look_at(key, Some(until)),
             State::Asked { until } if until <= now => {
                 let reason = record.end().map_or(Reason::User, |end| end.reason());
                 self.tell_to_drop(now, key, reason, spec, facts, effects);

@@ -265,7 +265,7 @@ impl<P: Clone> Lane<P> {
             return Released::Unknown;
         };
         let state = record.state;
-        let keeps = record.keeps;
+        let keeps = record.keeps || record.stands_in;
         match state {
             State::Queued => self.queue.remove(&mut self.tasks, key.index),
             State::Quiet { .. } | State::AtDoor | State::Placed => self.leave(key),

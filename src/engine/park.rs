@@ -49,7 +49,8 @@ impl<P: Clone> Lane<P> {
         if !matches!(record.state, State::Granted | State::Running) {
             return false;
         }
-        record.state = State::Parked { since: now, until };
+        record.state = State::Parked { until };
+        record.late.get_or_insert_default().still_since = now;
         if leaves {
             self.vacate(key);
             if let Some(record) = self.tasks.get_mut(key) {
@@ -67,7 +68,7 @@ impl<P: Clone> Lane<P> {
     /// What it waited for is there, and its limit is over.
     pub(crate) fn unlimit(&mut self, key: Key) {
         if let Some(record) = self.tasks.get_mut(key)
-            && let State::Parked { until, .. } = &mut record.state
+            && let State::Parked { until } = &mut record.state
         {
             *until = Time::FAR;
             self.look_at(key, None);
@@ -95,11 +96,12 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if let State::Parked { since, .. } = record.state
+        if let State::Parked { .. } = record.state
             && !record.away
         {
             record.state = State::Running;
-            record.stand_still(now.since(since));
+            let late = record.late.get_or_insert_default();
+            late.stood += now.since(late.still_since);
             self.look_at(key, Some(now));
         }
     }
@@ -160,11 +162,6 @@ impl<P: Clone> Lane<P> {
 }
 
 impl<P> super::task::Record<P> {
-    /// Its clocks stood still for so long.
-    fn stand_still(&mut self, time: Duration) {
-        self.late.get_or_insert_default().stood += time;
-    }
-
     /// Since when it has been active, the times not counted in which its clocks
     /// stood still.
     pub(super) fn begun(&self) -> Time {

@@ -288,7 +288,6 @@ pub(crate) enum State {
     Running,
     /// It waits for somebody, with or without its slot ([`Record::away`]).
     Parked {
-        since: Time,
         until: Time,
     },
     /// Asked to end, and listening: it has until then.
@@ -373,8 +372,9 @@ pub(crate) struct Record<P> {
 pub(super) struct Late {
     end: Option<End>,
     said: Said,
-    /// How long its clocks have stood still in all.
+    /// How long its clocks have stood still in all, and since when they do.
     pub(super) stood: Duration,
+    pub(super) still_since: Time,
 }
 
 impl<P> Record<P> {

@@ -4,6 +4,7 @@ use super::cell::TaskCell;
 use super::drain::Returned;
 use super::group::{Beside, GroupCell, Seat};
 use super::inbox::Offers;
+use super::inherit::Heirs;
 use super::links;
 use super::perform;
 use super::shared::{Shared, Standing};
@@ -40,6 +41,7 @@ pub(crate) struct Domain {
     admits_descendants: AtomicBool,
     pub(crate) idle: Mutex<Wakers>,
     pub(super) offers: Offers,
+    pub(super) heirs: Heirs,
     /// The lane whose warning stands for this one's, as of the last look.
     pub(super) defers_to: Mutex<Option<Weak<Self>>>,
     /// What a drain hands back, while somebody awaits its report.
@@ -68,6 +70,7 @@ impl Domain {
             admits_descendants: AtomicBool::new(false),
             idle: Mutex::new(Wakers::new()),
             offers: Offers::default(),
+            heirs: Heirs::new(),
             defers_to: Mutex::new(None),
             returned: Mutex::new(Returned::default()),
         }

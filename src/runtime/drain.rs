@@ -376,12 +376,13 @@ impl DrainReport {
     }
 }
 
-/// Keeps a task that is handed back for whoever awaits the drain's report.
-pub(super) fn hand_back(domain: &Domain, task: &TaskCell, waited: Duration) {
+/// Keeps a task that is handed back for whoever awaits the drain's report of
+/// this lane. False if nobody does.
+pub(super) fn hand_back(domain: &Domain, task: &TaskCell, waited: Duration) -> bool {
     let labels = task.labels().cloned().unwrap_or_default();
     let task = ReturnedTask {
         id: task.id(),
-        lane: Arc::clone(&domain.name),
+        lane: Arc::clone(&task.domain().name),
         name: labels.name,
         key: labels.key,
         meta: labels.meta,
@@ -389,10 +390,12 @@ pub(super) fn hand_back(domain: &Domain, task: &TaskCell, waited: Duration) {
         waited,
     };
     let mut returned = domain.returned.lock();
-    if returned.reports > 0 || returned.expected {
+    let awaited = returned.reports > 0 || returned.expected;
+    if awaited {
         returned.tasks.push(task);
     } else {
         drop(returned);
         drop_guarded(task);
     }
+    awaited
 }

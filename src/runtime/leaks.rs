@@ -305,3 +305,61 @@ fn of_what_is_merged() {
         assert_eq!(lane.domain.offers.len(), 0, "S15: a letter is kept");
     });
 }
+
+/// A chain of two lanes; each way of ending its task, wherever it waits.
+#[test]
+fn of_a_task_of_a_chain() {
+    const NAMES: [&str; 2] = ["session", "main"];
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let watches = runtime.block_on(async {
+        let lanes = Lanes::builder()
+            .lane("session", LaneConfig::new(1))
+            .lane("main", LaneConfig::new(1))
+            .build();
+        let lanes = lanes.expect("a sound configuration");
+        let chain = lanes
+            .chain(["session", "main"])
+            .expect("they were declared");
+        let names = ["session", "main"];
+        let of = names.map(|name| lanes.lane(name).expect("it was declared"));
+        let watches = [Watch::on(&of[0]), Watch::on(&of[1])];
+        for stage in 0..4 {
+            let busy = (stage < 2).then(|| of[1 - stage].try_acquire().expect("it is free"));
+            let note = watches[0].pen();
+            let release: &[&str] = if stage == 3 { &NAMES[1..] } else { &NAMES };
+            let task = chain.spawn(async move |cx| {
+                note(&cx);
+                if stage > 1 {
+                    let wait = cx.waiting("x").release(release);
+                    drop(wait.on(pending::<()>()).await);
+                }
+            });
+            tokio::task::yield_now().await;
+            if stage != 0 {
+                task.cancel(Reason::User);
+            }
+            drop(busy);
+            drop(task.await);
+            let note = watches[1].pen();
+            let mut run = Box::pin(chain.run(async |cx| {
+                note(&cx);
+                let wait = cx.waiting("x").release(release);
+                drop(wait.on(pending::<()>()).await);
+            }));
+            poll_once(run.as_mut()).await;
+        }
+        drop((chain, of));
+        settle().await;
+        watches.iter().for_each(Watch::tasks_are_gone);
+        watches
+    });
+    drop(runtime);
+    for watch in watches {
+        assert_eq!(watch.domain.strong_count(), 0, "S15: a lane leaks");
+        assert_eq!(watch.shared.strong_count(), 0, "S15: a scheduler leaks");
+    }
+}

@@ -11,10 +11,12 @@
 use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
+use super::domain::Domain;
+use super::drain::hand_back;
 use super::perform::launch;
 use super::submit::{give_up, rejoin, take_place};
 use super::word::Word;
-use super::{edge, park, runner, spare};
+use super::{edge, inherit, park, runner, spare};
 use crate::Lane;
 use crate::config::OnFull;
 use crate::engine::{Accepted, End, Entry, IfFull, Mode, Reason, Refused, State};
@@ -186,7 +188,15 @@ impl Links {
             ours
         };
         match accepted {
-            Ok(Accepted::Queued { .. }) if ours => return Some(Step::InLine),
+            Ok(Accepted::Queued { .. }) if ours => {
+                inherit::begin(&held_in(task), &link);
+                // It may be in line no more, and whoever saw to that ended what
+                // had not begun.
+                if !is(self.stand.lock().line.as_ref(), &link) {
+                    inherit::end(&self.domains(), &link);
+                }
+                return Some(Step::InLine);
+            }
             Ok(Accepted::Started { .. }) if ours => {
                 edge::untie(task, &link);
                 return Some(Step::Held);
@@ -238,10 +248,16 @@ impl Links {
             ours
         };
         edge::untie(task, link);
+        inherit::end(&self.domains(), link);
         if !ours {
             drop_link(link, false);
         }
         ours
+    }
+
+    fn domains(&self) -> Vec<Arc<Domain>> {
+        let domain = |lane: &Lane| Arc::clone(&lane.domain);
+        self.lanes.iter().map(domain).collect()
     }
 
     /// All slots are held: the task can be claimed, and its time starts now.
@@ -273,12 +289,23 @@ impl Links {
         };
         if let Some(link) = line {
             edge::untie(task, &link);
+            inherit::end(&self.domains(), &link);
             give_up(&link, Reason::Dropped);
         }
         for link in held.into_iter().rev() {
             drop_link(&link, completed);
         }
     }
+}
+
+/// The lanes whose slots a task holds.
+pub(super) fn held_in(task: &TaskCell) -> Vec<Arc<Domain>> {
+    let mut domains = vec![Arc::clone(task.domain())];
+    if let Some(links) = task.links() {
+        let held = links.held();
+        domains.extend(held.iter().map(|link| Arc::clone(link.domain())));
+    }
+    domains
 }
 
 /// Gives back whatever a task has beside its own slot.
@@ -382,6 +409,21 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
 /// slot it took.
 pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
     if let Some(task) = cell.principal() {
+        let end = match end {
+            End::Returned { waited } => {
+                // By the lane to which it would be submitted again, or the one
+                // that drains.
+                let _awaited = hand_back(task.domain(), task, waited)
+                    || hand_back(cell.domain(), task, waited);
+                End::Refused {
+                    lane: cell.domain().serial,
+                    why: Refused::Draining {
+                        admit_descendants: false,
+                    },
+                }
+            }
+            end => end,
+        };
         task.domain().end(task, end);
     } else if cell.is_linked() {
         let key = cell.slot_key();

@@ -8,7 +8,7 @@
 //! | `cell`, `word`, `parts`, `spare` | what the parties to one task share |
 //! | `submit`, `reserve` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `job`, `slot`, `teardown` | from the slot to the release |
-//! | `links` | slots that a task holds in several lanes |
+//! | `links`, `inherit` | slots that a task holds in several lanes |
 //! | `park`, `waitpoint` | waiting for somebody, with or without a slot |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
 //! | `driver`, `timers` | the next moment of all lanes |
@@ -41,6 +41,7 @@ mod group;
 mod handle;
 mod idle;
 mod inbox;
+mod inherit;
 mod job;
 mod keys;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]

@@ -10,7 +10,8 @@ use pin_project_lite::pin_project;
 
 use super::cell::TaskCell;
 use super::edge;
-use super::links::drop_link;
+use super::inherit;
+use super::links::{drop_link, held_in};
 use super::parts::Rare;
 use super::spare;
 use super::submit::{give_up, rejoin, take_place};
@@ -411,7 +412,10 @@ fn send(task: &Arc<TaskCell>, cell: &TaskCell) -> bool {
     let ours = current.is_some_and(|current| Arc::ptr_eq(current, &stand_in));
     drop(parts);
     match accepted {
-        Ok(_) if ours => return true,
+        Ok(_) if ours => {
+            inherit::begin(&held_in(task), &stand_in);
+            return true;
+        }
         // Whoever abandoned it found it in no line.
         Ok(Accepted::Started { .. } | Accepted::Queued { .. }) => drop_link(&stand_in, false),
         Err(_) => {
@@ -452,6 +456,7 @@ fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) ->
         }
     }
     edge::untie(task, stand_in);
+    inherit::end(&held_in(task), stand_in);
     if !back {
         drop_link(stand_in, false);
     }
@@ -502,6 +507,7 @@ pub(super) fn abandon(task: &TaskCell) {
     let Some(mut parking) = parking else { return };
     if let Some(stand_in) = parking.stand_in.take() {
         edge::untie(task, &stand_in);
+        inherit::end(&held_in(task), &stand_in);
         give_up(&stand_in, Reason::Dropped);
     }
 }

@@ -100,8 +100,11 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
             if domain::withdraw(&task) {
                 task.left();
             }
-            if let End::Returned { waited } = end {
-                super::drain::hand_back(domain, &task, waited);
+            match end {
+                End::Returned { waited } if task.principal().is_none() => {
+                    super::drain::hand_back(domain, &task, waited);
+                }
+                _ => {}
             }
             links::settled(&task, end);
             task.settle(end);

@@ -11,7 +11,7 @@ use super::links::Links;
 use super::perform::launch;
 use super::reserve::Kept;
 use super::word::Word;
-use super::{current, spare};
+use super::{current, inherit, spare};
 use crate::config::OnFull;
 use crate::engine::{Accepted, End, Entry, IfFull, Key, Older, Reason, Refused, State, Time};
 use crate::host::Handle;
@@ -315,10 +315,10 @@ fn refuse(engine: &mut Engine, task: &TaskCell) {
 
 #[inline]
 fn begin(task: &Arc<TaskCell>, entry: Entry, accepted: Accepted) {
-    if let Accepted::Started { .. } = accepted
-        && !entry.present
-    {
-        launch(task);
+    match accepted {
+        Accepted::Started { .. } if !entry.present => launch(task),
+        Accepted::Started { .. } => {}
+        Accepted::Queued { .. } => inherit::behind(task.domain(), task.spec().priority),
     }
 }
 

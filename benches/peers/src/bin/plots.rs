@@ -25,7 +25,7 @@ struct Spread {
     p90: f64,
 }
 
-const TITLES: [(&str, &str, &str); 4] = [
+const TITLES: [(&str, &str, &str); 5] = [
     (
         "lanes",
         "Cost of a task against the number of lanes",
@@ -45,6 +45,11 @@ const TITLES: [(&str, &str, &str); 4] = [
         "group",
         "Cost of a task against the number of lanes in its group",
         "lanes in the group",
+    ),
+    (
+        "chain",
+        "Cost of a task against the number of sessions in front of one lane",
+        "sessions",
     ),
 ];
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use laneway::{GroupConfig, Lane, Lanes};
+use laneway::{Chain, GroupConfig, Lane, Lanes, TaskContext};
 use laneway_peers::report::{Point, Row};
 use laneway_peers::scale::Scale;
 use laneway_peers::schedulers::{Flavour, MINUTE, Map, Walk, any_lane, config, one_lane};
@@ -21,6 +21,7 @@ pub fn rows(scale: Scale) {
     behind_queued(scale);
     beside_active(scale);
     in_a_group(scale);
+    through_a_chain(scale);
 }
 
 /// The costs of each size, and how the dearest compares with the smallest.
@@ -447,53 +448,103 @@ async fn many_of(semaphore: &Arc<Semaphore>, tasks: u64) -> Round {
 /// Lanes that share a budget of one slot, with nobody waiting in any of them, and
 /// with somebody in each.
 fn in_a_group(scale: Scale) {
-    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(500));
     let sizes = scale.decades(10_000);
-    let hall = |size: &u64| (Hall::new(*size), Hall::new(*size));
-    let halls: Vec<_> = sizes.iter().map(hall).collect();
-    let plot = "group";
-    let row = "in a group of 1 to 10,000 lanes";
+    let (plot, row) = ("group", "in a group of 1 to 10,000 lanes");
     let alone = "`run`, one lane of the group";
-    let sides = halls.iter().zip(&sizes).map(|((hall, _), size)| {
+    crowd(scale, plot, row, alone, &sizes, Hall::of_a_group);
+}
+
+/// Sessions in front of one lane of one slot: nobody waits in any of them, and
+/// then somebody waits in each for his turn in that lane.
+fn through_a_chain(scale: Scale) {
+    let sizes = scale.decades(100_000);
+    let (plot, row) = (
+        "chain",
+        "through chains of 1 to 100,000 sessions and one lane",
+    );
+    let alone = "`run`, one of the chains";
+    crowd(scale, plot, row, alone, &sizes, Hall::of_chains);
+}
+
+fn crowd(
+    scale: Scale,
+    plot: &'static str,
+    row: &str,
+    alone: &str,
+    sizes: &[u64],
+    hall: fn(u64) -> Hall,
+) {
+    let (runtime, tasks) = (Flavour::CurrentThread.runtime(), scale.tasks(500));
+    let halls: Vec<_> = sizes
+        .iter()
+        .map(|size| (hall(*size), hall(*size)))
+        .collect();
+    let sides = halls.iter().zip(sizes).map(|((hall, _), size)| {
         let runtime = &runtime;
         Side::new(format!("{alone}, {size}"), tasks, move || {
             runtime.block_on(hall.round(tasks))
         })
     });
     let turns = Turns::take(scale.rounds(201), sides.collect());
-    flat(plot, row, &turns, &sizes, alone, true);
+    flat(plot, row, &turns, sizes, alone, true);
     let crowded = "`spawn`, somebody waits in every lane";
     {
         let _inside = runtime.enter();
         halls.iter().for_each(|(_, hall)| hall.crowd());
     }
-    let sides = halls.iter().zip(&sizes).map(|((_, hall), size)| {
+    let sides = halls.iter().zip(sizes).map(|((_, hall), size)| {
         let runtime = &runtime;
         Side::new(format!("{crowded}, {size}"), tasks, move || {
             runtime.block_on(hall.crowded_round(tasks))
         })
     });
     let turns = Turns::take(scale.rounds(201), sides.collect());
-    flat(plot, row, &turns, &sizes, crowded, true);
+    flat(plot, row, &turns, sizes, crowded, true);
 }
 
 struct Hall {
     _lanes: Lanes,
-    members: Vec<Lane>,
+    members: Vec<Member>,
     countdown: Arc<Countdown>,
     again: Arc<Notify>,
 }
 
+/// Where a task is submitted.
+#[derive(Clone)]
+enum Member {
+    Lane(Lane),
+    Chain(Chain),
+}
+
 impl Hall {
-    fn new(size: u64) -> Self {
+    fn of_a_group(size: u64) -> Self {
         let lanes = Lanes::builder()
             .pattern("member-*", config(1))
             .group("shared", GroupConfig::new(1).member("member-*"))
             .build()
             .expect("the configuration is sound");
-        let member = |n: u64| lanes.lane(&format!("member-{n}")).expect("it is a name");
+        let lane = |n: u64| lanes.lane(&format!("member-{n}")).expect("it is a name");
+        let members = (0..size).map(|n| Member::Lane(lane(n))).collect();
+        Self::new(lanes, members)
+    }
+
+    fn of_chains(size: u64) -> Self {
+        let lanes = Lanes::builder()
+            .pattern("session-*", config(1))
+            .lane("main", config(1))
+            .build()
+            .expect("the configuration is sound");
+        let chain = |n: u64| {
+            let names = [format!("session-{n}"), "main".to_owned()];
+            lanes.chain(names).expect("they are names")
+        };
+        let members = (0..size).map(|n| Member::Chain(chain(n))).collect();
+        Self::new(lanes, members)
+    }
+
+    fn new(lanes: Lanes, members: Vec<Member>) -> Self {
         Self {
-            members: (0..size).map(member).collect(),
+            members,
             _lanes: lanes,
             countdown: Arc::new(Countdown::default()),
             again: Arc::default(),
@@ -503,7 +554,13 @@ impl Hall {
     async fn round(&self, tasks: u64) -> Round {
         let (began, mut sum) = (Instant::now(), 0);
         for n in 0..tasks {
-            sum += run(&self.members[0], n).await;
+            sum += match &self.members[0] {
+                Member::Lane(lane) => run(lane, n).await,
+                Member::Chain(chain) => {
+                    let task = chain.run(async |_| black_box(n));
+                    task.await.expect("it runs")
+                }
+            };
         }
         Round {
             took: began.elapsed(),
@@ -515,13 +572,13 @@ impl Hall {
     /// for a round.
     fn crowd(&self) {
         self.countdown.left.store(1, Relaxed);
-        for lane in &self.members {
-            self.join(lane.clone());
+        for member in &self.members {
+            self.join(member.clone());
         }
     }
 
-    fn join(&self, lane: Lane) {
-        next_in_group(lane, Arc::clone(&self.countdown), Arc::clone(&self.again));
+    fn join(&self, member: Member) {
+        next_in(member, Arc::clone(&self.countdown), Arc::clone(&self.again));
     }
 
     async fn crowded_round(&self, tasks: u64) -> Round {
@@ -540,12 +597,16 @@ impl Hall {
     }
 }
 
-fn next_in_group(lane: Lane, countdown: Arc<Countdown>, again: Arc<Notify>) {
-    let own = lane.clone();
-    drop(own.spawn(async move |_| {
+fn next_in(member: Member, countdown: Arc<Countdown>, again: Arc<Notify>) {
+    let own = member.clone();
+    let task = async move |_: TaskContext| {
         if countdown.count() {
             again.notified().await;
         }
-        next_in_group(lane, countdown, again);
-    }));
+        next_in(member, countdown, again);
+    };
+    match own {
+        Member::Lane(lane) => drop(lane.spawn(task)),
+        Member::Chain(chain) => drop(chain.spawn(task)),
+    }
 }
