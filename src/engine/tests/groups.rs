@@ -54,6 +54,7 @@ fn deed() -> BoxedStrategy<Deed> {
         8 => which().prop_map(Deed::Complete),
         2 => which().prop_map(Deed::Leave),
         1 => which().prop_map(Deed::Cancel),
+        1 => (which(), 0u8..2).prop_map(|(waiter, priority)| Deed::Raise(waiter, priority)),
         1 => which().prop_map(Deed::Unclaim),
         1 => which().prop_map(Deed::Rejoin),
         2 => which().prop_map(Deed::Take),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::model::{Comer as Newcomer, Model};
 use super::super::sim::{Event, Token, plain};
-use super::deeds::{Comer, Which};
+use super::deeds::{self, Comer, Which};
 use super::drive::facts;
 use super::{Hall, Known};
 use crate::engine::*;
@@ -137,7 +137,7 @@ impl Hall {
 
     fn comer(&self, index: usize, comer: Comer) -> Newcomer {
         let present = self.tasks.len().is_multiple_of(2);
-        self.newcomer(index, comer.priority(), comer.entry(present))
+        self.newcomer(index, deeds::priority(comer.priority), comer.entry(present))
     }
 
     pub(super) fn newcomer(&self, index: usize, priority: Priority, entry: Entry) -> Newcomer {

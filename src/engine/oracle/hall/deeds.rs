@@ -51,6 +51,8 @@ pub(in crate::engine) enum Deed {
     Complete(Which),
     Leave(Which),
     Cancel(Which),
+    /// A waiter becomes more urgent.
+    Raise(Which, u8),
     /// Nobody came for a slot or a place that was granted.
     Unclaim(Which),
     /// Somebody did, and late.
@@ -122,14 +124,6 @@ impl Plan {
 }
 
 impl Comer {
-    pub(super) const fn priority(self) -> Priority {
-        match self.priority % 3 {
-            0 => Priority::Normal,
-            1 => Priority::Foreground,
-            _ => Priority::Background,
-        }
-    }
-
     pub(super) fn entry(self, present: bool) -> Entry {
         Entry {
             present,
@@ -143,6 +137,14 @@ impl Comer {
                 IfFull::Refuse
             },
         }
+    }
+}
+
+pub(super) const fn priority(priority: u8) -> Priority {
+    match priority % 3 {
+        0 => Priority::Normal,
+        1 => Priority::Foreground,
+        _ => Priority::Background,
     }
 }
 

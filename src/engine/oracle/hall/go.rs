@@ -41,6 +41,16 @@ impl Hall {
         });
     }
 
+    pub(super) fn raise(&mut self, which: Which, priority: Priority) {
+        let Some(token) = self.model.pick(which, |lane| lane.waiters().collect()) else {
+            return;
+        };
+        let (index, key) = self.whereabouts(token);
+        let raised = self.model.rooms[index].lane.raise(token, priority);
+        let told = self.act(index, |lane, _, _| lane.raise(key, priority));
+        assert_eq!(told, raised, "S6: who is more urgent now");
+    }
+
     /// Nobody came for what was granted.
     pub(super) fn unclaim(&mut self, which: Which) {
         let granted = |token: &Token| {
@@ -82,6 +92,7 @@ impl Hall {
 
     /// A holder loses its slot, and lets go of what it holds afterwards.
     pub(super) fn take(&mut self, token: Token) {
+        self.let_go(self.tasks[token as usize].stand_in, false);
         let (index, key) = self.whereabouts(token);
         if !self.away.contains(&token) {
             self.saw(index, &Event::Lost(token));

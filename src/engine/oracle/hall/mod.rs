@@ -141,6 +141,7 @@ impl Hall {
                 self.let_go(waits, false);
             }
             Deed::Cancel(which) => self.cancel(which),
+            Deed::Raise(which, priority) => self.raise(which, deeds::priority(priority)),
             Deed::Unclaim(which) => self.unclaim(which),
             Deed::Rejoin(which) => self.rejoin(which),
             Deed::Park(which, leaves, seconds) => {
@@ -163,7 +164,7 @@ impl Hall {
         let seat = |which: Which| usize::from(which) % lanes;
         match deed {
             Deed::Clear(which) => {
-                self.to_settle = self.model.rooms[seat(which)].lane.waiters().collect();
+                self.to_settle = self.queued(seat(which));
                 self.act(seat(which), |lane, now, effects| {
                     lane.clear(now, effects, |waited| End::Cleared { waited });
                 });
@@ -228,6 +229,14 @@ impl Hall {
         assert_eq!(self.group.entries(), 0, "S15: what is left of nobody");
     }
 
+    /// Whom a verb concerns that speaks to the queued. One that comes back for its
+    /// slot is active.
+    fn queued(&self, index: usize) -> Vec<Token> {
+        let waiters = self.model.rooms[index].lane.waiters();
+        let is_task = |token: &Token| self.tasks[*token as usize].stands_for.is_none();
+        waiters.filter(is_task).collect()
+    }
+
     fn set_capacity(&mut self, index: usize, queue_capacity: usize) {
         let model = &mut self.model.rooms[index].lane;
         model.queue_capacity = queue_capacity;
@@ -268,7 +277,7 @@ impl Hall {
     fn settle_drain(&mut self, index: usize) {
         let model = &mut self.model.rooms[index].lane;
         if std::mem::take(&mut model.holding) {
-            self.to_settle = model.waiters().collect();
+            self.to_settle = self.queued(index);
         }
         self.act(index, |lane, now, effects| {
             let waiting = lane.waiting();
@@ -324,6 +333,11 @@ impl Hall {
                 std::ptr::eq(&raw const seat.lane, lane)
             });
             assert_eq!(lane.parked(), away.count());
+            let tasks = lane.records().map(|(_, record)| record);
+            let tasks = tasks.filter(|record| !record.keeps && !record.stands_in);
+            let told = lane.tally();
+            let known = told.completed + told.ended + told.taken + tasks.count() as u64;
+            assert_eq!(told.submitted, known, "S2: what is counted");
             for token in model.put_off_tasks() {
                 let until = self.tasks[token as usize].quiet_until;
                 assert!(until.is_some_and(|at| at > self.now), "S8: {token} is due");
