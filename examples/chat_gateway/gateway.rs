@@ -12,7 +12,8 @@ use crate::console::{Command, Console};
 use crate::desk::Desk;
 use crate::journal::{Journal, Waiting};
 use crate::providers::Providers;
-use crate::talk::{MAIN, NoTurn, Talk, Waits};
+use crate::sync::{Mutex, lock};
+use crate::talk::{MAIN, Talk, Waits};
 use crate::turn::{Begin, Message};
 
 #[derive(Debug)]
@@ -32,9 +33,9 @@ impl Gateway {
         journal: Journal,
     ) -> anyhow::Result<Self> {
         let lanes = Providers::lanes(Lanes::builder())
-            .pattern("session:*", LaneConfig::new(1))
+            .pattern("session:*", LaneConfig::new(1).queue_capacity(16))
             .lane(MAIN, LaneConfig::new(3))
-            .lane("inbound", LaneConfig::new(64).queue_capacity(256))
+            .lane("inbound", LaneConfig::new(1))
             .build()?;
         let inbound = lanes.lane("inbound")?;
         let approvals = Approvals::after(journal.approvals);
@@ -118,24 +119,31 @@ impl Gateway {
 
     /// Whoever types two lines in one go says one thing.
     fn hear(&mut self, session: &str, text: String) {
-        let (talk, of) = (self.talk(session), self.talk(session));
+        let (talk, caller) = (self.talk(session), self.talk(session));
         let waiting = Waiting::new(session, &text);
         let join = |all, more: String| format!("{all} {more}");
         let typed = self.inbound.task().key(session).debounce(
             self.typing,
             text,
             join,
-            async move |_, text| {
-                let outcome = talk.clone().offer(text, Duration::ZERO).await;
-                talk.tell_outcome(outcome);
-            },
+            async move |_, text| Mutex::new(Some(talk.offer(text, Duration::ZERO))),
         );
         self.callers.spawn(async move {
-            let told = typed.await;
-            if let Err(TaskError::Draining { .. }) = told {
-                of.desk.keep(waiting);
+            match typed.await {
+                // One of those that were joined follows it.
+                Ok(offered) => {
+                    let offered = lock(&offered).take();
+                    if let Some(offered) = offered {
+                        caller.follow(offered).await;
+                    }
+                }
+                Err(error) => {
+                    if let TaskError::Draining { .. } = error {
+                        caller.desk.keep(waiting);
+                    }
+                    caller.tell_no_turn(&error);
+                }
             }
-            of.tell_outcome(told.map(drop).map_err(NoTurn::from));
         });
     }
 
@@ -143,18 +151,14 @@ impl Gateway {
     fn deliver(&mut self, message: Waiting) {
         let talk = self.talk(&message.session);
         let waited = Duration::from_millis(message.waited);
-        self.callers.spawn(async move {
-            let outcome = talk.clone().offer(message.text, waited).await;
-            talk.tell_outcome(outcome);
-        });
+        let offered = talk.clone().offer(message.text, waited);
+        self.callers.spawn(talk.follow(offered));
     }
 
     fn begin(&mut self, session: &str, begin: Begin, waits: Waits, on_busy: OnBusy) {
         let talk = self.talk(session);
-        self.callers.spawn(async move {
-            let outcome = talk.clone().begin(begin, waits, on_busy).await;
-            talk.tell_outcome(outcome);
-        });
+        let turn = talk.clone().begin(begin, waits, on_busy);
+        self.callers.spawn(talk.follow(turn));
     }
 
     fn talk(&self, session: &str) -> Talk {

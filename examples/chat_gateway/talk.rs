@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use laneway::{Chain, ChainError, OnBusy, Priority, Reason, TaskBuilder, TaskError};
+use laneway::{
+    Chain, ChainError, OfferHandle, OnBusy, Priority, TaskBuilder, TaskError, TaskHandle,
+};
 
 use crate::desk::Desk;
 use crate::journal::{Unfinished, Waiting};
@@ -27,40 +29,32 @@ pub(crate) enum Waits {
     Turn(Unfinished),
 }
 
-/// Why there is no turn.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NoTurn {
-    #[error(transparent)]
-    Lanes(#[from] ChainError),
-    #[error(transparent)]
-    Task(#[from] TaskError),
-}
-
 impl Talk {
     /// A message for the turn under way, if that takes it, or the next turn.
-    pub(crate) async fn offer(self, text: String, waited: Duration) -> Result<(), NoTurn> {
+    pub(crate) fn offer(
+        self,
+        text: String,
+        waited: Duration,
+    ) -> Result<OfferHandle<()>, ChainError> {
         let chain = self.chain()?;
         let waits = Waits::Message(Waiting::new(&self.session.name, &text));
         let task = self.describe(&chain, waits).waited(waited);
-        let offered = task.offer(Message(text), async move |cx, message| {
+        Ok(task.offer(Message(text), async move |cx, message| {
             turn::run(&cx, &self, Begin::With(message)).await;
-        });
-        offered.await?;
-        Ok(())
+        }))
     }
 
     /// A turn that steers none: with `Supersede`, the one under way makes room for
     /// it.
-    pub(crate) async fn begin(
+    pub(crate) fn begin(
         self,
         begin: Begin,
         waits: Waits,
         on_busy: OnBusy,
-    ) -> Result<(), NoTurn> {
+    ) -> Result<TaskHandle<()>, ChainError> {
         let chain = self.chain()?;
         let task = self.describe(&chain, waits).on_busy(on_busy);
-        let turn = task.spawn(async move |cx| turn::run(&cx, &self, begin).await);
-        Ok(turn.await?)
+        Ok(task.spawn(async move |cx| turn::run(&cx, &self, begin).await))
     }
 
     /// A turn holds the slot of its session, and one of `main`.
@@ -82,19 +76,25 @@ impl Talk {
         self.desk.console.say(format_args!("{name} {line}"));
     }
 
-    /// What became of a message, where it came to no turn.
-    pub(crate) fn tell_outcome(&self, outcome: Result<(), NoTurn>) {
-        match outcome {
-            Ok(()) => {}
-            // The drain hands it back, or the turn under way was put away.
-            Err(NoTurn::Task(
-                TaskError::Draining { .. }
-                | TaskError::Cancelled {
-                    reason: Reason::Draining,
-                    ..
-                },
-            )) => self.tell("is kept for later"),
+    /// Waits for what became of a message, and says so where it came to no turn.
+    pub(crate) async fn follow<T>(
+        self,
+        submitted: Result<impl Future<Output = Result<T, TaskError>>, ChainError>,
+    ) {
+        match submitted {
+            Ok(turn) => {
+                if let Err(error) = turn.await {
+                    self.tell_no_turn(&error);
+                }
+            }
             Err(error) => self.tell(format_args!("no turn: {error}")),
+        }
+    }
+
+    pub(crate) fn tell_no_turn(&self, error: &TaskError) {
+        match error {
+            TaskError::Draining { .. } => self.tell("is kept for later"),
+            error => self.tell(format_args!("no turn: {error}")),
         }
     }
 }

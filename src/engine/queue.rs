@@ -239,12 +239,14 @@ impl Queue {
         // What it supersedes in its own lane gives it no right over others.
         let (priority, place) = waiter.arrival();
         let first = First::alone(priority, place, now, aging);
-        let turns = match first.tier {
+        let behind = match first.tier {
             Priority::Foreground => None,
             _ => self
                 .front(rows, Priority::Background as usize)
                 .and_then(|(place, _)| ages(place, now, aging)),
         };
+        // Whoever superseded a holder stands elsewhere, and ages itself.
+        let turns = first.turns.into_iter().chain(behind).min();
         Some(First { turns, ..first })
     }
 

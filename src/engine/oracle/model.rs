@@ -372,6 +372,7 @@ impl Model {
     fn admits(&self, entry: Entry) -> Result<(), Refused> {
         match self.door {
             Door::Shutdown => Err(Refused::Shutdown),
+            _ if entry.part => Ok(()),
             _ if self.closed => Err(Refused::Closed),
             Door::Draining {
                 admit_descendants,
@@ -409,6 +410,26 @@ impl Model {
             } else {
                 self.waiting.push(first);
             }
+        }
+    }
+
+    /// It becomes more urgent. Says whether it was less so.
+    pub(super) fn raise(&mut self, token: Token, priority: Priority) -> bool {
+        let lists = [
+            &mut self.waiting,
+            &mut self.at_door,
+            &mut self.asleep,
+            &mut self.quiet,
+        ];
+        let waiter = lists.into_iter().flatten().find(|w| w.token == token);
+        let waiter = waiter.filter(|waiter| waiter.priority > priority);
+        waiter.map(|waiter| waiter.priority = priority).is_some()
+    }
+
+    /// The slot of one is that of another from now on.
+    pub(super) fn hand_over(&mut self, from: Token, to: Token) {
+        for holder in self.active.iter_mut().filter(|w| w.token == from) {
+            holder.token = to;
         }
     }
 

@@ -54,9 +54,15 @@ fn deed() -> BoxedStrategy<Deed> {
         8 => which().prop_map(Deed::Complete),
         2 => which().prop_map(Deed::Leave),
         1 => which().prop_map(Deed::Cancel),
+        1 => (which(), 0u8..2).prop_map(|(waiter, priority)| Deed::Raise(waiter, priority)),
         1 => which().prop_map(Deed::Unclaim),
         1 => which().prop_map(Deed::Rejoin),
         2 => which().prop_map(Deed::Take),
+        2 => (which(), any::<bool>(), 0u8..40)
+            .prop_map(|(holder, leaves, limit)| Deed::Park(holder, leaves, limit)),
+        2 => which().prop_map(Deed::ComeBack),
+        2 => which().prop_map(Deed::TakeOver),
+        1 => which().prop_map(Deed::Forsake),
     ];
     let operated = prop_oneof![
         1 => which().prop_map(Deed::Clear),
@@ -114,23 +120,8 @@ fn s1_s5_s6_lanes_of_one_group() {
 /// Between two lanes, too, and though nobody says anything to its lane then.
 #[test]
 fn s6_whoever_ages_behind_a_normal_one_goes_before_the_younger_of_other_lanes() {
-    let of = |priority| Comer {
-        priority,
-        waited: 0,
-        waits: false,
-        at_once: false,
-    };
     let (normal, background) = (of(0), of(2));
-    let place = Place {
-        max_concurrent: 1,
-        share: 0,
-        queue_capacity: None,
-    };
-    let mut hall = Hall::new(&Plan {
-        budget: 1,
-        reserved: [0; 3],
-        lanes: vec![place; 3],
-    });
+    let mut hall = lanes_of_one(1);
     for deed in [
         Deed::Submit(0, normal),
         Deed::Submit(1, background),
@@ -144,6 +135,50 @@ fn s6_whoever_ages_behind_a_normal_one_goes_before_the_younger_of_other_lanes() 
         hall.apply(deed);
     }
     hall.wind_up();
+}
+
+/// It stands before everybody in its own lane, and ages all the same.
+#[test]
+fn s6_whoever_superseded_a_holder_ages_among_the_lanes_of_its_group() {
+    let (normal, background) = (of(0), of(2));
+    let mut hall = lanes_of_one(1);
+    for deed in [
+        Deed::Submit(0, normal),
+        Deed::Budget(0),
+        Deed::Submit(0, normal),
+        // So that it does not age when the lane is looked at anyway.
+        Deed::Pass(10),
+        Deed::Supersede(1, background),
+        Deed::Submit(1, normal),
+        Deed::Pass(30),
+        Deed::Budget(1),
+    ] {
+        hall.apply(deed);
+    }
+    hall.wind_up();
+}
+
+const fn of(priority: u8) -> Comer {
+    Comer {
+        priority,
+        waited: 0,
+        waits: false,
+        at_once: false,
+    }
+}
+
+/// Three of them, each of one slot.
+fn lanes_of_one(budget: u8) -> Hall {
+    let place = Place {
+        max_concurrent: 1,
+        share: 0,
+        queue_capacity: None,
+    };
+    Hall::new(&Plan {
+        budget,
+        reserved: [0; 3],
+        lanes: vec![place; 3],
+    })
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::model::{Comer as Newcomer, Model};
 use super::super::sim::{Event, Token, plain};
-use super::deeds::{Comer, Which};
+use super::deeds::{self, Comer, Which};
 use super::drive::facts;
 use super::{Hall, Known};
 use crate::engine::*;
@@ -14,7 +14,7 @@ const KEYS: Token = 3;
 
 impl Hall {
     pub(super) fn submit(&mut self, index: usize, comer: Comer) {
-        let newcomer = self.newcomer(index, comer);
+        let newcomer = self.comer(index, comer);
         let right = self.model.entered(index).arrive(self.now, &newcomer);
         let spec = spec(&newcomer);
         let came = self.act(index, |lane, now, _| {
@@ -29,7 +29,7 @@ impl Hall {
             return;
         };
         let index = self.tasks[kept as usize].lane;
-        let mut newcomer = self.newcomer(index, comer);
+        let mut newcomer = self.comer(index, comer);
         newcomer.entry.if_full = IfFull::Enter;
         let model = self.model.entered(index);
         model.spend(kept);
@@ -45,7 +45,7 @@ impl Hall {
     }
 
     pub(super) fn reserve(&mut self, index: usize, comer: Comer) {
-        let newcomer = self.newcomer(index, comer);
+        let newcomer = self.comer(index, comer);
         let model = self.model.entered(index);
         let right = model.arrive_for_a_place(self.now, &newcomer);
         let spec = spec(&newcomer);
@@ -64,7 +64,7 @@ impl Hall {
 
     /// A task comes that is not to be served yet.
     pub(super) fn put_off(&mut self, index: usize, comer: Comer, window: u8) {
-        let newcomer = self.newcomer(index, comer);
+        let newcomer = self.comer(index, comer);
         let right = self.model.entered(index).put_off(self.now, &newcomer);
         let (spec, window) = (spec(&newcomer), span(window));
         let came = self.act(index, |lane, now, _| {
@@ -99,8 +99,7 @@ impl Hall {
     pub(super) fn supersede(&mut self, which: Which, comer: Comer) {
         let tasks = |lane: &Model| -> Vec<Token> {
             let all = lane.waiters().chain(lane.holders());
-            all.filter(|token| !self.tasks[*token as usize].keeps)
-                .collect()
+            all.filter(|token| self.is_task(*token)).collect()
         };
         let Some(one) = self.model.pick(which, tasks) else {
             return;
@@ -115,7 +114,7 @@ impl Hall {
             at_once: false,
             ..comer
         };
-        let newcomer = self.newcomer(index, comer);
+        let newcomer = self.comer(index, comer);
         let model = self.model.entered(index);
         let right = model.arrive_instead(self.now, newcomer, &older);
         if right.is_ok() {
@@ -136,7 +135,12 @@ impl Hall {
         self.accepted(index, &newcomer, right, came);
     }
 
-    fn newcomer(&self, index: usize, comer: Comer) -> Newcomer {
+    fn comer(&self, index: usize, comer: Comer) -> Newcomer {
+        let present = self.tasks.len().is_multiple_of(2);
+        self.newcomer(index, deeds::priority(comer.priority), comer.entry(present))
+    }
+
+    pub(super) fn newcomer(&self, index: usize, priority: Priority, entry: Entry) -> Newcomer {
         let token = Token::try_from(self.tasks.len()).expect("few tasks");
         let seat = &self.seats[index];
         let own = seat.lane.tasks.next_seq();
@@ -144,13 +148,13 @@ impl Hall {
         Newcomer {
             token,
             seq: own.max(of_all),
-            priority: comer.priority(),
-            entry: comer.entry(token.is_multiple_of(2)),
+            priority,
+            entry,
         }
     }
 
     /// Whether it is what had to become of a newcomer, and whether it was taken.
-    fn accepted(
+    pub(super) fn accepted(
         &mut self,
         index: usize,
         newcomer: &Newcomer,
@@ -180,6 +184,8 @@ impl Hall {
             lane,
             key,
             keeps: false,
+            stands_for: None,
+            stand_in: None,
             enqueued: self.now,
             quiet_until: None,
         });

@@ -51,10 +51,21 @@ pub(in crate::engine) enum Deed {
     Complete(Which),
     Leave(Which),
     Cancel(Which),
+    /// A waiter becomes more urgent.
+    Raise(Which, u8),
     /// Nobody came for a slot or a place that was granted.
     Unclaim(Which),
     /// Somebody did, and late.
     Rejoin(Which),
+    /// A holder waits for somebody, for so many seconds at most; with leave for
+    /// others to use its slot, or without.
+    Park(Which, bool, u8),
+    /// What it waited for is there.
+    ComeBack(Which),
+    /// It has a slot again.
+    TakeOver(Which),
+    /// It is dropped while it has none.
+    Forsake(Which),
     /// A holder loses its slot, and lets go of what it holds afterwards.
     Take(Which),
     Clear(Which),
@@ -113,14 +124,6 @@ impl Plan {
 }
 
 impl Comer {
-    pub(super) const fn priority(self) -> Priority {
-        match self.priority % 3 {
-            0 => Priority::Normal,
-            1 => Priority::Foreground,
-            _ => Priority::Background,
-        }
-    }
-
     pub(super) fn entry(self, present: bool) -> Entry {
         Entry {
             present,
@@ -134,6 +137,14 @@ impl Comer {
                 IfFull::Refuse
             },
         }
+    }
+}
+
+pub(super) const fn priority(priority: u8) -> Priority {
+    match priority % 3 {
+        0 => Priority::Normal,
+        1 => Priority::Foreground,
+        _ => Priority::Background,
     }
 }
 

@@ -149,6 +149,7 @@ impl Hall {
                     self.to_settle
                         .swap_remove(to_settle.expect("S4: nobody was to be told"));
                     self.saw(index, &Event::Settled(task, end));
+                    self.is_gone(task);
                 }
                 Effect::Report(ref notice @ Notice::Lapsed { .. }) => {
                     self.saw(index, &Event::Notice(notice.clone()));

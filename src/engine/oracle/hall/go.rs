@@ -12,13 +12,8 @@ impl Hall {
     pub(super) fn let_go(&mut self, token: Option<Token>, completed: bool) {
         let Some(token) = token else { return };
         let (index, key) = self.whereabouts(token);
-        self.saw(
-            index,
-            &Event::Released {
-                task: token,
-                completed,
-            },
-        );
+        let completed = completed && self.tasks[token as usize].stands_for.is_none();
+        self.released(index, token, completed);
         self.act(index, |lane, now, effects| {
             let released = lane.release(key, completed);
             if lane.has_sequel(&released) {
@@ -28,10 +23,15 @@ impl Hall {
     }
 
     pub(super) fn cancel(&mut self, which: Which) {
-        let all = |lane: &Model| lane.waiters().chain(lane.holders()).collect();
-        let Some(token) = self.model.pick(which, all) else {
+        let rooms = self.model.rooms.iter();
+        let all = rooms.flat_map(|room| room.lane.waiters().chain(room.lane.holders()));
+        let all = all.chain(self.away.iter().copied());
+        let is_task = |token: &Token| self.tasks[*token as usize].stands_for.is_none();
+        let all: Vec<Token> = all.filter(is_task).collect();
+        let Some(at) = usize::from(which).checked_rem(all.len()) else {
             return;
         };
+        let token = all[at];
         let (index, key) = self.whereabouts(token);
         if self.model.rooms[index].lane.waits(token) {
             self.to_settle.push(token);
@@ -39,6 +39,16 @@ impl Hall {
         self.act(index, |lane, now, effects| {
             lane.cancel(now, key, Reason::User, false, &plain(), &facts(), effects)
         });
+    }
+
+    pub(super) fn raise(&mut self, which: Which, priority: Priority) {
+        let Some(token) = self.model.pick(which, |lane| lane.waiters().collect()) else {
+            return;
+        };
+        let (index, key) = self.whereabouts(token);
+        let raised = self.model.rooms[index].lane.raise(token, priority);
+        let told = self.act(index, |lane, _, _| lane.raise(key, priority));
+        assert_eq!(told, raised, "S6: who is more urgent now");
     }
 
     /// Nobody came for what was granted.
@@ -72,27 +82,26 @@ impl Hall {
         });
     }
 
+    pub(super) fn take_one(&mut self, which: Which) {
+        let is_task = |token: &Token| self.is_task(*token);
+        let holders = |lane: &Model| lane.holders().filter(is_task).collect();
+        if let Some(token) = self.model.pick(which, holders) {
+            self.take(token);
+        }
+    }
+
     /// A holder loses its slot, and lets go of what it holds afterwards.
     pub(super) fn take(&mut self, token: Token) {
+        self.let_go(self.tasks[token as usize].stand_in, false);
         let (index, key) = self.whereabouts(token);
-        self.saw(index, &Event::Lost(token));
+        if !self.away.contains(&token) {
+            self.saw(index, &Event::Lost(token));
+        }
         self.to_settle.push(token);
         self.act(index, |lane, now, effects| {
             lane.take(now, key, &Facts::default(), effects);
         });
-        let completed = false;
-        self.saw(
-            index,
-            &Event::Released {
-                task: token,
-                completed,
-            },
-        );
-        self.act(index, |lane, _, _| lane.release(key, completed));
-    }
-
-    fn whereabouts(&self, token: Token) -> (usize, Key) {
-        let known = &self.tasks[token as usize];
-        (known.lane, known.key)
+        self.released(index, token, false);
+        self.act(index, |lane, _, _| lane.release(key, false));
     }
 }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `deeds` | what the lanes are set to and told |
 //! | `come`, `go` | how a task comes to a lane, and leaves it |
+//! | `park` | how it waits for somebody, and comes back |
 //! | `drive` | the contract of the group, and what it comes to |
 //! | `model` | the lanes as lists, and their budget |
 
@@ -18,6 +19,7 @@ mod deeds;
 mod drive;
 mod go;
 mod model;
+mod park;
 
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ pub(in crate::engine) struct Hall {
     model: Model,
     now: Time,
     tasks: Vec<Known>,
+    /// Those that are parked without their slot.
+    away: Vec<Token>,
     /// Whom the driver has to look at.
     looks: Vec<Look>,
     /// Who has to be told that it will not run, by what is done now.
@@ -66,6 +70,9 @@ struct Known {
     key: Key,
     /// No task: it wants a place kept for one.
     keeps: bool,
+    /// No task: it comes for the slot of this one.
+    stands_for: Option<Token>,
+    stand_in: Option<Token>,
     enqueued: Time,
     quiet_until: Option<Time>,
 }
@@ -105,6 +112,7 @@ impl Hall {
             model,
             now: Time::START + Duration::from_secs(3600),
             tasks: Vec::new(),
+            away: Vec::new(),
             looks: Vec::new(),
             to_settle: Vec::new(),
             operations: 0,
@@ -133,13 +141,17 @@ impl Hall {
                 self.let_go(waits, false);
             }
             Deed::Cancel(which) => self.cancel(which),
+            Deed::Raise(which, priority) => self.raise(which, deeds::priority(priority)),
             Deed::Unclaim(which) => self.unclaim(which),
             Deed::Rejoin(which) => self.rejoin(which),
-            Deed::Take(which) => {
-                if let Some(token) = self.model.pick(which, |lane| lane.holders().collect()) {
-                    self.take(token);
-                }
+            Deed::Park(which, leaves, seconds) => {
+                let limit = Duration::from_secs(1 + u64::from(seconds % 40));
+                self.park(which, leaves, limit);
             }
+            Deed::ComeBack(which) => self.come_back(which),
+            Deed::TakeOver(which) => self.take_over(which),
+            Deed::Forsake(which) => self.forsake(which),
+            Deed::Take(which) => self.take_one(which),
             Deed::Pass(seconds) => self.pass(Duration::from_secs(u64::from(seconds % 40))),
             deed => self.operate(deed),
         }
@@ -152,7 +164,7 @@ impl Hall {
         let seat = |which: Which| usize::from(which) % lanes;
         match deed {
             Deed::Clear(which) => {
-                self.to_settle = self.model.rooms[seat(which)].lane.waiters().collect();
+                self.to_settle = self.queued(seat(which));
                 self.act(seat(which), |lane, now, effects| {
                     lane.clear(now, effects, |waited| End::Cleared { waited });
                 });
@@ -204,6 +216,9 @@ impl Hall {
             self.let_go(Some(token), true);
             self.check();
         }
+        while !self.away.is_empty() {
+            self.apply(Deed::Forsake(0));
+        }
         assert_eq!(self.group.used(), 0, "S2: whose slots are these");
         for seat in &mut self.seats {
             assert_eq!(seat.lane.records().count(), 0, "S15: who is that");
@@ -212,6 +227,14 @@ impl Hall {
             }
         }
         assert_eq!(self.group.entries(), 0, "S15: what is left of nobody");
+    }
+
+    /// Whom a verb concerns that speaks to the queued. One that comes back for its
+    /// slot is active.
+    fn queued(&self, index: usize) -> Vec<Token> {
+        let waiters = self.model.rooms[index].lane.waiters();
+        let is_task = |token: &Token| self.tasks[*token as usize].stands_for.is_none();
+        waiters.filter(is_task).collect()
     }
 
     fn set_capacity(&mut self, index: usize, queue_capacity: usize) {
@@ -254,7 +277,7 @@ impl Hall {
     fn settle_drain(&mut self, index: usize) {
         let model = &mut self.model.rooms[index].lane;
         if std::mem::take(&mut model.holding) {
-            self.to_settle = model.waiters().collect();
+            self.to_settle = self.queued(index);
         }
         self.act(index, |lane, now, effects| {
             let waiting = lane.waiting();
@@ -305,6 +328,16 @@ impl Hall {
             assert_eq!(lane.waiters(), model.queued());
             assert_eq!(lane.kept(), model.kept());
             assert_eq!(lane.is_idle(), model.is_idle());
+            let away = self.away.iter().filter(|token| {
+                let seat = &self.seats[self.tasks[**token as usize].lane];
+                std::ptr::eq(&raw const seat.lane, lane)
+            });
+            assert_eq!(lane.parked(), away.count());
+            let tasks = lane.records().map(|(_, record)| record);
+            let tasks = tasks.filter(|record| !record.keeps && !record.stands_in);
+            let told = lane.tally();
+            let known = told.completed + told.ended + told.taken + tasks.count() as u64;
+            assert_eq!(told.submitted, known, "S2: what is counted");
             for token in model.put_off_tasks() {
                 let until = self.tasks[token as usize].quiet_until;
                 assert!(until.is_some_and(|at| at > self.now), "S8: {token} is due");
