@@ -3,10 +3,11 @@
 mod common;
 
 use std::fmt::{self, Write};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use common::{assert_clean, one_lane};
-use laneway::{ControlError, Lane, LaneConfig, Lanes, Reason, TaskStatus};
+use laneway::{ControlError, Lane, LaneConfig, Lanes, Reason, TaskId, TaskStatus};
 
 /// A text that asks the scheduler for something at every piece of it.
 struct Asking {
@@ -167,4 +168,54 @@ async fn a_task_knows_what_its_submitter_said_of_it() {
     main.run(async |cx| assert_eq!((cx.name(), cx.key(), cx.meta::<u32>()), (None, None, None)))
         .await
         .unwrap();
+}
+
+/// So that a map of them is as fast as any other.
+#[tokio::test]
+async fn the_hash_of_an_id_tells_tasks_apart() {
+    let (_lanes, main) = one_lane(LaneConfig::new(2));
+    let one = main.acquire().await.unwrap();
+    let other = main.acquire().await.unwrap();
+    let hash = |id: TaskId| BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+    assert_eq!(hash(one.id()), hash(one.context().id()));
+    assert_ne!(hash(one.id()), hash(other.id()));
+}
+
+/// So that a line of a log says whose it is.
+#[tokio::test]
+async fn what_is_printed_names_its_lane_or_its_task() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    assert!(format!("{lanes:?}").starts_with("Lanes"));
+    let of_lane = [
+        format!("{main:?}"),
+        format!("{:?}", main.task()),
+        format!("{:?}", main.reserve().await.unwrap()),
+        format!("{:?}", main.run(async |_| ())),
+    ];
+    for text in of_lane {
+        assert!(text.contains("\"main\""), "{text}");
+    }
+    let slot = main.acquire().await.unwrap();
+    let (cx, handle) = (slot.context(), main.spawn(async |_| ()));
+    let shared = main.task().key("key");
+    let shared = shared.coalesce(1, |old, new| old + new, async |_, n| n);
+    let offer = main.task().offer(1, async |_, n| n);
+    let of_task = [
+        (slot.id(), format!("{slot:?}")),
+        (slot.id(), format!("{cx:?}")),
+        (slot.id(), format!("{:?}", cx.inbox::<u8>())),
+        (handle.id(), format!("{handle:?}")),
+        (shared.id(), format!("{shared:?}")),
+        (offer.id(), format!("{offer:?}")),
+    ];
+    for (id, text) in of_task {
+        assert!(text.contains(&format!("{id:?}")), "{text}");
+        assert!(format!("{id:?}").contains(&id.to_string()));
+    }
+    let record = lanes.reconfigure(|change| {
+        let of_lane = format!("{:?}", change.lane("main").aging(common::SECOND));
+        assert_eq!(of_lane, "LaneChange { changes: 1, .. }");
+        assert_eq!(format!("{change:?}"), "Reconfigure { changes: 1, .. }");
+    });
+    record.unwrap();
 }

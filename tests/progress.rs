@@ -180,6 +180,14 @@ async fn s9_reads_of_a_tracked_reader_are_progress() {
         }
         writer.await.unwrap();
     }
+    // The end of a reader is no read.
+    let ended = main.run(async |cx| {
+        sleep(MINUTE).await;
+        let mut none = cx.track_read(tokio::io::empty());
+        none.read_to_end(&mut Vec::new()).await.unwrap();
+        pending::<()>().await;
+    });
+    assert_about(stalled_after(ended.await), CEILING);
 }
 
 /// A part of the task on a tokio task of its own, spawned or scoped.

@@ -71,9 +71,9 @@ fn of_task(task: &TaskCell) -> Facts {
         waiting: false,
         hold_until: None,
         phase: limits.phase,
-        deadline: limits.deadline.filter(|at| *at < Time::FAR),
+        deadline: limits.deadline,
         extended_until: limits.extended,
-        listens: listens(task, DEEPEST),
+        listens: listens(task),
         hooks: task.has_teardown(),
     }
 }
@@ -84,16 +84,16 @@ fn of_task(task: &TaskCell) -> Facts {
 /// No reference to a task is made or dropped here, since a domain may be
 /// locked. The locks nest: such a child is polled by its parent, so they form
 /// a tree.
-fn listens(task: &TaskCell, depth: usize) -> bool {
+fn listens(task: &TaskCell) -> bool {
     if task.listens() {
         return true;
     }
     let parts = task.shared.lock();
-    let Some(rare) = parts.peek().filter(|_| depth > 0) else {
+    let Some(rare) = parts.peek() else {
         return false;
     };
     let mut awaits = rare.awaits.values();
-    awaits.any(|child| child.owned && child.task.is_current() && listens(&child.task, depth - 1))
+    awaits.any(|child| child.owned && child.task.is_current() && listens(&child.task))
 }
 
 /// The children that are part of a task's future.
@@ -225,5 +225,132 @@ fn child_decides(child: &TaskCell, below: &Life, now: Time) -> Option<Time> {
         Some(_) if reclaims => Some(now + TICK),
         _ => None,
     };
-    soon.max(later).filter(|at| now < *at)
+    soon.max(later)
+}
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Reason;
+    use crate::runtime::edge::{self, Edge};
+    use crate::runtime::{current, slot::Slot};
+    use crate::{LaneConfig, Lanes, LanesBuilder};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const CEILING: Duration = Duration::from_secs(10);
+    const NS: Duration = Duration::from_nanos(1);
+
+    /// Tasks that began at the same moment, each awaiting the next.
+    struct Chain {
+        lanes: Lanes,
+        slots: Vec<Slot>,
+        began: Time,
+        _edges: Vec<Option<Edge>>,
+    }
+
+    impl Chain {
+        async fn of(tasks: usize, config: LaneConfig) -> Self {
+            Self::in_one(Lanes::builder(), tasks, config).await
+        }
+
+        async fn in_one(lanes: LanesBuilder, tasks: usize, config: LaneConfig) -> Self {
+            let lanes = lanes.lane("main", config.slots(tasks)).build().unwrap();
+            let main = lanes.lane("main").unwrap();
+            let mut slots: Vec<Slot> = Vec::new();
+            let mut edges = Vec::new();
+            for _ in 0..tasks {
+                let slot = main.acquire().await.unwrap();
+                let child = slot.context().cell();
+                let mut parent = slots.last().map(|slot| Arc::clone(slot.context().cell()));
+                let mut edge = None;
+                current::enter(&mut parent, || edge::renew(&mut edge, child, true));
+                edges.push(edge);
+                slots.push(slot);
+            }
+            Self {
+                began: slots[0].context().cell().started(),
+                lanes,
+                slots,
+                _edges: edges,
+            }
+        }
+
+        fn task(&self, at: usize) -> &Arc<TaskCell> {
+            self.slots[at].context().cell()
+        }
+
+        /// Until when the outermost is held at this moment.
+        fn hold(&self, now: Time) -> Option<Time> {
+            read(self.task(0), now).hold_until
+        }
+    }
+
+    fn one() -> LaneConfig {
+        LaneConfig::new(1).stall_ceiling(CEILING)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s9_a_task_is_held_while_its_child_is_being_ended() {
+        let chain = Chain::of(3, one()).await;
+        let end = chain.began + SECOND;
+        let ask = |task: &TaskCell, take_at: Time| {
+            task.raise(Reason::User, true);
+            task.set_take_at(take_at);
+        };
+        assert_eq!(chain.hold(end), None);
+        ask(chain.task(1), end);
+        let told = end + TICK * 2;
+        assert_eq!(chain.hold(chain.began), Some(told));
+        assert_eq!(chain.hold(told.before(NS)), Some(told));
+        assert_eq!(chain.hold(told), None);
+        // Its own child ends first.
+        ask(chain.task(2), end + SECOND);
+        let told = end + SECOND + TICK * 3;
+        assert_eq!(chain.hold(end), Some(told));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s8_a_task_is_held_for_a_child_that_is_due() {
+        let chain = Chain::of(2, one()).await;
+        let due = chain.began + CEILING;
+        assert_eq!(chain.hold(due.before(NS)), None);
+        assert_eq!(chain.hold(due), Some(due + TICK));
+        assert_eq!(chain.hold(due + SECOND), Some(due + SECOND + TICK));
+        // Not for one that is never reclaimed.
+        let config = one().on_stall(OnStall::WarnOnly);
+        let chain = Chain::of(2, config).await;
+        assert_eq!(chain.hold(chain.began + CEILING), None);
+        let observed = Lanes::builder().observe_only();
+        let chain = Chain::in_one(observed, 2, one()).await;
+        assert_eq!(chain.hold(chain.began + CEILING), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s9_silence_that_was_granted_to_a_child_is_its_parents_too() {
+        let chain = Chain::of(2, one()).await;
+        let phase = chain.slots[1].context().phase("long");
+        let phase = phase.silence(2 * CEILING).unwrap();
+        let due = chain.began + 2 * CEILING;
+        assert_eq!(chain.hold(chain.began), Some(due + TICK));
+        assert_eq!(chain.hold(due.before(NS)), Some(due + TICK));
+        assert_eq!(chain.hold(due + TICK), Some(due + TICK * 2));
+        drop(phase);
+        assert_eq!(chain.hold(chain.began), None);
+        // An extension that is longer than its ceiling, as far as a grandchild's.
+        let chain = Chain::of(3, one()).await;
+        chain
+            .lanes
+            .extend(chain.slots[2].id(), 2 * CEILING)
+            .unwrap();
+        let until = chain.began + 2 * CEILING;
+        assert_eq!(chain.hold(chain.began), Some(until + TICK * 2));
+        // One that is shorter says nothing once it is over.
+        let chain = Chain::of(2, one()).await;
+        chain.lanes.extend(chain.slots[1].id(), SECOND).unwrap();
+        let (until, due) = (chain.began + SECOND, chain.began + CEILING);
+        assert_eq!(chain.hold(until.before(NS)), Some(due + TICK));
+        assert_eq!(chain.hold(until), None);
+    }
 }

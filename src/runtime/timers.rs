@@ -77,3 +77,40 @@ impl DomainTimers {
         self.table.lock().by_domain.len()
     }
 }
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::{LaneConfig, Lanes};
+
+    const fn at(nanos: u64) -> Time {
+        Time::from_nanos(nanos)
+    }
+
+    #[test]
+    fn s8_whoever_sleeps_is_woken_for_a_new_first_moment_and_for_no_other() {
+        let config = LaneConfig::new(1);
+        let lanes = Lanes::builder().lane("a", config.clone()).lane("b", config);
+        let lanes = lanes.build().unwrap();
+        let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap().domain);
+        let timers = DomainTimers::default();
+        assert!(timers.arm(&a, at(10)));
+        assert!(!timers.arm(&a, at(10)), "known");
+        assert!(!timers.arm(&a, at(11)), "later than what is known");
+        assert!(!timers.arm(&b, at(20)), "later than another's");
+        assert!(timers.arm(&b, at(5)));
+        assert_eq!((timers.first(), timers.len()), (Some(at(5)), 2));
+        assert!(timers.due(at(4), 2).is_empty());
+        let serials = |due: Vec<Weak<Domain>>| -> Vec<u64> {
+            let domains = due.iter().filter_map(Weak::upgrade);
+            domains.map(|domain| domain.serial).collect()
+        };
+        assert_eq!(serials(timers.due(at(10), 1)), [b.serial], "one at a time");
+        assert_eq!(serials(timers.due(at(10), 2)), [a.serial]);
+        assert_eq!((timers.first(), timers.len()), (None, 0));
+        // It is forgotten where it was due, and may be armed for any moment.
+        assert!(timers.arm(&a, at(12)));
+        timers.disarm(a.serial);
+        assert_eq!((timers.first(), timers.len()), (None, 0));
+    }
+}

@@ -74,3 +74,25 @@ fn s2_a_place_that_lapsed_is_given_back_once() {
     assert_eq!(sim.lane.queued(), 2);
     assert!(!sim.events().contains(&Event::Settled(late, End::Completed)));
 }
+
+#[test]
+fn s7_whoever_wants_a_place_is_told_that_there_will_be_none() {
+    let (mut sim, placed) = placed();
+    let if_full = IfFull::Wait;
+    let comes = Entry {
+        if_full,
+        ..DETACHED
+    };
+    let task = sim.enter(plain(), comes).expect("it waits");
+    let keeper = sim.reserve(plain(), comes).expect("it waits");
+    sim.run_for(secs(2));
+    let anew = Settings {
+        queue_capacity: 0,
+        ..settings(1)
+    };
+    sim.say(|lane, now, effects| lane.set_anew(now, anew, effects));
+    let waited = secs(2);
+    assert_eq!(sim.task(keeper).settled, Some(End::Cleared { waited }));
+    assert_eq!(sim.state(placed), Some(State::Placed), "a promise");
+    assert_eq!(sim.state(task), Some(State::AtDoor), "it wants a slot");
+}

@@ -7,8 +7,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
 use super::sim::{PRESENT, plain, settings};
+use crate::engine::Priority::{Background, Foreground, Normal};
 use crate::engine::oracle::hall::{Comer, Deed, Hall, Place, Plan};
-use crate::engine::{Accepted, Effects, Entry, Group, IfFull, Lane, Released, Settings, Time};
+use crate::engine::{
+    Accepted, Effects, Entry, Group, IfFull, Lane, Released, Settings, Spec, Time,
+};
 
 fn plan() -> BoxedStrategy<Plan> {
     let capacity = prop::option::weighted(0.4, 0u8..4);
@@ -215,6 +218,26 @@ fn s5_the_budget_serves_whoever_waits_at_the_door_of_a_lane_without_a_queue() {
     let served = group.visit(now, second, &mut other, &mut effects);
     let served = served.and_then(|key| other.record(key));
     assert_eq!(served.map(|record| record.payload), Some(8));
+}
+
+#[test]
+fn s6_time_alone_changes_nothing_behind_a_foreground_waiter() {
+    let (mut group, now) = (Group::new(0, &[0]), Time::START);
+    let mut lane = Lane::new(settings(1), 1);
+    let member = group.join(0, 0, &mut lane);
+    let ages = Some(now + settings(1).aging);
+    for (priority, turns) in [(Background, ages), (Normal, ages), (Foreground, None)] {
+        let spec = Spec {
+            priority,
+            ..plain()
+        };
+        group.enter(member, &mut lane);
+        let came = lane.submit(now, 7, &spec, PRESENT);
+        assert!(matches!(came, Ok(Accepted::Queued { .. })));
+        group.leave(member, &lane);
+        let first = lane.first(Some(now)).expect("somebody waits");
+        assert_eq!((first.tier, first.turns), (priority, turns));
+    }
 }
 
 /// What the fuzzer found worth keeping is tried without a fuzzer, too.
