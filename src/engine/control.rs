@@ -224,10 +224,10 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get(key) else {
             return;
         };
-        let task = !record.keeps;
+        let task = record.is_task();
         let end = match end {
             // There is no task to hand back.
-            End::Returned { waited } if record.keeps => Leftover::Cancel.end(waited),
+            End::Returned { waited } if !task => Leftover::Cancel.end(waited),
             end => end,
         };
         if record.state == State::Queued {

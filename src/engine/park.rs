@@ -10,7 +10,7 @@ use super::effects::{Effect, Effects};
 use super::entry::{Accepted, Entry, Line, Refused};
 use super::lane::{Lane, Mode};
 use super::slab::Key;
-use super::task::{Spec, State};
+use super::task::{Facts, Spec, State};
 use super::time::Time;
 
 impl<P: Clone> Lane<P> {
@@ -99,7 +99,7 @@ impl<P: Clone> Lane<P> {
             && !record.away
         {
             record.state = State::Running;
-            record.stand_still(now.since(since));
+            record.stand_still(since, now);
             self.look_at(key, Some(now));
         }
     }
@@ -160,9 +160,19 @@ impl<P: Clone> Lane<P> {
 }
 
 impl<P> super::task::Record<P> {
-    /// Its clocks stood still for so long.
-    fn stand_still(&mut self, time: Duration) {
-        self.late.get_or_insert_default().stood += time;
+    /// Its clocks stood still from then until now.
+    fn stand_still(&mut self, since: Time, now: Time) {
+        let late = self.late.get_or_insert_default();
+        late.stood += now.since(since);
+        late.back = now;
+    }
+
+    /// When it was last known to move. Coming back is such a sign, whether or
+    /// not its runner has been there to give one: the time that it was parked
+    /// is no silence of its own.
+    pub(super) fn last_sign(&self, facts: &Facts) -> Time {
+        let back = self.late.as_deref().map_or(self.started, |late| late.back);
+        facts.active_at.max(self.begun()).max(back)
     }
 
     /// Since when it has been active, the times not counted in which its clocks

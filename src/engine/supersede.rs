@@ -52,7 +52,10 @@ impl<P: Clone> Lane<P> {
         let records = waiting.iter().filter_map(|key| self.tasks.get(*key));
         let places = records.clone().map(|record| record.place);
         let first = records.clone().any(|record| record.first)
-            || holders.iter().filter_map(state).any(State::holds_slot);
+            || holders.iter().any(|key| {
+                let holder = self.tasks.get(*key);
+                holder.is_some_and(|record| record.state.holds_slot() && !record.away)
+            });
         let line = match places.min() {
             _ if first => Line::First,
             Some(place) => Line::At(place),

@@ -19,6 +19,8 @@ pub(super) struct Waiter {
     keeps: bool,
     /// It superseded a holder, and goes before everybody.
     first: bool,
+    /// No task: it comes for the slot of one that is parked.
+    stands_in: bool,
 }
 
 /// Which newcomers it takes.
@@ -63,6 +65,11 @@ pub(super) struct Model {
     /// Of those, who is yet to be told.
     untold: Vec<Token>,
     active: Vec<Waiter>,
+    /// Who gave its slot back, and is to come for another.
+    away: Vec<Waiter>,
+    max_parked: Option<usize>,
+    /// Somebody is counted who has not left yet.
+    pub(super) leaving: bool,
     orphans: Vec<Token>,
     dispatched: u64,
 }
@@ -84,6 +91,7 @@ impl Model {
         max_orphans: Option<usize>,
         aging: Duration,
         queue_capacity: usize,
+        max_parked: Option<usize>,
     ) -> Self {
         Self {
             max_concurrent,
@@ -104,6 +112,9 @@ impl Model {
             untold: Vec::new(),
             asleep: Vec::new(),
             active: Vec::new(),
+            away: Vec::new(),
+            max_parked,
+            leaving: false,
             orphans: Vec::new(),
             dispatched: 0,
         }
@@ -166,6 +177,12 @@ impl Model {
             && self.quiet.is_empty()
     }
 
+    /// Nobody waits for a slot that it has not had before.
+    pub(super) fn nobody_new_waits(&self) -> bool {
+        let mut all = self.waiting.iter().chain(&self.asleep);
+        all.all(|waiter| waiter.stands_in) && self.at_door.is_empty() && self.quiet.is_empty()
+    }
+
     /// It has settled everybody who waited, and takes nobody new.
     pub(super) const fn is_over(&self) -> bool {
         matches!(
@@ -220,6 +237,7 @@ impl Model {
             seq: token,
             keeps: false,
             first: false,
+            stands_in: false,
         });
         Ok(free)
     }
@@ -294,8 +312,65 @@ impl Model {
             seq: token,
             keeps: false,
             first: false,
+            stands_in: false,
         });
         Ok(())
+    }
+
+    pub(super) const fn away(&self) -> usize {
+        self.away.len() + self.leaving as usize
+    }
+
+    /// Whether one more may give its slot back; else how many may.
+    pub(super) fn may_leave(&self) -> Result<(), usize> {
+        match self.max_parked {
+            Some(most) if self.away.len() >= most => Err(most),
+            _ => Ok(()),
+        }
+    }
+
+    /// It gives its slot back for a while.
+    pub(super) fn leave(&mut self, token: Token) {
+        self.away.extend(take(&mut self.active, token));
+    }
+
+    /// Somebody comes for a slot for it, where it was in line: whether one is
+    /// free.
+    pub(super) fn send_back(
+        &mut self,
+        now: Time,
+        token: Token,
+        priority: Priority,
+        of: Token,
+    ) -> Result<bool, Refused> {
+        if self.door == Door::Shutdown {
+            return Err(Refused::Shutdown);
+        }
+        let task = self.away.iter().find(|waiter| waiter.token == of);
+        let task = task.expect("it is away");
+        let (since, seq) = (task.since, task.seq).min((now, token));
+        let free = self.has_free_slot() && self.queued() == 0 && !self.holding;
+        let list = if free {
+            &mut self.active
+        } else {
+            &mut self.waiting
+        };
+        list.push(Waiter {
+            token,
+            priority,
+            since,
+            seq,
+            keeps: false,
+            first: false,
+            stands_in: true,
+        });
+        Ok(free)
+    }
+
+    /// It has its slot from somebody who came for it.
+    pub(super) fn hand_over(&mut self, to: Token, stand_in: Token) {
+        take(&mut self.active, stand_in).expect("S2: it held a slot");
+        self.active.extend(take(&mut self.away, to));
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -328,6 +403,7 @@ impl Model {
             seq: token,
             keeps: true,
             first: false,
+            stands_in: false,
         });
         Ok(free)
     }
@@ -459,7 +535,9 @@ impl Model {
                     self.by_force || self.has_room(),
                     "S10: {token} was taken past the bound"
                 );
-                take(&mut self.active, token).expect("S2: it held a slot");
+                let slot = take(&mut self.active, token);
+                let slot = slot.or_else(|| take(&mut self.away, token));
+                slot.expect("S2: it held a slot, or was to have one again");
                 self.orphans.push(token);
             }
             // Whoever has a slot or had one is let go of by its runner.
@@ -478,6 +556,7 @@ impl Model {
                 take(&mut self.waiting, task);
                 take(&mut self.asleep, task);
                 take(&mut self.active, task);
+                take(&mut self.away, task);
                 take(&mut self.at_door, task);
                 take(&mut self.quiet, task);
                 take(&mut self.kept, task);
