@@ -90,8 +90,7 @@ impl Drop for Edge {
     /// The wait is over: what the child did counts as its parent's own from
     /// now on, and the parent's idle clock starts afresh (S9).
     fn drop(&mut self) {
-        let mut waits_on = false;
-        let removed = {
+        let (removed, waits_on) = {
             let mut parts = self.parent.shared.lock();
             let awaits = &mut parts.rare().awaits;
             let removed = match awaits.get_mut(&address(&self.child)) {
@@ -102,8 +101,7 @@ impl Drop for Edge {
                 }
                 _ => awaits.remove(&address(&self.child)),
             };
-            waits_on |= !awaits.is_empty();
-            removed
+            (removed, !awaits.is_empty())
         };
         if let Some(report) = self.child.last_report() {
             self.parent.inherit_report(report);
