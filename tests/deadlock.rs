@@ -205,13 +205,14 @@ async fn three_lanes_in_a_ring_are_a_circle_of_three() {
 
 #[tokio::test(start_paused = true)]
 async fn of_several_slots_all_must_be_stuck() {
-    let (lanes, [a, b]) = lanes([("a", 3), ("b", 1)]);
-    let free = a.spawn(async |_| sleep(10 * SECOND).await);
+    let (lanes, [a, b, c]) = lanes([("a", 3), ("b", 1), ("c", 1)]);
+    // Waits, too, but for somebody who moves.
+    let free = a.spawn(async move |_| c.run(async |_| sleep(10 * SECOND).await).await);
     let stuck = crossing(&a, &b, SECOND);
     let also = crossing(&a, &b, SECOND);
     // There is somebody in `a` who can move, so this waits, and is served.
     let patient = crossing(&b, &a, 2 * SECOND);
-    free.await.unwrap();
+    free.await.unwrap().unwrap();
     patient.await.unwrap().unwrap();
     stuck.await.unwrap().unwrap();
     also.await.unwrap().unwrap();
