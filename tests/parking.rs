@@ -609,3 +609,22 @@ async fn a_clear_or_a_drain_does_not_end_whoever_comes_back() {
     ));
     drop(busy);
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_gives_the_same_slot_back_again_and_again() {
+    let two = Two::plain();
+    two.chain
+        .run(async |cx| {
+            for round in 0..3 {
+                let wait = cx.waiting("x").release(["main"]).on(async {
+                    let free = two.main.try_acquire();
+                    assert!(free.is_ok(), "round {round}");
+                });
+                wait.await.unwrap();
+                assert!(cx.is_current());
+            }
+        })
+        .await
+        .unwrap();
+    two.assert_free();
+}

@@ -444,6 +444,10 @@ fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) ->
         let gone = engine.come_back(key, of);
         if gone.is_some() {
             cell.regain(stand_in.fence());
+            if cell.principal().is_some() {
+                // The task's own clocks go on when it has all its slots.
+                engine.unpark(cell.now(), key);
+            }
         }
         gone
     });

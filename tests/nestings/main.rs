@@ -7,6 +7,7 @@
 
 mod book;
 mod case;
+mod chains;
 mod judge;
 mod play;
 
@@ -43,6 +44,20 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn of_chains_whoever_is_stuck_is_refused_and_the_rest_finishes(case in chains::cases()) {
+        chains::play(&case, false);
+    }
+
+    #[test]
+    fn of_chains_in_one_order_nobody_is_refused(case in chains::cases()) {
+        assert_eq!(chains::play(&case, true).refused, 0);
+    }
+}
+
 /// A test that never saw a refusal would prove nothing.
 #[test]
 fn many_cases_have_circles() {
@@ -60,5 +75,16 @@ fn many_cases_have_circles() {
     assert!(
         refused > 50 && served > 500,
         "{refused} refused, {served} served"
+    );
+    let (mut refused, mut served) = (0, 0);
+    for _ in 0..100 {
+        let case = chains::cases().new_tree(&mut runner).unwrap().current();
+        let told = chains::play(&case, false);
+        refused += told.refused;
+        served += told.served;
+    }
+    assert!(
+        refused > 50 && served > 500,
+        "{refused} refused, {served} served, of chains"
     );
 }
