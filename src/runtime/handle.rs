@@ -216,14 +216,14 @@ impl<T> Future for TaskHandle<T> {
             drop_guarded(output.take());
             (None, Some(end))
         };
-        let lane = end.map_or_else(
-            || Arc::clone(&task.domain().name),
-            |end| lane_of(task, &end),
-        );
-        let result = told.map_or_else(
-            || value(&lane, id, end, outcome),
-            |cycle| Err(would_deadlock(&lane, id, cycle)),
-        );
+        let lane = &task.domain().name;
+        let result = match (told, end) {
+            (Some(cycle), _) => Err(would_deadlock(lane, id, cycle)),
+            (None, Some(end @ End::Refused { .. })) => {
+                value(&lane_of(task, &end), id, Some(end), outcome)
+            }
+            (None, end) => value(lane, id, end, outcome),
+        };
         let over = Inner::Over { id, error: None };
         if let Inner::Task { task, output } = std::mem::replace(&mut this.inner, over) {
             drop(output);

@@ -55,16 +55,16 @@ pub(crate) fn submit(
     let Some(runtime) = domain.shared.enter_runtime() else {
         return Err(Refusal::NoRuntime);
     };
-    let chain = options.as_mut().and_then(|options| options.chain.take());
     let spec = if options.is_none() && timeout.is_none() {
         domain.terms.changed().map(|terms| Arc::clone(&terms.base))
     } else {
         let (timeout, options) = (timeout.copied().unwrap_or_default(), options.as_deref());
         let resolve = |terms: &Terms| resolve(&terms.config, timeout, options);
-        let beyond = chain.iter().flat_map(|lanes| &lanes[1..]);
-        let granted = beyond.fold(domain.terms.with(resolve), |spec, lane| {
-            spec.tighter(&lane.domain.terms.with(resolve))
-        });
+        let mut granted = domain.terms.with(resolve);
+        let chain = options.and_then(|options| options.chain.as_deref());
+        for lane in chain.into_iter().flatten().skip(1) {
+            granted = granted.tighter(&lane.domain.terms.with(resolve));
+        }
         Some(Arc::new(granted))
     };
     let mut entry = Entry {
@@ -94,11 +94,13 @@ pub(crate) fn submit(
     if is_polled && domain.terms.with(when_full) == OnFull::Wait {
         entry.if_full = IfFull::Wait;
     }
-    if let Some(lanes) = chain.filter(|lanes| lanes.len() > 1) {
+    if let Some(options) = &mut options
+        && let Some(lanes) = options.chain.take()
+        && lanes.len() > 1
+    {
         // It is claimed when it has all its slots, and not by this call.
         entry.present = false;
-        let on_busy = options.as_ref().map(|options| options.on_busy);
-        let at_once = entry.at_once || on_busy == Some(OnBusy::Reject);
+        let at_once = entry.at_once || options.on_busy == OnBusy::Reject;
         cell.link(Links::to(lanes, at_once));
     }
     domain.shared.keys.note(&task);

@@ -143,8 +143,7 @@ pub(crate) fn play(case: &Case, ordered: bool) -> Told {
             let all: Vec<_> = (0..fits).map(|_| handle.try_acquire()).collect();
             assert!(all.iter().all(Result::is_ok), "{lane:?}");
         }
-        let told = *scene.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told
+        *scene.told.lock().unwrap_or_else(PoisonError::into_inner)
     })
 }
 
