@@ -159,6 +159,29 @@ async fn s9_waiting_further_on_is_no_stall() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s7_its_time_to_wait_is_over_when_it_is_however_short() {
+    let two = Two::plain();
+    let chain = two.chain.with_timeout(Timeout::wait(SECOND));
+    let main = two.main.acquire().await.unwrap();
+    for detached in [true, false] {
+        let began = common::now();
+        let ended = if detached {
+            chain.spawn(async |_| ()).await
+        } else {
+            chain.run(async |_| ()).await
+        };
+        let waited = Limit::Wait;
+        assert!(
+            matches!(ended, Err(TaskError::TimedOut { limit, .. }) if limit == waited),
+            "{ended:?}"
+        );
+        assert!(common::now() - began <= SECOND + common::TICK);
+    }
+    drop(main);
+    two.assert_free();
+}
+
+#[tokio::test(start_paused = true)]
 async fn its_time_to_wait_covers_both_queues() {
     let two = Two::plain();
     let chain = two.chain.with_timeout(Timeout::wait(MINUTE));

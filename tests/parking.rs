@@ -9,8 +9,8 @@ use std::pin::pin;
 use common::{CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, poll_once};
 use futures::future::join_all;
 use laneway::{
-    Chain, Drain, InvalidDuration, Lane, LaneConfig, Lanes, Limit, Reason, TaskError, TaskStatus,
-    Timeout, WaitingError,
+    Chain, Drain, InvalidDuration, Lane, LaneConfig, Lanes, Limit, QueuedWork, Reason, TaskError,
+    TaskStatus, Timeout, WaitingError,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -419,6 +419,31 @@ async fn a_drain_leaves_it_be_and_it_comes_back_later() {
         assert_clean(&two.main);
         assert_clean(&two.session);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_hand_back_what_has_begun() {
+    let two = Two::plain();
+    let (approve, approval) = oneshot::channel::<()>();
+    let turn = two.chain.spawn(async move |cx| {
+        let wait = cx.waiting("approval").release(["main"]).on(approval);
+        wait.await.unwrap().unwrap();
+        "went on"
+    });
+    let_run().await;
+    let busy = two.main.try_acquire().unwrap();
+    approve.send(()).unwrap();
+    let_run().await;
+    // It is in line for its slot, and others that are in line are handed back.
+    let drain = two
+        .main
+        .drain(Drain::within(MINUTE).queued(QueuedWork::Return));
+    let (report, ()) = futures::join!(drain, async {
+        let_run().await;
+        drop(busy);
+    });
+    assert!(report.returned.is_empty(), "{report:?}");
+    assert_eq!(turn.await.unwrap(), "went on");
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,6 +78,7 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn shutdown(&mut self, now: Time, effects: &mut Effects<P>) {
         self.mode = Mode::Shutdown;
         self.settle_all_queued(now, effects, |waited| End::Shutdown { waited });
+        self.settle_stand_ins(now, Reason::Shutdown, effects);
         effects.push(Effect::AskHolders {
             reason: Reason::Shutdown,
         });
@@ -142,7 +143,7 @@ impl<P: Clone> Lane<P> {
             queued,
         };
         self.settle_leftovers(now, queued, effects);
-        self.settle_stand_ins(now, effects);
+        self.settle_stand_ins(now, Reason::Draining, effects);
         effects.push(Effect::AskHolders {
             reason: Reason::Draining,
         });
@@ -150,11 +151,10 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Whoever comes back for its slot is to end as the holders are.
-    fn settle_stand_ins(&mut self, now: Time, effects: &mut Effects<P>) {
+    fn settle_stand_ins(&mut self, now: Time, reason: Reason, effects: &mut Effects<P>) {
         let waits = |record: &Record<P>| record.stands_in && record.state.waits();
         let records = self.tasks.iter().filter(|(_, record)| waits(record));
         let stand_ins: Vec<Key> = records.map(|(key, _)| key).collect();
-        let reason = Reason::Draining;
         self.settle_each(now, &stand_ins, effects, |waited| End::CancelledQueued {
             reason,
             waited,
@@ -242,10 +242,10 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get(key) else {
             return;
         };
-        let task = !record.keeps && !record.stands_in;
+        let task = record.is_task();
         let end = match end {
             // There is no task to hand back.
-            End::Returned { waited } if record.keeps => Leftover::Cancel.end(waited),
+            End::Returned { waited } if !task => Leftover::Cancel.end(waited),
             end => end,
         };
         if record.state == State::Queued {

@@ -121,6 +121,7 @@ impl<P: Clone> Lane<P> {
             return;
         };
         let (state, waited) = (record.state, now.since(record.place.since));
+        let stands_in = record.stands_in;
         if state == State::Granted {
             self.vacate(key);
         } else {
@@ -128,9 +129,12 @@ impl<P: Clone> Lane<P> {
         }
         self.set_state(key, State::Asleep);
         match self.too_late(waited) {
-            Some(end) => self.settle_queued(key, end, effects),
+            // Its task has begun, and may come back after a drain.
+            Some(end) if !stands_in || self.mode == Mode::Shutdown => {
+                self.settle_queued(key, end, effects)
+            }
             // What it is to be told about its waiting is found out anew.
-            None => self.look_at(key, Some(now)),
+            _ => self.look_at(key, Some(now)),
         }
         self.dispatch(now, effects);
         self.note_idle(effects);
@@ -143,6 +147,15 @@ impl<P: Clone> Lane<P> {
                 record.state = State::Running;
             }
             self.look_at(key, Some(now));
+        }
+    }
+
+    /// It has its slot, and is in line for others: what there is to be said about
+    /// its waiting is due when it was.
+    pub(crate) fn gathers(&mut self, key: Key, spec: &Spec) {
+        if let Some(record) = self.granted(key) {
+            let look = record.enqueued + spec.first_look_queued();
+            self.timers.set_earlier(&mut self.tasks, key.index, look);
         }
     }
 
@@ -263,7 +276,7 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return Verdict::Nothing;
         };
-        let started = record.begun();
+        let (started, last) = (record.begun(), record.last_sign(facts));
         let hard = [
             spec.budget
                 .map(|budget| (started + budget, Limit::Budget, budget)),
@@ -275,7 +288,7 @@ impl<P: Clone> Lane<P> {
         let detached = record.state == State::Detached;
         let silence = silence(spec, facts).filter(|_| !detached);
         let idle_due = silence.map(|(limit, _)| {
-            let due = facts.active_at.max(started) + limit;
+            let due = last + limit;
             let floors = [facts.extended_until, facts.hold_until];
             floors.into_iter().flatten().fold(due, Time::max)
         });
@@ -286,7 +299,7 @@ impl<P: Clone> Lane<P> {
                 limit,
                 allowed,
                 elapsed: now.since(started),
-                idle: now.since(facts.active_at.max(started)),
+                idle: now.since(last),
             };
             self.end_active(now, key, end, spec, facts, effects);
             return Verdict::Nothing;
@@ -306,7 +319,7 @@ impl<P: Clone> Lane<P> {
             .idle
             .filter(|_| only_report && !facts.waiting && facts.phase.is_none());
         let behind = behind.map(|idle| {
-            let due = facts.active_at.max(started) + idle;
+            let due = last + idle;
             let floors = [facts.extended_until, facts.hold_until];
             (floors.into_iter().flatten().fold(due, Time::max), idle)
         });
@@ -326,7 +339,7 @@ impl<P: Clone> Lane<P> {
                 limit: Limit::Idle,
                 allowed,
                 elapsed: now.since(started),
-                idle: now.since(facts.active_at.max(started)),
+                idle: now.since(last),
             };
             self.ask(now, key, end, spec, facts, effects);
             return Verdict::Nothing;
@@ -473,7 +486,7 @@ fn silence(spec: &Spec, facts: &Facts) -> Option<(Duration, Silence)> {
 
 pub(super) fn stalled<P>(now: Time, record: &Record<P>, spec: &Spec, facts: &Facts) -> End {
     let elapsed = now.since(record.begun());
-    let idle = now.since(facts.active_at.max(record.begun()));
+    let idle = now.since(record.last_sign(facts));
     match silence(spec, facts) {
         Some((allowed, Silence::Idle)) => End::TimedOut {
             limit: Limit::Idle,

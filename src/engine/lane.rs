@@ -265,7 +265,7 @@ impl<P: Clone> Lane<P> {
             return Released::Unknown;
         };
         let state = record.state;
-        let keeps = record.keeps || record.stands_in;
+        let counts = record.is_task();
         match state {
             State::Queued => self.queue.remove(&mut self.tasks, key.index),
             State::Quiet { .. } | State::AtDoor | State::Placed => self.leave(key),
@@ -277,6 +277,7 @@ impl<P: Clone> Lane<P> {
             return Released::Unknown;
         };
         match (state, completed) {
+            _ if !counts => {}
             // Its caller has the value: it was in hand when the slot was taken
             // (S3), or the task was allowed to run on for it.
             (State::Orphan, true) if gone.delivers() || gone.end() == Some(End::Completed) => {
@@ -285,8 +286,6 @@ impl<P: Clone> Lane<P> {
             }
             (State::Orphan, true) => self.tally.late += 1,
             (State::Orphan, _) => {}
-            // No task, and so counted nowhere.
-            _ if keeps => {}
             (_, true) => {
                 self.tally.completed += 1;
                 gone.finish();

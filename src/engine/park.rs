@@ -10,7 +10,7 @@ use super::effects::{Effect, Effects};
 use super::entry::{Accepted, Entry, Line, Refused};
 use super::lane::{Lane, Mode};
 use super::slab::Key;
-use super::task::{Spec, State};
+use super::task::{Facts, Spec, State};
 use super::time::Time;
 
 impl<P: Clone> Lane<P> {
@@ -100,8 +100,7 @@ impl<P: Clone> Lane<P> {
             && !record.away
         {
             record.state = State::Running;
-            let late = record.late.get_or_insert_default();
-            late.stood += now.since(late.still_since);
+            record.go_on(now);
             self.look_at(key, Some(now));
         }
     }
@@ -162,6 +161,21 @@ impl<P: Clone> Lane<P> {
 }
 
 impl<P> super::task::Record<P> {
+    /// Its clocks go on.
+    fn go_on(&mut self, now: Time) {
+        let late = self.late.get_or_insert_default();
+        late.stood += now.since(late.still_since);
+        late.back = now;
+    }
+
+    /// When it was last known to move. Coming back is such a sign, whether or
+    /// not its runner has been there to give one: the time that it was parked
+    /// is no silence of its own.
+    pub(super) fn last_sign(&self, facts: &Facts) -> Time {
+        let back = self.late.as_deref().map_or(self.started, |late| late.back);
+        facts.active_at.max(self.begun()).max(back)
+    }
+
     /// Since when it has been active, the times not counted in which its clocks
     /// stood still.
     pub(super) fn begun(&self) -> Time {

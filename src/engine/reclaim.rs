@@ -120,13 +120,13 @@ impl<P: Clone> Lane<P> {
         };
         record.state = State::Orphan;
         record.say().hooks_until = hooks_until;
-        let task = record.payload.clone();
+        let (task, counts) = (record.payload.clone(), record.is_task());
         self.vacate(key);
         self.forget_parking(key);
         self.look_at(key, hooks_until);
         self.orphans += 1;
         self.tally.taken += 1;
-        self.tally.cut_short += 1;
+        self.tally.cut_short += u64::from(counts);
         effects.push(Effect::Lost { task: task.clone() });
         effects.push(Effect::Ask {
             task: task.clone(),

@@ -375,6 +375,8 @@ pub(super) struct Late {
     /// How long its clocks have stood still in all, and since when they do.
     pub(super) stood: Duration,
     pub(super) still_since: Time,
+    /// When they went on.
+    pub(super) back: Time,
 }
 
 impl<P> Record<P> {
@@ -399,6 +401,11 @@ impl<P> Record<P> {
             moment: Moment::NEVER,
             late: None,
         }
+    }
+
+    /// It is a task, and not somebody who comes for one, who is counted nowhere.
+    pub(super) const fn is_task(&self) -> bool {
+        !self.keeps && !self.stands_in
     }
 
     /// When it is looked at next.

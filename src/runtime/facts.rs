@@ -265,7 +265,16 @@ mod tests {
                 let child = slot.context().cell();
                 let mut parent = slots.last().map(|slot| Arc::clone(slot.context().cell()));
                 let mut edge = None;
-                current::enter(&mut parent, || edge::renew(&mut edge, child, true));
+                current::enter(&mut parent, || {
+                    edge::renew(
+                        &mut edge,
+                        child,
+                        edge::Kind {
+                            owned: true,
+                            ..edge::Kind::default()
+                        },
+                    )
+                });
                 edges.push(edge);
                 slots.push(slot);
             }

@@ -96,7 +96,7 @@ impl Links {
     /// For a task that is polled. Ready when it can be claimed, or is past it:
     /// its word says which.
     pub(super) fn poll(&self, task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
-        let round = self.stand_up();
+        let round = self.stand_up(task);
         loop {
             if task.word.get() != Word::Granted {
                 return Poll::Ready(());
@@ -147,10 +147,17 @@ impl Links {
         }
     }
 
-    fn stand_up(&self) -> u64 {
-        let mut stand = self.stand.lock();
-        stand.gathers = true;
-        stand.round
+    fn stand_up(&self, task: &TaskCell) -> u64 {
+        let (fresh, round) = {
+            let mut stand = self.stand.lock();
+            (!std::mem::replace(&mut stand.gathers, true), stand.round)
+        };
+        if fresh {
+            let key = task.slot_key();
+            task.domain()
+                .act(|engine, _| engine.gathers(key, task.spec()));
+        }
+        round
     }
 
     /// Joins the line of the next lane. `None` where all slots are held.
@@ -346,7 +353,7 @@ pub(super) fn begin(cell: &Arc<TaskCell>) -> bool {
     match cell.links() {
         // One that is polled gathers them itself.
         Some(links) if cell.bound().is_some() && !links.is_complete() => {
-            let round = links.stand_up();
+            let round = links.stand_up(cell);
             links.advance(cell, round);
             true
         }

@@ -70,13 +70,7 @@ impl Book {
     /// Everything that this task is due for or will be.
     pub(super) fn dues(&self, sim: &Sim, token: Token) -> Vec<Due> {
         let life = &self.lives[token as usize];
-        let detached = life.stage == Stage::Detached;
-        dues(
-            &sim.tasks[token as usize],
-            life.started,
-            detached,
-            self.observe_only,
-        )
+        dues(&sim.tasks[token as usize], life, self.observe_only)
     }
 
     /// One event, in order. `model` has heard of everything before it.
@@ -89,7 +83,11 @@ impl Book {
                 self.grants.push(token);
                 let life = self.life(token);
                 assert_eq!(life.stage, Stage::Queued, "S2: granted {token}");
-                life.stage = Stage::Granted;
+                life.stage = if sim.tasks[token as usize].gathers {
+                    Stage::Gathers
+                } else {
+                    Stage::Granted
+                };
                 life.started = now;
                 life.graced = None;
                 self.tally.started += 1;
@@ -108,6 +106,25 @@ impl Book {
                 let due = life.quiet_until.take();
                 assert!(due.is_some_and(|at| at <= now), "it is put off: {life:?}");
                 assert_eq!(life.stage, Stage::Queued, "{token}");
+                return;
+            }
+            Event::Gathered(token) => {
+                let life = self.life(token);
+                assert_eq!(life.stage, Stage::Gathers, "gathered {token}");
+                life.stage = Stage::Granted;
+                life.started = now;
+                return;
+            }
+            Event::Outwaited(token) => {
+                let life = self.life(token);
+                let Stage::Parked { until, .. } = &mut life.stage else {
+                    panic!("it is not parked: {life:?}");
+                };
+                let over = until.take();
+                assert!(over.is_some_and(|at| at <= now), "{token}: {over:?}");
+                if !life.away {
+                    life.goes_on(now);
+                }
                 return;
             }
             Event::Claimed(token) if self.life(token).keeps => {
@@ -130,20 +147,23 @@ impl Book {
                 active_ahead,
             } => {
                 let life = self.life(task);
-                assert_eq!(waited, now.since(life.since), "how long {task} waited");
+                // The task of a stand-in had waited before, and run since.
+                let since = if life.stands_in {
+                    life.enqueued
+                } else {
+                    life.since
+                };
+                assert_eq!(waited, now.since(since), "how long {task} waited");
                 life.check_ahead(queued_ahead, active_ahead);
                 return;
             }
             Event::Unclaimed(token) => self.unclaimed(now, token),
             Event::Withdrawn(token) => {
                 let placed = Stage::Placed { come: false };
-                let expected = if self.life(token).keeps {
-                    placed
-                } else {
-                    Stage::Granted
-                };
-                assert_eq!(self.life(token).stage, expected);
-                self.life(token).stage = Stage::Queued;
+                let life = self.life(token);
+                let granted = matches!(life.stage, Stage::Granted | Stage::Gathers);
+                assert!(granted || life.keeps && life.stage == placed, "{life:?}");
+                life.stage = Stage::Queued;
             }
             Event::Asked(token, reason) => {
                 let task = &sim.tasks[token as usize];
@@ -196,7 +216,7 @@ impl Book {
         assert!(
             matches!(
                 life.stage,
-                Stage::Granted | Stage::Running | Stage::Detached
+                Stage::Granted | Stage::Running | Stage::Parked { .. } | Stage::Detached
             ),
             "asked twice: {life:?}"
         );
@@ -282,9 +302,10 @@ impl Book {
         let stalls: Vec<End> = stalls.map(|due| due.end(now)).collect();
         let (woken, by_force) = (self.woken, model.by_force);
         let orphans = model.orphans() + 1;
-        let running = matches!(self.life(token).stage, Stage::Granted | Stage::Running);
+        let life = &self.lives[token as usize];
+        let running = matches!(life.stage, Stage::Granted | Stage::Running);
         // Who is allowed to run on was not cut short.
-        self.tally.cut_short += u64::from(by_force || !running);
+        self.tally.cut_short += u64::from(life.is_task() && (by_force || !running));
         let life = self.life(token);
         match life.stage {
             Stage::Told { by } if !by_force => {
@@ -349,7 +370,9 @@ impl Book {
                 let late = life.keeps && cause.time && model.door == Door::Shutdown;
                 (late || cause.reason == Some(Reason::Shutdown)) && told == waited
             }
-            End::Returned { waited: told } => drains && returned && told == waited && !life.keeps,
+            End::Returned { waited: told } => {
+                drains && returned && told == waited && life.is_task()
+            }
             End::CancelledQueued {
                 reason: Reason::Draining,
                 waited: told,
@@ -370,7 +393,7 @@ impl Book {
             "S4, S7: {token} was told {end:?} after {waited:?}: {life:?}"
         );
         life.stage = Stage::Gone;
-        self.tally.ended += u64::from(!life.keeps);
+        self.tally.ended += u64::from(life.is_task());
     }
 
     fn released(&mut self, token: Token, completed: bool, sim: &Sim, model: &Model) {
@@ -379,7 +402,7 @@ impl Book {
         let before = std::mem::replace(&mut life.stage, Stage::Gone);
         life.completed |= completed;
         life.hooks_until = None;
-        if life.keeps {
+        if !life.is_task() {
             return;
         }
         let reclaimed = matches!(
@@ -418,7 +441,9 @@ impl Book {
         model.check_told();
         assert_eq!(self.owed, None, "S17: a reclaim was not reported");
         assert!(
-            model.nobody_waits() || !self.cause.empties && !model.is_over(),
+            model.nobody_waits()
+                || model.door != Door::Shutdown && model.nobody_new_waits()
+                || !self.cause.empties && !model.is_over(),
             "S7: somebody waits for what will not come"
         );
         assert!(

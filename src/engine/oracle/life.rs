@@ -1,8 +1,10 @@
 //! One task, as its caller and its runner saw it.
 
+use std::time::Duration;
+
 use crate::engine::{End, Reason, TICK, Time};
 
-use super::sim::Task;
+use super::sim::{Task, Token};
 
 /// How far a task has come, by what was heard of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,13 @@ pub(super) enum Stage {
         come: bool,
     },
     Running,
+    /// It has a slot, and is in line for others.
+    Gathers,
+    /// It waits for somebody, for so long.
+    Parked {
+        since: Time,
+        until: Option<Time>,
+    },
     /// Asked, and listening: told to drop it by then.
     Asked {
         by: Time,
@@ -38,6 +47,17 @@ pub(super) struct Life {
     pub(super) keeps: bool,
     /// It is put off until then.
     pub(super) quiet_until: Option<Time>,
+    /// No task: it comes for the slot of one that is parked.
+    pub(super) stands_in: bool,
+    /// Who comes for its slot.
+    pub(super) stand_in: Option<Token>,
+    /// It gave its slot back when it was parked.
+    pub(super) away: bool,
+    /// How long it was parked in all, and until when.
+    pub(super) parked_for: Duration,
+    pub(super) back: Time,
+    /// Since when nobody comes for what it is in line for.
+    pub(super) slept: Time,
     pub(super) since: Time,
     pub(super) enqueued: Time,
     pub(super) started: Time,
@@ -71,6 +91,12 @@ impl Life {
             stage: Stage::Queued,
             keeps: false,
             quiet_until: None,
+            stands_in: false,
+            stand_in: None,
+            away: false,
+            parked_for: Duration::ZERO,
+            back: now,
+            slept: now,
             since,
             enqueued: now,
             started: now,
@@ -93,6 +119,20 @@ impl Life {
 
     pub(super) const fn waits(&self) -> bool {
         matches!(self.stage, Stage::Queued | Stage::Asleep)
+    }
+
+    /// It is a task, and not somebody who comes for one.
+    pub(super) const fn is_task(&self) -> bool {
+        !self.keeps && !self.stands_in
+    }
+
+    /// It is active again after it was parked.
+    pub(super) fn goes_on(&mut self, now: Time) {
+        if let Stage::Parked { since, .. } = self.stage {
+            self.stage = Stage::Running;
+            self.parked_for += now.since(since);
+            self.back = now;
+        }
     }
 
     /// Who was ahead of it when it came, as it is reported.
@@ -124,11 +164,13 @@ impl Life {
         matches!(
             self.stage,
             Stage::Granted
+                | Stage::Gathers
                 | Stage::Running
+                | Stage::Parked { .. }
                 | Stage::Asked { .. }
                 | Stage::Told { .. }
                 | Stage::Teardown
-        )
+        ) && !self.away
     }
 
     /// It was asked at the end of its grace, or without any: the time that it

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::life::{Life, Stage};
 use super::sim::Task;
 use crate::engine::{Ceiling, End, Limit, OnStall, Time};
 
@@ -35,9 +36,21 @@ pub(super) struct Due {
 }
 
 /// Everything that an active task, or a detached one, may become due for.
-pub(super) fn dues(task: &Task, started: Time, detached: bool, observe_only: bool) -> Vec<Due> {
+pub(super) fn dues(task: &Task, life: &Life, observe_only: bool) -> Vec<Due> {
     let (spec, facts) = (&task.spec, &task.facts);
-    let last = facts.active_at.max(started);
+    let detached = life.stage == Stage::Detached;
+    if let Stage::Parked { .. } = life.stage {
+        return Vec::new();
+    }
+    // The time that it was parked is none of its own; and it comes back as if
+    // it had just said something.
+    let started = life.started + life.parked_for;
+    let last = facts.active_at.max(life.started);
+    let last = if life.parked_for.is_zero() {
+        last
+    } else {
+        last.max(life.back)
+    };
     let due = |at, kind, does, allowed| Due {
         at,
         kind,

@@ -6,6 +6,7 @@
 //! | `sim`, `shell` | the shell in miniature that drives the engine |
 //! | `ops`, `bytes` | everything that the engine can be told, and how a fuzzer says it |
 //! | `trial`, `tell` | tells it, and judges what it did after every operation |
+//! | `elsewhere` | what it is told of a task that gathers slots, or waits for somebody |
 //! | `model` | the lane as lists: who has a slot and who is next (S1, S5, S6, S10) |
 //! | `book`, `life` | what became of each task, and why (S2, S3, S4, S8, S9, S17, S19, S20) |
 //! | `notices` | what was said about it (S10, S17) |
@@ -27,6 +28,7 @@
 
 mod book;
 pub(crate) mod bytes;
+mod elsewhere;
 pub(in crate::engine) mod hall;
 mod life;
 mod limits;

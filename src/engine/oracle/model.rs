@@ -19,6 +19,8 @@ pub(super) struct Waiter {
     keeps: bool,
     /// It superseded a holder, and goes before everybody.
     first: bool,
+    /// No task: it comes for the slot of one that is parked.
+    stands_in: bool,
 }
 
 /// Who comes, and how.
@@ -75,6 +77,11 @@ pub(super) struct Model {
     /// Of those, who is yet to be told.
     untold: Vec<Token>,
     active: Vec<Waiter>,
+    /// Who gave its slot back, and is to come for another.
+    away: Vec<Waiter>,
+    max_parked: Option<usize>,
+    /// Somebody is counted who has not left yet.
+    pub(super) leaving: bool,
     orphans: Vec<Token>,
     dispatched: u64,
 }
@@ -99,6 +106,7 @@ impl Comer {
             seq: self.seq,
             keeps: false,
             first: false,
+            stands_in: false,
         }
     }
 }
@@ -120,6 +128,7 @@ impl Model {
         max_orphans: Option<usize>,
         aging: Duration,
         queue_capacity: usize,
+        max_parked: Option<usize>,
     ) -> Self {
         Self {
             max_concurrent,
@@ -141,6 +150,9 @@ impl Model {
             untold: Vec::new(),
             asleep: Vec::new(),
             active: Vec::new(),
+            away: Vec::new(),
+            max_parked,
+            leaving: false,
             orphans: Vec::new(),
             dispatched: 0,
         }
@@ -233,6 +245,12 @@ impl Model {
             && self.quiet.is_empty()
     }
 
+    /// Nobody waits for a slot that it has not had before.
+    pub(super) fn nobody_new_waits(&self) -> bool {
+        let mut all = self.waiting.iter().chain(&self.asleep);
+        all.all(|waiter| waiter.stands_in) && self.at_door.is_empty() && self.quiet.is_empty()
+    }
+
     /// It has settled everybody who waited, and takes nobody new.
     pub(super) const fn is_over(&self) -> bool {
         matches!(
@@ -294,10 +312,18 @@ impl Model {
         self.admits(comer.entry)?;
         let is_older = |waiter: &&Waiter| older.contains(&waiter.token);
         let held = self.active.iter().any(|holder| is_older(&holder));
-        let lists = [&self.waiting, &self.asleep, &self.at_door, &self.quiet];
+        // One that gave its slot back has its place in line all the same.
+        let lists = [
+            &self.waiting,
+            &self.asleep,
+            &self.at_door,
+            &self.quiet,
+            &self.away,
+        ];
         let waiters = lists.into_iter().flatten().filter(is_older);
         let waiters: Vec<Waiter> = waiters.copied().collect();
-        let first = held || waiters.iter().any(|waiter| waiter.first);
+        let away = |waiter: &Waiter| self.away.iter().any(|w| w.token == waiter.token);
+        let first = held || waiters.iter().any(|waiter| waiter.first && !away(waiter));
         let beyond_the_door = |waiter: &Waiter| !self.is_at_door(waiter.token);
         if first || waiters.iter().any(beyond_the_door) {
             comer.entry.if_full = IfFull::Enter;
@@ -343,6 +369,62 @@ impl Model {
         let since = now.before(comer.entry.waited);
         self.quiet.push(comer.waiter(since));
         Ok(())
+    }
+
+    pub(super) const fn away(&self) -> usize {
+        self.away.len() + self.leaving as usize
+    }
+
+    /// Whether one more may give its slot back; else how many may.
+    pub(super) fn may_leave(&self) -> Result<(), usize> {
+        match self.max_parked {
+            Some(most) if self.away.len() >= most => Err(most),
+            _ => Ok(()),
+        }
+    }
+
+    /// It gives its slot back for a while.
+    pub(super) fn leave(&mut self, token: Token) {
+        self.away.extend(take(&mut self.active, token));
+    }
+
+    /// Somebody comes for a slot for it, where it was in line: whether one is
+    /// free.
+    pub(super) fn send_back(
+        &mut self,
+        now: Time,
+        token: Token,
+        priority: Priority,
+        of: Token,
+    ) -> Result<bool, Refused> {
+        if self.door == Door::Shutdown {
+            return Err(Refused::Shutdown);
+        }
+        let task = self.away.iter().find(|waiter| waiter.token == of);
+        let task = task.expect("it is away");
+        let (since, seq) = (task.since, task.seq).min((now, token.into()));
+        let free = self.has_free_slot() && self.queued() == 0 && !self.holding;
+        let list = if free {
+            &mut self.active
+        } else {
+            &mut self.waiting
+        };
+        list.push(Waiter {
+            token,
+            priority,
+            since,
+            seq,
+            keeps: false,
+            first: false,
+            stands_in: true,
+        });
+        Ok(free)
+    }
+
+    /// It has its slot from somebody who came for it.
+    pub(super) fn hand_over(&mut self, to: Token, stand_in: Token) {
+        take(&mut self.active, stand_in).expect("S2: it held a slot");
+        self.active.extend(take(&mut self.away, to));
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -427,7 +509,7 @@ impl Model {
     }
 
     /// The slot of one is that of another from now on.
-    pub(super) fn hand_over(&mut self, from: Token, to: Token) {
+    pub(super) fn rename(&mut self, from: Token, to: Token) {
         for holder in self.active.iter_mut().filter(|w| w.token == from) {
             holder.token = to;
         }
@@ -517,7 +599,9 @@ impl Model {
                     self.by_force || self.has_room(),
                     "S10: {token} was taken past the bound"
                 );
-                take(&mut self.active, token).expect("S2: it held a slot");
+                let slot = take(&mut self.active, token);
+                let slot = slot.or_else(|| take(&mut self.away, token));
+                slot.expect("S2: it held a slot, or was to have one again");
                 self.orphans.push(token);
             }
             // Whoever has a slot or had one is let go of by its runner.
@@ -536,6 +620,7 @@ impl Model {
                 take(&mut self.waiting, task);
                 take(&mut self.asleep, task);
                 take(&mut self.active, task);
+                take(&mut self.away, task);
                 take(&mut self.at_door, task);
                 take(&mut self.quiet, task);
                 take(&mut self.kept, task);

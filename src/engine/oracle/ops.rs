@@ -23,6 +23,8 @@ pub(in crate::engine) struct Scenario {
     pub(in crate::engine) slow: bool,
     /// `None`: no bound.
     pub(in crate::engine) queue_capacity: Option<u8>,
+    /// `None`: no bound.
+    pub(in crate::engine) max_parked: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
@@ -50,6 +52,15 @@ pub(in crate::engine) enum Op {
     Done(Which),
     /// Its runner comes, drops it and runs its hooks if it has any.
     RunnerComes(Which),
+    /// It has all the slots that it gathers.
+    Gathered(Which),
+    /// What it is in line for was granted, and nobody came for that.
+    Sleeps(Which),
+    /// It waits for somebody.
+    Park(Which, Parking),
+    /// It has waited: one step on its way back. What comes for its slot is
+    /// polled, or is not.
+    ComeBack(Which, bool),
     /// It begins or ends to wait for another lane.
     Wait(Which, bool),
     Phase(Which, Option<u8>),
@@ -109,6 +120,15 @@ pub(in crate::engine) struct Anew {
 }
 
 #[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
+pub(in crate::engine) struct Parking {
+    pub(in crate::engine) limit: u8,
+    /// It gives its slot back meanwhile.
+    pub(in crate::engine) leaves: bool,
+    /// It is asked to end when it is counted and still has its slot.
+    pub(in crate::engine) asked: bool,
+}
+
+#[derive(Clone, Copy, Debug, arbitrary::Arbitrary)]
 pub(in crate::engine) struct Newcomer {
     pub(in crate::engine) priority: u8,
     pub(in crate::engine) waited: u8,
@@ -141,6 +161,8 @@ pub(in crate::engine) struct Manners {
     pub(in crate::engine) just_in_time: bool,
     /// Where the queue is full, it waits at the door.
     pub(in crate::engine) waits: bool,
+    /// It needs slots of other lanes, too, before it can be claimed.
+    pub(in crate::engine) gathers: bool,
 }
 
 impl Scenario {
@@ -151,7 +173,7 @@ impl Scenario {
             aging: self.units(self.aging % 16),
             warn_after: self.units(1 + self.warn_after % 16),
             observe_only: self.observe_only,
-            max_parked: None,
+            max_parked: self.max_parked.map(|most| usize::from(most % 4)),
             queue_capacity: self
                 .queue_capacity
                 .map_or(usize::MAX, |capacity| usize::from(capacity % 6)),
@@ -208,7 +230,7 @@ impl Newcomer {
 
     pub(in crate::engine) fn entry(&self, scenario: &Scenario) -> Entry {
         Entry {
-            present: self.manners.present,
+            present: self.manners.present && !self.manners.gathers,
             at_once: self.manners.at_once,
             descendant: self.manners.descendant,
             part: false,

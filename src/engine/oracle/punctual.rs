@@ -68,7 +68,7 @@ impl Book {
             fail("its hooks run on");
         }
         match life.stage {
-            Stage::Queued | Stage::Asleep => {
+            Stage::Queued | Stage::Asleep | Stage::Gathers => {
                 if life.quiet_until.is_some_and(overdue) {
                     fail("it is put off on and on");
                 }
@@ -83,7 +83,9 @@ impl Book {
                     fail("its caller was not called");
                 }
             }
-            Stage::Granted if overdue(life.started + CLAIM) => fail("nobody comes for its grant"),
+            Stage::Granted if overdue((life.started + CLAIM).max(life.slept + TICK)) => {
+                fail("nobody comes for its grant")
+            }
             Stage::Placed { come: false } if overdue(life.started + CLAIM) => {
                 fail("nobody comes for its place");
             }
@@ -92,6 +94,8 @@ impl Book {
             }
             Stage::Placed { .. } => {}
             Stage::Granted | Stage::Orphan | Stage::Gone | Stage::Teardown => {}
+            Stage::Parked { until, .. } if until.is_some_and(overdue) => fail("it is parked on"),
+            Stage::Parked { .. } => {}
             Stage::Asked { by } if overdue(by) => fail("its grace is over"),
             Stage::Asked { .. } => {}
             Stage::Told { by } => {
@@ -109,12 +113,7 @@ impl Book {
                 }
             }
             Stage::Running | Stage::Detached => {
-                for due in dues(
-                    task,
-                    life.started,
-                    life.stage == Stage::Detached,
-                    self.observe_only,
-                ) {
+                for due in dues(task, life, self.observe_only) {
                     // Its budget is looked at when it may have been claimed.
                     let at = match due.kind {
                         Kind::Budget => due

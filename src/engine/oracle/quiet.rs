@@ -81,7 +81,7 @@ impl Quiet {
             Event::Granted(_) => self.begin((model.queued() > 0).then_some(now)),
             // A place that is passed on moves nothing.
             Event::Lost(task) | Event::Unclaimed(task) | Event::Withdrawn(task)
-                if model.queued() == 0 && !lives[*task as usize].keeps =>
+                if model.queued() == 0 && had_slot(&lives[*task as usize]) =>
             {
                 self.begin(None);
             }
@@ -160,6 +160,11 @@ impl Quiet {
             "S16: blocked, silent, and it does not warn: {self:?}"
         );
     }
+}
+
+/// It is a place that somebody gave up, or a parked task had no slot.
+const fn had_slot(life: &Life) -> bool {
+    !life.keeps && !life.away
 }
 
 /// The last sign of life of a holder as it was then. One that came for its slot

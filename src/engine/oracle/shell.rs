@@ -4,7 +4,7 @@
 use super::sim::{Event, Sim, Task, Token};
 use crate::engine::task::Record;
 use crate::engine::{
-    Ceiling, Effect, End, Facts, Holders, Key, Mode, Notice, Spec, State, Verdict,
+    Ceiling, Effect, End, Facts, Holders, Key, Mode, Notice, Reason, Spec, State, Time, Verdict,
 };
 
 /// The orphans of all lanes and their bound, where there is no room for another.
@@ -52,15 +52,18 @@ impl Sim {
             Effect::InspectHolders => self.inspect_holders(),
             Effect::AskHolders { .. } if self.hold_asks => {}
             Effect::AskHolders { reason } => {
-                let detached =
-                    |(_, record): &(Key, &Record<Token>)| record.state == State::Detached;
+                // A drain waits for nobody who waits for somebody without a slot.
+                let parked = reason != Reason::Draining;
+                let detached = |(_, record): &(Key, &Record<Token>)| {
+                    record.state == State::Detached || parked && record.away
+                };
                 let detached = self.lane.records().filter(detached);
                 let detached: Vec<Token> = detached.map(|(_, record)| record.payload).collect();
                 for token in self.holders().into_iter().chain(detached) {
                     self.cancel(token, reason);
                 }
             }
-            Effect::Outwaited { .. } => unreachable!("nobody is parked here"),
+            Effect::Outwaited { task } => self.note(Event::Outwaited(task)),
             Effect::Idle => self.note(Event::Idle),
             Effect::Report(notice) => {
                 if let Notice::Lapsed { task } = notice {
@@ -71,7 +74,7 @@ impl Sim {
         }
     }
 
-    fn inspect(&mut self, key: Key, token: Token) {
+    pub(super) fn inspect(&mut self, key: Key, token: Token) {
         let (spec, facts) = self.known(token);
         if let Some(State::Quiet { until }) = self.state(token)
             && until <= self.now
@@ -81,7 +84,8 @@ impl Sim {
         let verdict = self.act(|lane, now, effects| lane.judge(now, key, &spec, &facts, effects));
         match verdict {
             Verdict::Nothing => {}
-            Verdict::Unclaim if self.task(token).just_in_time => {
+            Verdict::Unclaim if facts.gathers => panic!("S20: nobody can come for {token} yet"),
+            Verdict::Unclaim if self.task(token).comes_in_time() => {
                 self.claim(token);
                 self.act(|lane, now, _| lane.claimed(now, key));
             }
@@ -90,10 +94,12 @@ impl Sim {
                 self.act(|lane, now, effects| lane.unclaim(now, key, effects));
             }
             Verdict::CallOff { .. } if self.task(token).just_in_time => {
-                self.claim(token);
+                self.task(token).claims = true;
+                self.gathered(token);
                 self.act(|lane, now, _| lane.claimed(now, key));
             }
             Verdict::CallOff { end } => {
+                self.trace(Event::Withdrawn(token));
                 self.act(|lane, now, effects| lane.call_off(now, key, end, effects));
             }
             Verdict::Take { .. } if self.no_more_orphans && self.lane.mode() != Mode::Shutdown => {
@@ -134,7 +140,10 @@ impl Sim {
         );
         self.task(token).fence = fence;
         self.note(Event::Granted(token));
-        if self.task(token).claims {
+        if self.task(token).gathers {
+            self.task(token).gathered = false;
+            self.gathers(token);
+        } else if self.task(token).claims {
             self.claim(token);
         }
     }
@@ -199,7 +208,8 @@ impl Sim {
         }
         let lane = &self.lane;
         let count = |of: fn(State) -> bool| lane.records().filter(|(_, r)| of(r.state)).count();
-        assert_eq!(lane.active(), count(State::holds_slot));
+        let away = lane.records().filter(|(_, record)| record.away).count();
+        assert_eq!(lane.active(), count(State::holds_slot) - away);
         assert_eq!(lane.orphans(), count(State::is_orphan));
         assert_eq!(lane.queued(), count(|state| state == State::Queued));
         assert_eq!(lane.kept(), count(|state| state == State::Placed));
@@ -217,13 +227,13 @@ impl Sim {
         );
         for (key, record) in lane.records() {
             let must = match record.state {
-                State::Granted
-                | State::Quiet { .. }
+                State::Granted => !self.tasks[record.payload as usize].facts.gathers,
+                State::Quiet { .. }
                 | State::Placed
-                | State::Parked { .. }
                 | State::Asked { .. }
                 | State::Dropping { .. }
                 | State::Teardown { .. } => true,
+                State::Parked { until, .. } => until < Time::FAR,
                 State::Running => self.tasks[record.payload as usize].is_limited(),
                 State::Queued | State::AtDoor | State::Asleep => {
                     self.tasks[record.payload as usize].spec.wait.is_some()
@@ -241,6 +251,10 @@ impl Sim {
 }
 
 impl Task {
+    const fn comes_in_time(&self) -> bool {
+        self.just_in_time && (!self.gathers || self.gathered)
+    }
+
     fn is_limited(&self) -> bool {
         self.spec.ceiling != Ceiling::None
             || self.spec.idle.is_some()

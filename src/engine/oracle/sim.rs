@@ -45,6 +45,10 @@ pub(in crate::engine) enum Event {
     Claimed(Token),
     /// Its grant was taken back by a verb, before its runner came.
     Withdrawn(Token),
+    /// It has all the slots that it gathered.
+    Gathered(Token),
+    /// It has waited for somebody as long as it may.
+    Outwaited(Token),
     /// Its runner has dropped it and runs its hooks.
     TeardownBegun(Token),
     /// The holders of a blocked lane were looked at.
@@ -65,6 +69,10 @@ pub(in crate::engine) struct Task {
     pub(in crate::engine) comes: bool,
     /// Its runner comes for its grant at the very moment it is withdrawn.
     pub(in crate::engine) just_in_time: bool,
+    /// It cannot be claimed before it has slots of other lanes, too.
+    pub(in crate::engine) gathers: bool,
+    /// It has all of them.
+    pub(in crate::engine) gathered: bool,
     /// It runs its hooks, or has.
     pub(in crate::engine) hooks_begun: bool,
     pub(in crate::engine) settled: Option<End>,
@@ -332,6 +340,8 @@ impl Sim {
             claims: entry.present,
             comes: true,
             just_in_time: false,
+            gathers: false,
+            gathered: false,
             hooks_begun: false,
             settled: None,
         });
@@ -368,10 +378,93 @@ impl Sim {
                 let (key, spec) = (self.key(token), self.task(token).spec.clone());
                 self.act(|lane, now, effects| lane.rejoin(now, key, &spec, effects));
             }
+            Some(State::Granted) if self.task(token).gathers && !self.task(token).gathered => {
+                self.gathers(token);
+            }
             Some(State::Granted | State::Placed) => self.claim(token),
             _ => {}
         }
         self.check();
+    }
+
+    /// It is in line for other slots.
+    pub(in crate::engine) fn gathers(&mut self, token: Token) {
+        self.facts(token).gathers = true;
+        let (key, spec) = (self.key(token), self.task(token).spec.clone());
+        self.act(|lane, _, _| lane.gathers(key, &spec));
+    }
+
+    /// It has all the slots that it gathered.
+    pub(in crate::engine) fn gathered(&mut self, token: Token) {
+        let (key, now) = (self.key(token), self.now);
+        self.task(token).gathered = true;
+        let facts = self.facts(token);
+        facts.gathers = false;
+        facts.active_at = now;
+        self.trace(Event::Gathered(token));
+        self.act(|lane, now, _| lane.gathered(now, key));
+        if self.task(token).claims {
+            self.claim(token);
+        }
+    }
+
+    /// Nobody came for what it is in line for.
+    pub(in crate::engine) fn sleeps(&mut self, token: Token) {
+        self.facts(token).gathers = false;
+        self.inspect(self.key(token), token);
+        self.check();
+    }
+
+    /// It waits for somebody, from now on; false if it is past that.
+    pub(in crate::engine) fn park(&mut self, token: Token, until: Time, leaves: bool) -> bool {
+        let key = self.key(token);
+        let parked = self.act(|lane, now, effects| lane.park(now, key, until, leaves, effects));
+        self.check();
+        parked
+    }
+
+    /// It goes on where it stood.
+    pub(in crate::engine) fn unpark(&mut self, token: Token) {
+        let (key, now) = (self.key(token), self.now);
+        let facts = self.facts(token);
+        facts.active_at = now;
+        self.act(|lane, now, _| {
+            lane.unlimit(key);
+            lane.unpark(now, key);
+        });
+        self.check();
+    }
+
+    /// Somebody comes for a slot for a task that is parked without one.
+    pub(in crate::engine) fn send_back(&mut self, of: Token) -> Result<Token, Refused> {
+        let token = Token::try_from(self.tasks.len()).expect("few tasks");
+        let entry = Entry {
+            part: true,
+            if_full: IfFull::Enter,
+            ..PRESENT
+        };
+        let (key, spec) = (self.key(of), self.task(of).spec.of_link());
+        let came = self.act(|lane, now, _| {
+            lane.unlimit(key);
+            lane.submit_back(now, token, &spec, entry, key)
+        });
+        self.accept(token, came?, spec, entry);
+        self.check();
+        Ok(token)
+    }
+
+    /// It hands its slot over; false if that is not wanted any more.
+    pub(in crate::engine) fn hand_over(&mut self, to: Token, stand_in: Token) -> bool {
+        let (key, from) = (self.key(to), self.key(stand_in));
+        let gone = self.act(|lane, _, _| lane.come_back(key, from));
+        if gone.is_none() {
+            self.drop_it(stand_in);
+            return false;
+        }
+        assert_eq!(gone, Some(stand_in));
+        self.dropped.push(stand_in);
+        self.unpark(to);
+        true
     }
 
     /// It returns a value.

@@ -64,6 +64,9 @@ impl Trial {
                 self.sim.now = self.sim.now + TICK * u32::from(ticks % 600);
                 self.book.woken = self.sim.now;
             }
+            Op::Gathered(_) | Op::Sleeps(_) | Op::Park(..) | Op::ComeBack(..) => {
+                self.tell_elsewhere(op);
+            }
             op => self.tell_lane(op),
         }
         false
@@ -133,11 +136,7 @@ impl Trial {
         } else {
             self.quiet.queued(now);
         }
-        let task = self.sim.task(token);
-        task.comes = newcomer.manners.comes;
-        task.just_in_time = newcomer.manners.just_in_time;
-        task.facts.listens = newcomer.manners.listens;
-        task.facts.hooks = newcomer.manners.hooks;
+        self.introduce(token, newcomer);
     }
 
     /// What a newcomer is told; a holder that is named must be one.
@@ -196,11 +195,29 @@ impl Trial {
         } else {
             self.quiet.queued(now);
         }
+        self.introduce(token, newcomer);
+    }
+
+    /// What is known of a newcomer that was taken.
+    fn introduce(&mut self, token: Token, newcomer: &Newcomer) {
+        let manners = newcomer.manners;
+        let starts = self.book.life(token).stage == Stage::Granted;
         let task = self.sim.task(token);
-        task.comes = newcomer.manners.comes;
-        task.just_in_time = newcomer.manners.just_in_time;
-        task.facts.listens = newcomer.manners.listens;
-        task.facts.hooks = newcomer.manners.hooks;
+        task.comes = manners.comes;
+        task.just_in_time = manners.just_in_time;
+        task.facts.listens = manners.listens;
+        task.facts.hooks = manners.hooks;
+        if manners.gathers {
+            task.gathers = true;
+            task.claims = manners.present;
+            // Also one that was served by what it superseded.
+            if self.sim.state(token) == Some(State::Granted) {
+                self.sim.gathers(token);
+            }
+            if starts {
+                self.book.life(token).stage = Stage::Gathers;
+            }
+        }
     }
 
     fn put_off(&mut self, newcomer: &Newcomer, window: u8) {
@@ -222,11 +239,7 @@ impl Trial {
         let mut life = Life::new(now, now.before(entry.waited), ahead, active);
         life.quiet_until = Some(now + window);
         self.book.lives.push(life);
-        let task = self.sim.task(token);
-        task.comes = newcomer.manners.comes;
-        task.just_in_time = newcomer.manners.just_in_time;
-        task.facts.listens = newcomer.manners.listens;
-        task.facts.hooks = newcomer.manners.hooks;
+        self.introduce(token, newcomer);
     }
 
     fn reserve(&mut self, newcomer: &Newcomer) {
@@ -250,7 +263,7 @@ impl Trial {
     }
 
     /// Somebody whose stage allows it.
-    fn pick(&mut self, which: Which, can: impl Fn(Stage) -> bool) -> Option<Token> {
+    pub(super) fn pick(&mut self, which: Which, can: impl Fn(Stage) -> bool) -> Option<Token> {
         let lives = self.book.lives.iter().zip(0..);
         let all: Vec<Token> = lives
             .filter(|(life, _)| life.stage != Stage::Gone && can(life.stage))
@@ -261,17 +274,25 @@ impl Trial {
         Some(token)
     }
 
-    fn pick_running(&mut self, which: Which) -> Option<Token> {
+    pub(super) fn pick_running(&mut self, which: Which) -> Option<Token> {
         self.pick(which, |stage| {
             matches!(stage, Stage::Running | Stage::Detached)
         })
+    }
+
+    /// Of a stand-in no limit is looked after.
+    fn pick_limited(&mut self, which: Which) -> Option<Token> {
+        let token = self.pick_running(which)?;
+        self.book.life(token).is_task().then_some(token)
     }
 
     fn tell_lane(&mut self, op: Op) {
         let now = self.sim.now;
         match op {
             Op::Complete(which) => {
-                if let Some(token) = self.pick(which, is_claimed) {
+                if let Some(token) = self.pick(which, is_claimed)
+                    && self.book.life(token).is_task()
+                {
                     self.sim.complete(token);
                 }
             }
@@ -298,7 +319,7 @@ impl Trial {
             Op::Poll(which) => {
                 let polled = |stage| match stage {
                     Stage::Placed { come } => !come,
-                    stage => matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted),
+                    stage => waits_or_granted(stage),
                 };
                 if let Some(token) = self.pick(which, polled) {
                     let rejoined = self.model.rejoin(token);
@@ -307,6 +328,11 @@ impl Trial {
                         if is_task {
                             self.quiet.queued(now);
                         }
+                    }
+                    let life = self.book.life(token);
+                    let task = &self.sim.tasks[token as usize];
+                    if life.stage == Stage::Granted && task.gathers && !task.gathered {
+                        life.stage = Stage::Gathers;
                     }
                     self.sim.poll(token);
                 }
@@ -333,8 +359,7 @@ impl Trial {
                 }
             }
             Op::Withdraw(which) => {
-                let waits = |stage| matches!(stage, Stage::Queued | Stage::Asleep | Stage::Granted);
-                if let Some(token) = self.pick(which, waits) {
+                if let Some(token) = self.pick(which, waits_or_granted) {
                     self.book.cause.reason = Some(Reason::RuntimeShutdown);
                     let key = self.sim.key(token);
                     if self.sim.withdrawn(token) {
@@ -364,7 +389,14 @@ impl Trial {
                 }
             }
             Op::Done(which) => {
-                if let Some(token) = self.pick_running(which) {
+                let runs = |stage| {
+                    let parked = matches!(stage, Stage::Parked { .. });
+                    parked || matches!(stage, Stage::Running | Stage::Detached)
+                };
+                // Who stands in for a task comes to no value.
+                if let Some(token) = self.pick(which, runs)
+                    && self.book.life(token).is_task()
+                {
                     self.sim.facts(token).done = true;
                 }
             }
@@ -379,7 +411,7 @@ impl Trial {
             }
             Op::Phase(which, ceiling) => {
                 let ceiling = ceiling.map(span);
-                if let Some(token) = self.pick_running(which) {
+                if let Some(token) = self.pick_limited(which) {
                     self.sim.progress(token);
                     self.sim.facts(token).phase = ceiling;
                     let task = self.sim.task(token);
@@ -392,7 +424,7 @@ impl Trial {
             }
             Op::Deadline(which, after) => {
                 let at = now + span(after);
-                if let Some(token) = self.pick_running(which) {
+                if let Some(token) = self.pick_limited(which) {
                     self.sim.facts(token).deadline = Some(at);
                     self.look_by(token, at);
                 }
@@ -577,8 +609,6 @@ impl Trial {
             "S2: a latecomer changed something"
         );
     }
-
-    // What is judged after every operation.
 }
 
 const fn comer(token: Token, spec: &Spec, entry: Entry) -> Comer {
@@ -593,6 +623,13 @@ const fn comer(token: Token, spec: &Spec, entry: Entry) -> Comer {
 const fn is_claimed(stage: Stage) -> bool {
     !matches!(
         stage,
-        Stage::Queued | Stage::Asleep | Stage::Granted | Stage::Placed { .. }
+        Stage::Queued | Stage::Asleep | Stage::Granted | Stage::Gathers | Stage::Placed { .. }
+    )
+}
+
+const fn waits_or_granted(stage: Stage) -> bool {
+    matches!(
+        stage,
+        Stage::Queued | Stage::Asleep | Stage::Granted | Stage::Gathers
     )
 }

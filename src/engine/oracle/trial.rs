@@ -47,13 +47,19 @@ impl Trial {
             warn_after,
             observe_only,
             queue_capacity,
-            max_parked: _,
+            max_parked,
         } = settings;
         let mut sim = Sim::with(settings);
         sim.traced = true;
         let mut trial = Self {
             scenario,
-            model: Model::new(max_concurrent, max_orphans, aging, queue_capacity),
+            model: Model::new(
+                max_concurrent,
+                max_orphans,
+                aging,
+                queue_capacity,
+                max_parked,
+            ),
             book: Book::new(sim.now, observe_only),
             quiet: Quiet::new(sim.now, warn_after),
             before: Vec::new(),
@@ -141,6 +147,7 @@ impl Trial {
         assert_eq!(lane.queued(), model.in_queue(), "S2");
         assert_eq!(lane.waiters(), model.queued(), "S2");
         assert_eq!(lane.kept(), model.kept(), "S2");
+        assert_eq!(lane.parked(), model.away(), "S2: who is to come back");
         for (_, record) in lane.records() {
             let at_door = model.is_at_door(record.payload);
             assert_eq!(
@@ -286,6 +293,8 @@ const fn whose(event: &Event) -> Option<Token> {
         | Event::Waited { task, .. }
         | Event::Claimed(task)
         | Event::Withdrawn(task)
+        | Event::Gathered(task)
+        | Event::Outwaited(task)
         | Event::TeardownBegun(task)
         | Event::Notice(
             Notice::Stalled { task, .. }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
-use crate::engine::oracle::ops::{Anew, Limits, Manners, Newcomer, Op, Scenario};
+use crate::engine::oracle::ops::{Anew, Limits, Manners, Newcomer, Op, Parking, Scenario};
 use crate::engine::oracle::trial::Trial;
 
 thread_local! {
@@ -100,6 +100,10 @@ const fn is_about_a_task(op: &Op) -> bool {
             | Op::Progress(_)
             | Op::Poll(_)
             | Op::Done(_)
+            | Op::Gathered(_)
+            | Op::Sleeps(_)
+            | Op::Park(..)
+            | Op::ComeBack(..)
             | Op::RunnerComes(_)
             | Op::Wait(..)
             | Op::Phase(..)
@@ -123,8 +127,9 @@ fn scenario() -> BoxedStrategy<Scenario> {
     let bound = prop::option::weighted(0.5, 0u8..3);
     let slots = (0u8..4, bound);
     let queue = (prop::option::weighted(0.3, 0u8..5), 0u8..12, 0u8..12);
-    (slots, queue, seldom, seldom)
-        .prop_map(|(slots, queue, observe_only, slow)| {
+    let max_parked = prop::option::weighted(0.3, 0u8..3);
+    (slots, queue, seldom, seldom, max_parked)
+        .prop_map(|(slots, queue, observe_only, slow, max_parked)| {
             let (max_concurrent, max_orphans) = slots;
             let (queue_capacity, aging, warn_after) = queue;
             Scenario {
@@ -135,6 +140,7 @@ fn scenario() -> BoxedStrategy<Scenario> {
                 observe_only,
                 slow,
                 queue_capacity,
+                max_parked,
             }
         })
         .boxed()
@@ -172,16 +178,19 @@ fn newcomer(emphasis: Emphasis) -> BoxedStrategy<Newcomer> {
     let often = prop::bool::weighted(0.8);
     let seldom = prop::bool::weighted(0.1);
     let half = prop::bool::weighted(0.4);
-    let manners = (often, seldom, half, half, half, half, seldom, half).prop_map(
-        |(present, at_once, descendant, comes, listens, hooks, just_in_time, waits)| Manners {
-            present,
-            at_once,
-            descendant,
-            comes,
-            listens,
-            hooks,
-            just_in_time,
-            waits,
+    let manners = (often, seldom, half, half, half, half, seldom, half, seldom).prop_map(
+        |(present, at_once, descendant, comes, listens, hooks, just_in_time, waits, gathers)| {
+            Manners {
+                present,
+                at_once,
+                descendant,
+                comes,
+                listens,
+                hooks,
+                just_in_time,
+                waits,
+                gathers,
+            }
         },
     );
     let waited = prop_oneof![4 => Just(0u8), 1 => 0u8..12];
@@ -191,6 +200,20 @@ fn newcomer(emphasis: Emphasis) -> BoxedStrategy<Newcomer> {
             waited,
             limits,
             manners,
+        })
+        .boxed()
+}
+
+fn parking() -> BoxedStrategy<Parking> {
+    (
+        0u8..24,
+        prop::bool::weighted(0.7),
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(limit, leaves, asked)| Parking {
+            limit,
+            leaves,
+            asked,
         })
         .boxed()
 }
@@ -210,6 +233,9 @@ fn op(emphasis: Emphasis) -> BoxedStrategy<Op> {
         1 => (which(), newcomer(emphasis)).prop_map(|(w, n)| Op::Supersede(w, n)),
         1 => (newcomer(emphasis), 0u8..12).prop_map(|(n, w)| Op::Quiet(n, w)),
         1 => (which(), 0u8..12).prop_map(|(w, d)| Op::Prolong(w, d)),
+        2 => which().prop_map(Op::Gathered),
+        2 => (which(), parking()).prop_map(|(w, p)| Op::Park(w, p)),
+        4 => (which(), prop::bool::weighted(0.8)).prop_map(|(w, p)| Op::ComeBack(w, p)),
         1 => which().prop_map(Op::Drop),
         1 => which().prop_map(Op::Cancel),
         2 => which().prop_map(Op::Poll),
@@ -220,6 +246,9 @@ fn op(emphasis: Emphasis) -> BoxedStrategy<Op> {
     let wild = prop_oneof![
         2 => which().prop_map(Op::Done),
         2 => which().prop_map(Op::RunnerComes),
+        1 => which().prop_map(Op::Sleeps),
+        2 => (which(), parking()).prop_map(|(w, p)| Op::Park(w, p)),
+        2 => (which(), any::<bool>()).prop_map(|(w, p)| Op::ComeBack(w, p)),
         2 => (which(), any::<bool>()).prop_map(|(w, on)| Op::Wait(w, on)),
         2 => (which(), prop::option::of(0u8..24)).prop_map(|(w, c)| Op::Phase(w, c)),
         1 => (which(), 0u8..24).prop_map(|(w, d)| Op::Deadline(w, d)),

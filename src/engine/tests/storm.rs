@@ -40,6 +40,8 @@ enum Fate {
     Stalls,
     /// Silent for good, and its runner comes when all is over.
     Abandoned,
+    /// In line for a slot elsewhere, in vain.
+    Gathers,
     /// Never polled: its grant is passed on.
     Unclaimed,
 }
@@ -104,11 +106,12 @@ impl Storm {
         let fate = match dice.roll(1_000) {
             0..970 => Fate::Completes,
             970..990 => Fate::Stalls,
-            990..995 => Fate::Abandoned,
+            990..994 => Fate::Abandoned,
+            994..997 => Fate::Gathers,
             _ => Fate::Unclaimed,
         };
         let entry = Entry {
-            present: fate != Fate::Unclaimed,
+            present: !matches!(fate, Fate::Unclaimed | Fate::Gathers),
             ..PRESENT
         };
         let spec = &self.specs[place % 3];
@@ -134,9 +137,15 @@ impl Storm {
         assert!(self.lane.active() <= SLOTS, "S1");
         self.last_fence = fence;
         let task = self.tasks[place].as_mut().expect("somebody waits");
-        task.claimed = task.fate != Fate::Unclaimed;
-        if task.fate == Fate::Completes {
-            self.running.push(place);
+        task.claimed = !matches!(task.fate, Fate::Unclaimed | Fate::Gathers);
+        let (key, fate) = (task.key, task.fate);
+        match fate {
+            Fate::Completes => self.running.push(place),
+            Fate::Gathers => {
+                self.lane.gathers(key, &self.specs[place % 3]);
+                self.rearm();
+            }
+            _ => {}
         }
     }
 
@@ -195,7 +204,7 @@ impl Storm {
 
     fn facts(&self, place: usize) -> Facts {
         Facts {
-            gathers: false,
+            gathers: self.tasks[place].is_some_and(|task| task.fate == Fate::Gathers),
             claimed: self.tasks[place].is_some_and(|task| task.claimed),
             done: false,
             active_at: Time::START,
@@ -275,7 +284,7 @@ impl Storm {
         match self.lane.judge(now, key, &spec, &facts, &mut effects) {
             Verdict::Nothing => {}
             Verdict::Unclaim => self.lane.unclaim(now, key, &mut effects),
-            Verdict::CallOff { .. } => unreachable!("nobody gathers slots here"),
+            Verdict::CallOff { end } => self.lane.call_off(now, key, end, &mut effects),
             Verdict::Take { .. } => self.lane.take(now, key, &facts, &mut effects),
         }
         self.carry_out(effects);

@@ -48,7 +48,7 @@ impl Model {
 
     pub(super) fn lane(&mut self, max_concurrent: usize, share: usize, queue_capacity: usize) {
         self.rooms.push(Room {
-            lane: Lane::new(max_concurrent, None, AGING, queue_capacity),
+            lane: Lane::new(max_concurrent, None, AGING, queue_capacity, None),
             share: Some(share),
         });
     }

@@ -100,7 +100,7 @@ impl Hall {
         let parked = matches!(self.state(token), Some(State::Parked { .. }));
         let ((index, key), of) = (self.whereabouts(token), self.whereabouts(stand_in).1);
         let gone = if parked {
-            self.model.rooms[index].lane.hand_over(stand_in, token);
+            self.model.rooms[index].lane.rename(stand_in, token);
             self.away.retain(|away| *away != token);
             self.tasks[token as usize].stand_in = None;
             Some(stand_in)

@@ -1,0 +1,119 @@
+//! Tasks that gather slots of other lanes, or wait for somebody: what the trial
+//! found, each as small as it gets.
+
+use super::sim::{DETACHED, Event, PRESENT, Sim, ceiling, plain, secs};
+use crate::engine::{End, Leftover, Limit, Reason, Spec, State, TICK};
+
+/// A lane of one whose task was parked without its slot, which another has.
+fn parked_behind_another() -> (Sim, u32, u32) {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(plain());
+    sim.lane.may_leave().expect("no bound");
+    assert!(sim.park(task, sim.now + secs(3600), true));
+    let other = sim.submit(plain());
+    (sim, task, other)
+}
+
+#[test]
+fn s7_the_time_to_wait_of_a_task_that_gathers_is_over_when_it_is() {
+    let spec = Spec {
+        wait: Some(secs(1)),
+        ..plain()
+    };
+    let mut sim = Sim::new(1);
+    let task = sim.enter(spec, DETACHED).expect("a slot is free");
+    sim.task(task).gathers = true;
+    sim.gathers(task);
+    sim.run_for(secs(1));
+    let elapsed = secs(1);
+    let end = End::TimedOut {
+        limit: Limit::Wait,
+        allowed: elapsed,
+        elapsed,
+        idle: elapsed,
+    };
+    assert_eq!(sim.task(task).settled, Some(end));
+    assert_eq!(sim.lane.active(), 0);
+}
+
+#[test]
+fn s9_the_time_that_it_was_parked_is_no_silence_of_its_own() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(ceiling(secs(60)));
+    sim.run_for(secs(10));
+    sim.progress(task);
+    let limit = secs(3600);
+    assert!(sim.park(task, sim.now + limit, false));
+    sim.run_for(limit);
+    assert_eq!(
+        sim.state(task),
+        Some(State::Running),
+        "its limit has passed"
+    );
+    // Nobody has polled it yet.
+    sim.run_for(secs(60) - TICK);
+    assert_eq!(sim.state(task), Some(State::Running));
+    sim.run_for(TICK);
+    assert_eq!(sim.state(task), None, "S8: and then it stalls");
+}
+
+#[test]
+fn who_stands_in_for_a_task_is_counted_nowhere() {
+    for how in 0..3 {
+        let (mut sim, task, other) = parked_behind_another();
+        let stand_in = sim.send_back(task).expect("an open lane");
+        match how {
+            0 => {
+                assert_eq!(sim.clear(), 0, "it is no task that has not begun");
+                sim.drop_it(stand_in);
+            }
+            1 => sim.drop_it(stand_in),
+            _ => {
+                sim.complete(other);
+                sim.reset();
+                sim.drop_it(stand_in);
+            }
+        }
+        if how < 2 {
+            sim.complete(other);
+        }
+        sim.drop_it(task);
+        let tally = sim.lane.tally();
+        let counted = (
+            tally.submitted,
+            tally.completed,
+            tally.ended,
+            tally.cut_short,
+        );
+        assert_eq!(counted, (2, 1, 1, 1), "{how}");
+        assert_eq!((sim.lane.records().count(), sim.lane.parked()), (0, 0));
+    }
+}
+
+#[test]
+fn who_stands_in_for_a_task_is_not_handed_back() {
+    let (mut sim, task, _) = parked_behind_another();
+    let stand_in = sim.send_back(task).expect("an open lane");
+    let deadline = sim.now + secs(1);
+    sim.say(|lane, _, _| lane.start_draining(deadline, false, Leftover::Return));
+    sim.run_for(secs(1));
+    let told = sim.task(stand_in).settled.expect("the drain is over");
+    let reason = Reason::Draining;
+    assert!(matches!(told, End::CancelledQueued { reason: r, .. } if r == reason));
+}
+
+#[test]
+fn s20_after_a_drain_who_stands_in_sleeps_and_comes_again() {
+    let (mut sim, task, other) = parked_behind_another();
+    let deadline = sim.now;
+    sim.say(|lane, _, _| lane.start_draining(deadline, false, Leftover::Run));
+    sim.task(other).comes = false;
+    sim.run_for(secs(0));
+    let stand_in = sim.send_back(task).expect("a drain refuses it not");
+    sim.task(stand_in).claims = false;
+    sim.drop_it(other);
+    sim.run_for(secs(5));
+    assert_eq!(sim.state(stand_in), Some(State::Asleep));
+    sim.poll(stand_in);
+    assert!(sim.hand_over(task, stand_in));
+}
