@@ -8,6 +8,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{HOUR, SECOND, now};
@@ -15,7 +16,7 @@ use laneway::{
     AcquireError, Cycle, GroupConfig, Lane, LaneConfig, Lanes, LanesBuilder, OnDeadlock, Reason,
     TaskContext, TaskError, TaskHandle, TaskId, WaitsFor,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Barrier, oneshot};
 use tokio::time::sleep;
 
 fn builder(slots: &[(&str, usize)]) -> LanesBuilder {
@@ -204,13 +205,14 @@ async fn three_lanes_in_a_ring_are_a_circle_of_three() {
 
 #[tokio::test(start_paused = true)]
 async fn of_several_slots_all_must_be_stuck() {
-    let (lanes, [a, b]) = lanes([("a", 3), ("b", 1)]);
-    let free = a.spawn(async |_| sleep(10 * SECOND).await);
+    let (lanes, [a, b, c]) = lanes([("a", 3), ("b", 1), ("c", 1)]);
+    // Waits, too, but for somebody who moves.
+    let free = a.spawn(async move |_| c.run(async |_| sleep(10 * SECOND).await).await);
     let stuck = crossing(&a, &b, SECOND);
     let also = crossing(&a, &b, SECOND);
     // There is somebody in `a` who can move, so this waits, and is served.
     let patient = crossing(&b, &a, 2 * SECOND);
-    free.await.unwrap();
+    free.await.unwrap().unwrap();
     patient.await.unwrap().unwrap();
     stuck.await.unwrap().unwrap();
     also.await.unwrap().unwrap();
@@ -503,20 +505,47 @@ async fn a_pause_and_a_lane_without_slots_are_no_circles() {
     b.resume();
     waits.await.unwrap().unwrap();
 
-    // A holder that waits for its own lane waits for ever, paused or not.
-    b.set_max_concurrent(2).unwrap();
-    let own = b.clone();
-    let inner = b.spawn(async move |_| {
-        own.pause();
-        own.run(async |_| "resumed").await
-    });
-    sleep(HOUR).await;
-    b.resume();
-    assert_eq!(
-        inner.await.unwrap().unwrap(),
-        "resumed",
-        "there was a slot all the time"
-    );
+    // Also for a task of the lane itself, which is looked at when that is over.
+    for (slots, served) in [(2, true), (1, false)] {
+        b.set_max_concurrent(2).unwrap();
+        let own = b.clone();
+        let inner = b.spawn(async move |_| {
+            own.set_max_concurrent(0).unwrap();
+            own.run(async |_| ()).await
+        });
+        sleep(HOUR).await;
+        b.set_max_concurrent(slots).unwrap();
+        let told = inner.await.unwrap();
+        if served {
+            told.unwrap();
+        } else {
+            refused(told);
+        }
+    }
+    assert_whole(&lanes);
+}
+
+/// Two that close a circle at the same moment find the same one, and of that the
+/// same wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_threads_one_of_two_that_cross_is_served() {
+    let (lanes, [a, b]) = lanes([("a", 1), ("b", 1)]);
+    for _ in 0..500 {
+        let met = Arc::new(Barrier::new(2));
+        let nest = |outer: &Lane, inner: &Lane| {
+            let (inner, met) = (inner.clone(), Arc::clone(&met));
+            outer.spawn(async move |_| {
+                met.wait().await;
+                inner.run(async |_| ()).await
+            })
+        };
+        let (first, second) = tokio::join!(nest(&a, &b), nest(&b, &a));
+        let told = match (first.unwrap(), second.unwrap()) {
+            (Ok(()), told) | (told, Ok(())) => told,
+            told => panic!("{told:?}"),
+        };
+        refused(told);
+    }
     assert_whole(&lanes);
 }
 

@@ -323,6 +323,68 @@ fn s12_s20_run_at_every_point() {
     );
 }
 
+/// A wait that closes a circle is refused as it begins, and its task goes on.
+#[test]
+fn s12_a_wait_that_is_refused_at_every_point() {
+    fn goes_on<T>(told: Result<T, TaskError>) {
+        assert!(matches!(told, Err(TaskError::WouldDeadlock { .. })));
+    }
+
+    let events = [Nothing, Nothing, Open];
+    prove("Lane::run/refused", &events, |scene| {
+        let (own, never) = (scene.body(), scene.body());
+        Box::pin(async {
+            let run = scene.inner.run(async |cx| {
+                goes_on(scene.inner.run(never).await);
+                own(cx).await;
+            });
+            drop(run.await);
+        })
+    });
+    prove("Lane::acquire/refused", &events, |scene| {
+        let own = scene.body();
+        Box::pin(async {
+            let run = scene.inner.run(async |cx| {
+                assert!(scene.inner.acquire().await.is_err());
+                own(cx).await;
+            });
+            drop(run.await);
+        })
+    });
+    prove("TaskHandle/refused", &events, |scene| {
+        let (own, never) = (scene.body(), scene.body());
+        Box::pin(async {
+            let run = scene.inner.run(async |cx| {
+                goes_on(scene.inner.spawn(never).await);
+                own(cx).await;
+            });
+            drop(run.await);
+        })
+    });
+    // The child that is awaited holds a slot, and waits for its parent's.
+    prove(
+        "TaskHandle/await-refused",
+        &[Nothing, Release, Open, Nothing, Nothing],
+        |scene| {
+            let (main, inner) = (scene.main.clone(), scene.inner.clone());
+            let gate = Arc::clone(&scene.gate);
+            Box::pin(async move {
+                let outer = inner.clone();
+                let child = outer
+                    .run(async move |_| {
+                        let child = main.spawn(async move |_| inner.run(async |_| ()).await);
+                        let mut child = child.abort_on_drop();
+                        gate.notified().await;
+                        goes_on((&mut child).await);
+                        Some(child)
+                    })
+                    .await;
+                drop(child.unwrap().unwrap().await);
+            })
+        },
+    );
+}
+
 #[test]
 fn s12_s20_a_described_task_at_every_point() {
     let described: Make = |scene| {

@@ -102,8 +102,7 @@ pub(super) fn tie(parent: &TaskCell, child: &Arc<TaskCell>, kind: Kind) {
 /// The wait is over: what the child did counts as its parent's own from now on,
 /// and the parent's idle clock starts afresh (S9). Says whether it awaits others.
 pub(super) fn untie(parent: &TaskCell, child: &Arc<TaskCell>, loose: bool) -> bool {
-    let mut waits_on = false;
-    let removed = {
+    let (removed, waits_on) = {
         let mut parts = parent.shared.lock();
         let awaits = &mut parts.rare().awaits;
         let removed = match awaits.get_mut(&address(child)) {
@@ -114,8 +113,7 @@ pub(super) fn untie(parent: &TaskCell, child: &Arc<TaskCell>, loose: bool) -> bo
             }
             _ => awaits.remove(&address(child)),
         };
-        waits_on |= !awaits.is_empty();
-        removed
+        (removed, !awaits.is_empty())
     };
     if let Some(report) = child.last_report() {
         parent.inherit_report(report);

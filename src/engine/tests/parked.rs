@@ -1,7 +1,7 @@
 //! Tasks that gather slots of other lanes, or wait for somebody: what the trial
 //! found, each as small as it gets.
 
-use super::sim::{DETACHED, Event, PRESENT, Sim, ceiling, plain, secs};
+use super::sim::{DETACHED, Sim, ceiling, plain, secs};
 use crate::engine::{End, Leftover, Limit, Reason, Spec, State, TICK};
 
 /// A lane of one whose task was parked without its slot, which another has.

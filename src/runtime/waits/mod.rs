@@ -5,7 +5,7 @@
 //!   may be given up, or if anything that it awaits can move.
 //! * A lane can start a waiter if, once everybody that can move has gone, it has
 //!   a free slot, and its group has room. A pause is somebody's decision, and is
-//!   left out; so is a limit of zero, which counts as one.
+//!   left out, and so is a limit of zero, which is one.
 //!
 //! Whoever can move is found first, and makes others move; what is left then is
 //! stuck. So circles need no care, and each task and lane is read once. A search
@@ -13,14 +13,17 @@
 //!
 //! No lock is held but while one task, lane or group is read.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod circle;
+
+use std::collections::HashMap;
+
+pub(super) use circle::Circle;
 
 use super::cell::TaskCell;
 use super::domain::Domain;
 use super::edge::address;
 use super::group::GroupCell;
 use super::word::Word;
-use crate::error::{Cycle, CycleTask, WaitsFor};
 use crate::sync::Arc;
 
 /// Where a search begins.
@@ -91,15 +94,6 @@ struct Budget {
     /// Each with its share.
     holders: Vec<(usize, usize)>,
     lanes: Vec<usize>,
-}
-
-/// A circle of waits, and the newest of those that can be refused.
-pub(super) struct Circle {
-    pub(super) cycle: Cycle,
-    pub(super) parent: Arc<TaskCell>,
-    pub(super) child: Arc<TaskCell>,
-    /// The child is in line, and for this wait alone.
-    pub(super) leaves: bool,
 }
 
 /// The task that a holder of a slot stands for.
@@ -279,7 +273,10 @@ impl Waits {
         let mut holders = Vec::new();
         let share = {
             let seat = lane.seat().lock();
-            slots.limit = seat.engine.settings().max_concurrent.max(1);
+            slots.limit = match seat.engine.settings().max_concurrent {
+                0 => usize::MAX,
+                slots => slots,
+            };
             let held = seat.engine.holders();
             // As soon as so many of them can move, one slot at least comes free.
             let enough = (held.len() + 1).saturating_sub(slots.limit);
@@ -325,7 +322,7 @@ impl Waits {
         });
         let shares = group.shares();
         let mut budget = Budget {
-            budget: limit.max(1),
+            budget: limit,
             reserved: shares.iter().map(|share| share.reserved).collect(),
             stuck: vec![0; shares.len()],
             ..Budget::default()
@@ -458,197 +455,5 @@ impl Budget {
         let beyond = move |of: usize| of == share || self.stuck[of] > self.reserved[of];
         let holders = self.holders.iter().filter(move |(_, of)| beyond(*of));
         holders.map(|(holder, _)| *holder)
-    }
-}
-
-// What is stuck.
-
-impl Waits {
-    /// What it waits for that is stuck, too.
-    fn stuck_below(&self, node: usize) -> Vec<usize> {
-        let mut below = Vec::new();
-        match &self.nodes[node].what {
-            What::Task(_, waits) => below.extend(waits.iter().map(|wait| wait.on)),
-            What::Lane(_, slots) => {
-                if slots.stuck >= slots.limit {
-                    below.extend(&slots.holders);
-                }
-                if let Some((group, share)) = slots.group
-                    && let What::Group(_, budget) = &self.nodes[group].what
-                    && !budget.has_room(share)
-                {
-                    below.extend(budget.in_the_way_of(share));
-                }
-            }
-            // Looked at from its lanes.
-            What::Group(..) => {}
-        }
-        below.retain(|node| !self.nodes[*node].moves);
-        below
-    }
-
-    /// All that is stuck below the first, each with what it was reached from.
-    fn reach(&self) -> (BTreeMap<usize, usize>, Option<usize>) {
-        let mut from = BTreeMap::new();
-        let mut back = None;
-        let mut next = VecDeque::from([FIRST]);
-        while let Some(node) = next.pop_front() {
-            for below in self.stuck_below(node) {
-                if below == FIRST {
-                    back = back.or(Some(node));
-                } else if let std::collections::btree_map::Entry::Vacant(free) = from.entry(below) {
-                    free.insert(node);
-                    next.push_back(below);
-                }
-            }
-        }
-        (from, back)
-    }
-
-    /// What a second search has to find again, so that there was a moment
-    /// between the two at which all of it was so at once.
-    pub(super) fn mark(&self) -> Vec<Vec<u64>> {
-        let (from, _) = self.reach();
-        let mut marks: Vec<Vec<u64>> = from
-            .into_keys()
-            .chain([FIRST])
-            .map(|node| self.mark_of(node))
-            .collect();
-        marks.sort_unstable();
-        marks
-    }
-
-    fn mark_of(&self, node: usize) -> Vec<u64> {
-        let name = |task: &TaskCell| [task.id().lane, task.id().key.seq];
-        let below: Vec<u64> = match &self.nodes[node].what {
-            What::Task(_, waits) => waits.iter().map(|wait| wait.serial).collect(),
-            What::Lane(..) | What::Group(..) => {
-                let holders = self.stuck_below(node).into_iter();
-                let holder = |node: usize| match &self.nodes[node].what {
-                    What::Task(task, _) => name(task).to_vec(),
-                    _ => Vec::new(),
-                };
-                holders.flat_map(holder).collect()
-            }
-        };
-        let head = match &self.nodes[node].what {
-            What::Task(task, _) => vec![0, name(task)[0], name(task)[1]],
-            What::Lane(lane, slots) => {
-                let budget = slots.group.map(|(group, _)| match &self.nodes[group].what {
-                    What::Group(group, budget) => [Arc::as_ptr(group).addr(), budget.budget],
-                    _ => [0; 2],
-                });
-                let [group, budget] = budget.unwrap_or_default();
-                vec![
-                    1,
-                    lane.serial,
-                    slots.limit as u64,
-                    group as u64,
-                    budget as u64,
-                ]
-            }
-            What::Group(..) => Vec::new(),
-        };
-        head.into_iter().chain(below).collect()
-    }
-
-    /// The shortest circle through that from which the search began; `None` if
-    /// it is stuck behind one that it is no part of.
-    pub(super) fn circle(&self) -> Option<Circle> {
-        let (from, back) = self.reach();
-        let mut path = vec![back?];
-        while let Some(before) = path.last().and_then(|node| from.get(node)) {
-            path.push(*before);
-        }
-        // From the first on, in the order in which they wait.
-        path.reverse();
-        if path.first() != Some(&FIRST) {
-            path.insert(0, FIRST);
-        }
-        let steps: Vec<Step<'_>> = (0..path.len())
-            .filter_map(|at| self.step(&path, at))
-            .collect();
-        let refusable = steps
-            .iter()
-            .enumerate()
-            .filter(|(_, step)| step.can_be_refused());
-        let (newest, step) = refusable.max_by_key(|(_, step)| step.wait.serial)?;
-        let told = steps[newest..].iter().chain(&steps[..newest]);
-        Some(Circle {
-            cycle: Cycle::new(told.map(Step::told).collect()),
-            parent: Arc::clone(step.task),
-            child: Arc::clone(step.child),
-            leaves: step.child_is_queued() && !step.wait.shared,
-        })
-    }
-
-    /// The wait that begins at this place of a circle, if it is that of a task
-    /// for another.
-    fn step(&self, path: &[usize], at: usize) -> Option<Step<'_>> {
-        let next = |n: usize| path[(at + n) % path.len()];
-        let (What::Task(task, waits), What::Task(child, _)) =
-            (&self.nodes[next(0)].what, &self.nodes[next(1)].what)
-        else {
-            return None;
-        };
-        let (lane, group) = match &self.nodes[next(2)].what {
-            What::Lane(lane, slots) => {
-                let full = slots.stuck >= slots.limit && slots.holders.contains(&next(3));
-                let group = slots.group.filter(|_| !full);
-                (Some(lane), group.map(|(group, _)| &self.nodes[group].what))
-            }
-            _ => (None, None),
-        };
-        let group = match group {
-            Some(What::Group(group, _)) => Some(group),
-            _ => None,
-        };
-        let wait = waits.iter().find(|wait| wait.on == next(1))?;
-        Some(Step {
-            task,
-            child,
-            wait: *wait,
-            lane,
-            group,
-        })
-    }
-}
-
-/// A task of a circle, and what it waits for.
-struct Step<'a> {
-    task: &'a Arc<TaskCell>,
-    child: &'a Arc<TaskCell>,
-    wait: Wait,
-    /// Where the child is in line.
-    lane: Option<&'a Arc<Domain>>,
-    group: Option<&'a Arc<GroupCell>>,
-}
-
-impl Step<'_> {
-    const fn child_is_queued(&self) -> bool {
-        self.lane.is_some()
-    }
-
-    /// A child that runs as part of its parent cannot be left.
-    const fn can_be_refused(&self) -> bool {
-        self.child_is_queued() || !self.wait.owned
-    }
-
-    fn told(&self) -> CycleTask {
-        let labels = self.task.labels();
-        CycleTask {
-            id: self.task.id(),
-            name: labels.and_then(|labels| labels.name.clone()),
-            lane: Arc::clone(&self.task.domain().name),
-            waits_for: match self.lane {
-                Some(lane) => WaitsFor::Lane {
-                    lane: Arc::clone(&lane.name),
-                    group: self.group.map(|group| Arc::clone(&group.name)),
-                },
-                None => WaitsFor::Task {
-                    id: self.child.id(),
-                },
-            },
-        }
     }
 }
