@@ -147,16 +147,19 @@ impl<P: Clone> Lane<P> {
         self.note_idle(effects);
     }
 
-    /// Settles everybody who waits; see `settle_all_queued`.
+    /// Settles everybody who waits, and says how many they were; but for those
+    /// who stand in for a task, which has begun and is nobody's to clear.
     pub(crate) fn clear(
         &mut self,
         now: Time,
         effects: &mut Effects<P>,
         end: impl Fn(Duration) -> End,
     ) -> usize {
-        let cleared = self.settle_all_queued(now, effects, end);
+        let mut all = self.waiting();
+        all.retain(|key| self.tasks.get(*key).is_some_and(|record| !record.stands_in));
+        self.settle_each(now, &all, effects, end);
         self.note_idle(effects);
-        cleared
+        all.len()
     }
 
     /// After a verb that spoke to tasks one by one: whoever waits for the lane
@@ -166,16 +169,15 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Settles everybody who waits, in the order in which they would have been
-    /// served, and says how many they were.
+    /// served.
     fn settle_all_queued(
         &mut self,
         now: Time,
         effects: &mut Effects<P>,
         end: impl Fn(Duration) -> End,
-    ) -> usize {
+    ) {
         let all = self.waiting();
         self.settle_each(now, &all, effects, end);
-        all.len()
     }
 
     /// Everybody who waits, in the order in which they would be served; then

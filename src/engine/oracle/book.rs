@@ -364,7 +364,7 @@ impl Book {
                 };
                 cause.time && elapsed >= allowed && end == exact
             }),
-            End::Cleared { waited: told } => cause.clears && told == waited,
+            End::Cleared { waited: told } => cause.clears && told == waited && !life.stands_in,
             End::Shutdown { waited: told } => {
                 // A place that nobody comes for is passed on to nobody then.
                 let late = life.keeps && cause.time && model.door == Door::Shutdown;
@@ -442,9 +442,8 @@ impl Book {
         assert_eq!(self.owed, None, "S17: a reclaim was not reported");
         assert!(
             model.nobody_waits()
-                || !self.cause.empties
-                    && (!model.is_over()
-                        || model.door != Door::Shutdown && model.nobody_new_waits()),
+                || model.door != Door::Shutdown && model.nobody_new_waits()
+                || !self.cause.empties && !model.is_over(),
             "S7: somebody waits for what will not come"
         );
         assert!(
