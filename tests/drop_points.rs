@@ -420,13 +420,13 @@ fn s12_s20_chains_at_every_point() {
             Box::pin(async move { drop(task.await) })
         });
         let through = [Nothing, Nothing, Release, Nothing, Open];
-        prove_of(&name("run"), &through, &run);
-        prove_of(&name("run/late"), &[Nothing, Late, Nothing, Open], &run);
-        prove_of(&name("run/asked"), &[Nothing, Release, Nothing, Ask], &run);
-        prove_of(&name("run/asked-in-line"), &[Nothing, Nothing, Ask], &run);
-        prove_of(&name("acquire"), &[Nothing, Nothing, Release], &acquire);
-        prove_of(&name("acquire/late"), &[Nothing, Late], &acquire);
-        prove_of(&name("spawn"), &through, &spawn);
+        prove_of(&name("run"), &through, run);
+        prove_of(&name("run/late"), &[Nothing, Late, Nothing, Open], run);
+        prove_of(&name("run/asked"), &[Nothing, Release, Nothing, Ask], run);
+        prove_of(&name("run/asked-in-line"), &[Nothing, Nothing, Ask], run);
+        prove_of(&name("acquire"), &[Nothing, Nothing, Release], acquire);
+        prove_of(&name("acquire/late"), &[Nothing, Late], acquire);
+        prove_of(&name("spawn"), &through, spawn);
     }
 }
 
