@@ -34,6 +34,8 @@ enum Event {
     /// The holder gives its slot back, and whoever was first in line has had
     /// it.
     Release,
+    /// Somebody else takes the slot that was given back.
+    Hold,
     /// What the future itself waits for comes.
     Open,
     /// Everybody is asked to end.
@@ -46,7 +48,7 @@ enum Event {
     /// A thread has come to its end.
     Thread,
 }
-use Event::{Ask, Late, Nothing, Open, Pass, Release, Thread};
+use Event::{Ask, Hold, Late, Nothing, Open, Pass, Release, Thread};
 
 /// A lane of one, its holder, somebody in line before the future, and
 /// somebody behind it.
@@ -107,6 +109,11 @@ impl Scene {
         match event {
             Nothing => {}
             Release => drop(self.holder.take()),
+            Hold => {
+                let_run().await;
+                let holder = self.main.try_acquire().unwrap();
+                drop(self.holder.replace(Some(holder)));
+            }
             Open => self.gate.notify_one(),
             Ask => drop(self.main.cancel_all(Reason::User)),
             Pass => tokio::time::sleep(6 * SECOND).await,
@@ -192,6 +199,21 @@ impl Scene {
 /// last event, and no sooner, so that no point was passed over because it had
 /// failed early.
 fn prove(name: &str, events: &[Event], make: Make) {
+    prove_of(name, events, make);
+}
+
+/// Lends a closure the signature of a [`Make`].
+const fn making<M>(make: M) -> M
+where
+    M: for<'a> Fn(&'a Scene) -> Subject<'a>,
+{
+    make
+}
+
+fn prove_of<M>(name: &str, events: &[Event], make: M)
+where
+    M: for<'a> Fn(&'a Scene) -> Subject<'a>,
+{
     let mut points = 0;
     let mut polls = 0;
     loop {
@@ -439,6 +461,80 @@ fn s12_s20_acquire_at_every_point() {
         })
     };
     prove("Slot", &[Nothing, Release, Nothing, Ask, Open], held);
+}
+
+#[test]
+fn s12_s20_chains_at_every_point() {
+    // In line in its first lane, or in its second with a slot of the first.
+    for lanes in [["main", "inner"], ["inner", "main"]] {
+        let name = |what: &str| format!("Chain::{what}/{lanes:?}");
+        let chain = move |scene: &Scene| scene.lanes.chain(lanes).unwrap();
+        let run = making(move |scene| {
+            let (chain, body) = (chain(scene), scene.body());
+            Box::pin(async move { drop(chain.run(body).await) })
+        });
+        let acquire = making(move |scene| {
+            let chain = chain(scene);
+            Box::pin(async move { drop(chain.acquire().await) })
+        });
+        let spawn = making(move |scene| {
+            let task = chain(scene).spawn(scene.body()).abort_on_drop();
+            Box::pin(async move { drop(task.await) })
+        });
+        let through = [Nothing, Nothing, Release, Nothing, Open];
+        prove_of(&name("run"), &through, run);
+        prove_of(&name("run/late"), &[Nothing, Late, Nothing, Open], run);
+        prove_of(&name("run/asked"), &[Nothing, Release, Nothing, Ask], run);
+        prove_of(&name("run/asked-in-line"), &[Nothing, Nothing, Ask], run);
+        prove_of(&name("acquire"), &[Nothing, Nothing, Release], acquire);
+        prove_of(&name("acquire/late"), &[Nothing, Late], acquire);
+        prove_of(&name("spawn"), &through, spawn);
+    }
+}
+
+#[test]
+fn s12_s20_a_parked_task_at_every_point() {
+    let leaves: Make = |scene| {
+        let body = scene.body();
+        Box::pin(async {
+            let run = scene.main.run(async |cx| {
+                let wait = cx.waiting("x").release(["main"]);
+                drop(wait.on(body(cx.clone())).await);
+            });
+            drop(run.await);
+        })
+    };
+    prove("Parked", &[Nothing, Release, Nothing, Open], leaves);
+    prove("Parked/asked", &[Nothing, Release, Nothing, Ask], leaves);
+    prove(
+        "Parked/comes-back",
+        &[Nothing, Release, Hold, Open, Nothing, Release],
+        leaves,
+    );
+    prove(
+        "Parked/comes-back-late",
+        &[Nothing, Release, Hold, Open, Late],
+        leaves,
+    );
+    prove(
+        "Parked/asked-on-its-way-back",
+        &[Nothing, Release, Hold, Open, Ask],
+        leaves,
+    );
+    let stays: Make = |scene| {
+        let body = scene.body();
+        Box::pin(async {
+            let run = scene
+                .main
+                .run(async |cx| drop(cx.waiting("x").on(body(cx.clone())).await));
+            drop(run.await);
+        })
+    };
+    prove(
+        "Parked/with-its-slot",
+        &[Nothing, Release, Nothing, Open],
+        stays,
+    );
 }
 
 #[test]

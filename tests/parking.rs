@@ -422,6 +422,25 @@ async fn a_drain_leaves_it_be_and_it_comes_back_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s4_a_clear_leaves_it_be_on_its_way_back() {
+    let two = Two::plain();
+    let (approve, approval) = oneshot::channel::<()>();
+    let turn = two.chain.spawn(async move |cx| {
+        let wait = cx.waiting("approval").release(["main"]).on(approval);
+        wait.await.unwrap().unwrap();
+        "went on"
+    });
+    let_run().await;
+    let busy = two.main.try_acquire().unwrap();
+    approve.send(()).unwrap();
+    let_run().await;
+    assert_eq!(two.main.clear(), 0);
+    drop(busy);
+    assert_eq!(turn.await.unwrap(), "went on");
+    two.assert_free();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_does_not_hand_back_what_has_begun() {
     let two = Two::plain();
     let (approve, approval) = oneshot::channel::<()>();

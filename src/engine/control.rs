@@ -78,7 +78,6 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn shutdown(&mut self, now: Time, effects: &mut Effects<P>) {
         self.mode = Mode::Shutdown;
         self.settle_all_queued(now, effects, |waited| End::Shutdown { waited });
-        self.settle_stand_ins(now, Reason::Shutdown, effects);
         effects.push(Effect::AskHolders {
             reason: Reason::Shutdown,
         });
@@ -143,34 +142,25 @@ impl<P: Clone> Lane<P> {
             queued,
         };
         self.settle_leftovers(now, queued, effects);
-        self.settle_stand_ins(now, Reason::Draining, effects);
         effects.push(Effect::AskHolders {
             reason: Reason::Draining,
         });
         self.note_idle(effects);
     }
 
-    /// Whoever comes back for its slot is to end as the holders are.
-    fn settle_stand_ins(&mut self, now: Time, reason: Reason, effects: &mut Effects<P>) {
-        let waits = |record: &Record<P>| record.stands_in && record.state.waits();
-        let records = self.tasks.iter().filter(|(_, record)| waits(record));
-        let stand_ins: Vec<Key> = records.map(|(key, _)| key).collect();
-        self.settle_each(now, &stand_ins, effects, |waited| End::CancelledQueued {
-            reason,
-            waited,
-        });
-    }
-
-    /// Settles everybody who waits; see `settle_all_queued`.
+    /// Settles everybody who waits, and says how many they were; but for those
+    /// who stand in for a task, which has begun and is nobody's to clear.
     pub(crate) fn clear(
         &mut self,
         now: Time,
         effects: &mut Effects<P>,
         end: impl Fn(Duration) -> End,
     ) -> usize {
-        let cleared = self.settle_all_queued(now, effects, end);
+        let mut all = self.waiting();
+        all.retain(|key| self.tasks.get(*key).is_some_and(|record| !record.stands_in));
+        self.settle_each(now, &all, effects, end);
         self.note_idle(effects);
-        cleared
+        all.len()
     }
 
     /// After a verb that spoke to tasks one by one: whoever waits for the lane
@@ -180,16 +170,15 @@ impl<P: Clone> Lane<P> {
     }
 
     /// Settles everybody who waits, in the order in which they would have been
-    /// served, and says how many they were.
+    /// served.
     fn settle_all_queued(
         &mut self,
         now: Time,
         effects: &mut Effects<P>,
         end: impl Fn(Duration) -> End,
-    ) -> usize {
+    ) {
         let all = self.waiting();
         self.settle_each(now, &all, effects, end);
-        all.len()
     }
 
     /// Everybody who waits, in the order in which they would be served; then
@@ -199,9 +188,6 @@ impl<P: Clone> Lane<P> {
         let queued = queued
             .into_iter()
             .filter_map(|index| self.tasks.key_at(index));
-        // Whoever comes back for its slot is active, and hears of no verb that
-        // speaks to the queued.
-        let is_task = |key: &Key| !self.tasks.get(*key).is_some_and(|r| r.stands_in);
         let at_door = |(_, record): &(Key, &Record<P>)| record.state == State::AtDoor;
         let asleep = self
             .tasks
@@ -215,8 +201,7 @@ impl<P: Clone> Lane<P> {
             .map(|(key, _)| key)
             .collect();
         at_door.sort_unstable_by_key(|key| key.seq);
-        let all = queued.chain(asleep).chain(at_door);
-        all.filter(is_task).collect()
+        queued.chain(asleep).chain(at_door).collect()
     }
 
     fn settle_each(

@@ -17,6 +17,8 @@
 //! |---|---|
 //! | `queue` | joining, being granted, leaving the queue |
 //! | `busy` | superseding, and messages for whoever runs |
+//! | `chains` | a task in several lanes |
+//! | `parking` | a task that waits for somebody |
 //! | `door` | before a full queue |
 //! | `ending` | done, asked, taken, dropped: who was first |
 //! | `waiting` | handles, signals, idle: no lost wake-up |
@@ -30,6 +32,7 @@
 //! | `crowd` | many tasks (shuttle) |
 
 mod busy;
+mod chains;
 mod circles;
 #[cfg(laneway_shuttle)]
 mod crowd;
@@ -39,6 +42,7 @@ mod explore;
 mod groups;
 mod moments;
 mod names;
+mod parking;
 mod plans;
 mod queue;
 mod three;

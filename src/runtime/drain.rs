@@ -342,12 +342,14 @@ pub(crate) fn forget_returned(domain: &Domain) {
 }
 
 /// Those of a lane's waiters that a drain settles: all, but for descendants of
-/// tasks that it waits for.
+/// tasks that it waits for, and for those that have begun and come back.
 fn leaving(domain: &DomainRef, drain: Drain) -> Vec<Key> {
     let waiting: Vec<(Key, Arc<TaskCell>)> = domain.read(|engine| {
         let waiting = engine.waiting().into_iter();
         waiting
-            .filter_map(|key| Some((key, Arc::clone(&engine.record(key)?.payload))))
+            .filter_map(|key| Some((key, engine.record(key)?)))
+            .filter(|(_, record)| !record.stands_in)
+            .map(|(key, record)| (key, Arc::clone(&record.payload)))
             .collect()
     });
     // Lineage is read outside the lock: it reaches into other tasks.

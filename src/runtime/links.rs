@@ -134,6 +134,11 @@ impl Links {
     /// For a task that is not polled yet: as far as it gets without waiting.
     fn advance(&self, task: &Arc<TaskCell>, round: u64) {
         loop {
+            // Whoever ends it moves its word and then lets go of its links: so
+            // this comes after `round` was read.
+            if task.word.get() != Word::Granted {
+                return;
+            }
             match self.step(task, round) {
                 Some(Step::Held) => {}
                 Some(Step::InLine | Step::Over) => return,

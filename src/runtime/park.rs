@@ -134,7 +134,8 @@ pin_project! {
     /// Dropped, the wait is over, and what the future was is lost. The task's
     /// slots are not back by that: whatever of this poll is left runs without
     /// them, and [`is_current`](TaskContext::is_current) says so. After that the
-    /// task is not polled before it has them. A [`Slot`](crate::Slot), which
+    /// task is not polled before it has them; one that is told to end meanwhile
+    /// is dropped as it is. A [`Slot`](crate::Slot), which
     /// nobody polls, does not get them back.
     ///
     /// # Panics

@@ -197,7 +197,13 @@ where
                 return Poll::Ready(taken(task));
             }
             if task.is_adrift() && park::poll_back(task, cx).is_pending() {
-                return Poll::Pending;
+                task.set_runner(cx.waker());
+                return match task.asked() {
+                    // It is not polled without its slots, not even a last time.
+                    Some(asked) if asked.drop_now => Poll::Ready(end(task, asked.reason)),
+                    _ if task.word.get() != Word::Running => Poll::Ready(taken(task)),
+                    _ => Poll::Pending,
+                };
             }
             let last_poll = task.asked().is_some_and(|asked| asked.drop_now);
             let start = this.start.take();
@@ -216,13 +222,7 @@ where
                 }
                 match task.asked() {
                     Some(asked) if asked.drop_now && last_poll => {
-                        if !task.word.shift(Word::Running, ended_word(asked.reason)) {
-                            return Poll::Ready(taken(task));
-                        }
-                        return Poll::Ready(Over {
-                            reason: asked.reason,
-                            completed: false,
-                        });
+                        return Poll::Ready(end(task, asked.reason));
                     }
                     // Asked in the middle of that poll: one more (S3).
                     Some(asked) if asked.drop_now => continue,
@@ -319,6 +319,17 @@ where
         guarded("a destructor", || future.set(None));
     }
     Turned::Through { reason, first }
+}
+
+/// It ends as it was asked to, unless its slot was taken before.
+fn end(task: &TaskCell, reason: Reason) -> Over {
+    if !task.word.shift(Word::Running, ended_word(reason)) {
+        return taken(task);
+    }
+    Over {
+        reason,
+        completed: false,
+    }
 }
 
 fn taken(task: &TaskCell) -> Over {

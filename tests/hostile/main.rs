@@ -16,4 +16,5 @@ mod real_time;
 mod runtimes;
 mod shrunk;
 mod simulated;
+mod waits;
 mod wakers;

@@ -364,7 +364,7 @@ impl Book {
                 };
                 cause.time && elapsed >= allowed && end == exact
             }),
-            End::Cleared { waited: told } => cause.clears && told == waited,
+            End::Cleared { waited: told } => cause.clears && told == waited && !life.stands_in,
             End::Shutdown { waited: told } => {
                 // A place that nobody comes for is passed on to nobody then.
                 let late = life.keeps && cause.time && model.door == Door::Shutdown;

@@ -280,7 +280,9 @@ impl Hall {
             self.to_settle = self.queued(index);
         }
         self.act(index, |lane, now, effects| {
-            let waiting = lane.waiting();
+            // Whoever has begun and comes back is nobody's to hand back.
+            let mut waiting = lane.waiting();
+            waiting.retain(|key| lane.record(*key).is_some_and(|r| !r.stands_in));
             lane.settle_drain(now, &waiting, effects);
         });
     }

@@ -1,0 +1,209 @@
+//! A task in several lanes, against whatever ends it or comes beside it.
+
+use std::future::Future;
+use std::task::Poll;
+
+use super::explore::{explore, thread};
+use super::world::{Hand, World};
+use crate::runtime::Domain;
+use crate::sync::{Arc, Weak};
+use crate::{Chain, Lane, LaneConfig, LaneState, Reason, TaskError};
+
+/// `main`, a lane behind it, and the chain of both.
+pub(super) struct Two {
+    pub(super) world: World,
+    pub(super) behind: Lane,
+    pub(super) chain: Chain,
+}
+
+impl Two {
+    pub(super) fn new() -> Self {
+        Self::of(1, 1)
+    }
+
+    pub(super) fn of(first: usize, second: usize) -> Self {
+        let config = |slots| LaneConfig::new(slots).no_stall_ceiling();
+        let world = World::with(config(first), |more| more.lane("behind", config(second)));
+        let behind = world.lanes.lane("behind").expect("configured");
+        let chain = world.lanes.chain(["main", "behind"]).expect("configured");
+        Self {
+            world,
+            behind,
+            chain,
+        }
+    }
+
+    /// As [`World::wind_up`], in both lanes.
+    pub(super) fn wind_up(self) {
+        self.world.host.poll_all();
+        for lane in [&self.world.lane, &self.behind] {
+            let snapshot = lane.snapshot();
+            assert!(snapshot.parked.is_empty(), "S2: {snapshot:?}");
+            assert!(snapshot.active.is_empty(), "S2: {snapshot:?}");
+            assert!(snapshot.queued.is_empty(), "S5: {snapshot:?}");
+            assert!(snapshot.orphans.is_empty(), "S10: {snapshot:?}");
+        }
+        let most = self.behind.snapshot().max_concurrent;
+        if self.behind.snapshot().state == LaneState::Open {
+            let all: Vec<_> = (0..most)
+                .map(|_| self.behind.try_acquire().expect("S2: a slot was lost"))
+                .collect();
+            assert!(self.behind.try_acquire().is_err(), "S1: a slot too many");
+            drop(all);
+        }
+        let domain: Weak<Domain> = Arc::downgrade(&self.behind.domain);
+        drop((self.behind, self.chain));
+        self.world.wind_up();
+        assert_eq!(domain.strong_count(), 0, "S15: the lane behind leaks");
+    }
+}
+
+pub(super) fn is_cancelled(error: &TaskError) -> bool {
+    matches!(
+        error,
+        TaskError::Cancelled { .. } | TaskError::CancelledQueued { .. }
+    )
+}
+
+/// Ready when it is polled a second time.
+pub(super) fn second_poll() -> impl Future<Output = ()> + Send {
+    let mut polled = false;
+    std::future::poll_fn(move |_| {
+        if std::mem::replace(&mut polled, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+}
+
+/// S2, S7: a task that is cancelled as its last slot is granted has run or was
+/// told, and gives both slots back.
+#[test]
+fn s2_link_grant_against_cancel() {
+    explore("link_grant_against_cancel", || {
+        let two = Two::new();
+        let busy = two.behind.try_acquire().expect("free");
+        let chain = two.chain.clone();
+        let mut task = Hand::pending(async move { chain.run(async |_| 7).await });
+        let id = two.world.lane.snapshot().active[0].id;
+        let lanes = two.world.lanes.clone();
+        let cancel = thread::spawn(move || drop(lanes.cancel(id, Reason::User)));
+        drop(busy);
+        cancel.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        match task.answer() {
+            Ok(value) => assert_eq!(value, 7),
+            Err(error) => assert!(is_cancelled(&error), "{error}"),
+        }
+        two.wind_up();
+    });
+}
+
+/// The same for one that nobody polls before it has them.
+#[test]
+fn s2_link_grant_against_cancel_of_a_spawned_task() {
+    explore("link_grant_against_cancel_spawned", || {
+        let two = Two::new();
+        let busy = two.behind.try_acquire().expect("free");
+        let mut task = Hand::new(two.chain.spawn(async |_| 7));
+        let id = two.world.lane.snapshot().active[0].id;
+        let lanes = two.world.lanes.clone();
+        let cancel = thread::spawn(move || drop(lanes.cancel(id, Reason::User)));
+        drop(busy);
+        cancel.join().expect("no panic");
+        task.poll();
+        two.world.quiesce(&mut [&mut task]);
+        match task.answer() {
+            Ok(value) => assert_eq!(value, 7),
+            Err(error) => assert!(is_cancelled(&error), "{error}"),
+        }
+        two.wind_up();
+    });
+}
+
+/// S12, S20: one that is dropped as its last slot is granted passes both on.
+#[test]
+fn s12_link_grant_against_drop() {
+    explore("link_grant_against_drop", || {
+        let two = Two::new();
+        let busy = two.behind.try_acquire().expect("free");
+        let chain = two.chain.clone();
+        let task = Hand::pending(async move { chain.run(async |_| 7).await });
+        let lane = two.behind.clone();
+        let mut next = Hand::pending(async move { lane.acquire().await.map(drop) });
+        let release = thread::spawn(move || drop(busy));
+        drop(task);
+        release.join().expect("no panic");
+        two.world.quiesce(&mut [&mut next]);
+        next.answer().expect("S12: nobody is in its way");
+        two.wind_up();
+    });
+}
+
+/// S5: two chains over the same lanes in opposite order wait for each other's
+/// slots where they must, and never for each other's locks.
+#[test]
+fn s5_chains_in_opposite_order() {
+    explore("chains_in_opposite_order", || {
+        let two = Two::of(2, 1);
+        let back = two.world.lanes.chain(["behind", "main"]);
+        let back = back.expect("configured");
+        let chain = two.chain.clone();
+        let mut forth = Hand::new(async move { chain.run(async |_| 7).await });
+        let other = thread::spawn(move || {
+            let mut back = Hand::new(async move { back.run(async |_| 8).await });
+            back.poll();
+            back
+        });
+        forth.poll();
+        let mut back = other.join().expect("no panic");
+        two.world.quiesce(&mut [&mut forth, &mut back]);
+        assert_eq!(forth.answer().expect("S5"), 7);
+        assert_eq!(back.answer().expect("S5"), 8);
+        two.wind_up();
+    });
+}
+
+/// S5: both slots of a chain serve whoever comes as they come free.
+#[test]
+fn s5_chain_release_against_submits() {
+    explore("chain_release_against_submits", || {
+        let two = Two::new();
+        let slot = two.chain.try_acquire().expect("free");
+        let acquire = |lane: &Lane| {
+            let lane = lane.clone();
+            Hand::new(async move { lane.acquire().await.map(drop) })
+        };
+        let (mut first, mut second) = (acquire(&two.world.lane), acquire(&two.behind));
+        let release = thread::spawn(move || drop(slot));
+        first.poll();
+        second.poll();
+        release.join().expect("no panic");
+        two.world.quiesce(&mut [&mut first, &mut second]);
+        first.answer().expect("S5: the slot is free");
+        second.answer().expect("S5: the slot is free");
+        two.wind_up();
+    });
+}
+
+/// S2, S3: a reset of the lane behind as the task returns: it has its value or
+/// was told, and the slot of the other lane is whole either way.
+#[test]
+fn s2_reset_behind_against_the_runner() {
+    explore("reset_behind_against_runner", || {
+        let two = Two::new();
+        let chain = two.chain.clone();
+        let mut task = Hand::pending(async move { chain.run(async |_| second_poll().await).await });
+        let behind = two.behind.clone();
+        let reset = thread::spawn(move || behind.reset());
+        task.poll();
+        let taken = reset.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        if let Err(error) = task.answer() {
+            assert!(is_cancelled(&error), "{error}");
+            assert_eq!(taken, 1, "S4: nobody else ended it");
+        }
+        two.wind_up();
+    });
+}
