@@ -389,6 +389,34 @@ async fn a_task_can_move_while_anything_that_it_awaits_can() {
     assert_whole(&lanes);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_aborted_waits_for_nothing() {
+    let (lanes, [a, b]) = lanes([("a", 1), ("b", 1)]);
+    for scoped in [true, false] {
+        let began = now();
+        a.run(async |cx: TaskContext| {
+            let lane = b.clone();
+            let part = async move { lane.run(async |_| sleep(9 * HOUR).await).await };
+            let part = if scoped {
+                tokio::spawn(cx.scope(part))
+            } else {
+                cx.spawn(part)
+            };
+            tokio::spawn(async move {
+                sleep(HOUR).await;
+                part.abort();
+            });
+            // So that the part is the first to wait.
+            sleep(SECOND).await;
+            refused(a.run(async |_| ()).await);
+        })
+        .await
+        .unwrap();
+        assert_eq!(began.elapsed(), HOUR);
+    }
+    assert_whole(&lanes);
+}
+
 /// A task that is about to wait for something else is not looked at in between.
 #[tokio::test(start_paused = true)]
 async fn between_two_waits_nothing_is_refused() {

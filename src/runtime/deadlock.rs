@@ -16,6 +16,7 @@
 use std::task::Poll;
 
 use super::cell::TaskCell;
+use super::current;
 use super::domain::{Domain, DomainRef, cancel_locked};
 use super::edge::address;
 use super::log;
@@ -40,11 +41,12 @@ pub(super) fn wait_begins(parent: &Arc<TaskCell>, child: &TaskCell) {
     }
 }
 
-/// A task waits for something else than before. It is polled now, and may be about
-/// to begin another wait: [`after_poll`] looks at it.
+/// A task waits for something else than before. Where it is polled now, it may be
+/// about to begin another wait: [`after_poll`] looks at it.
 pub(super) fn waits_change(parent: &Arc<TaskCell>) {
-    if parent.is_blocking() {
-        // Its thread polls what it likes, and nobody sees the end of that.
+    // A thread polls what it likes, and nobody sees the end of that; and a future
+    // may be dropped anywhere.
+    if parent.is_blocking() || !current::is(parent) {
         look_at(parent);
     } else {
         parent.waits_change.store(true, Ordering::Release);
