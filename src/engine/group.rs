@@ -94,14 +94,6 @@ impl Gate {
     pub(super) const fn is_open(self) -> bool {
         !matches!(self, Self::Full(_))
     }
-
-    /// There was room for one, and one has it.
-    #[inline]
-    pub(super) const fn shut(&mut self) {
-        if matches!(self, Self::Fits) {
-            *self = Self::Full(BlockedBy::GroupBudget);
-        }
-    }
 }
 
 impl Share {

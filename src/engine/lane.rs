@@ -239,7 +239,6 @@ impl<P: Clone> Lane<P> {
         self.timers.set(&mut self.tasks, key.index, now + look);
         match room {
             Room::Slot => {
-                self.gate.shut();
                 self.watch.moved();
                 self.holders.push(key);
                 let fence = self.next_grant();

@@ -96,3 +96,14 @@ fn s7_whoever_wants_a_place_is_told_that_there_will_be_none() {
     assert_eq!(sim.state(placed), Some(State::Placed), "a promise");
     assert_eq!(sim.state(task), Some(State::AtDoor), "it wants a slot");
 }
+
+#[test]
+fn s20_whoever_comes_for_its_place_in_the_nick_of_time_keeps_it() {
+    let (mut sim, keeper) = placed();
+    sim.task(keeper).just_in_time = true;
+    sim.run_for(secs(59));
+    assert_eq!(sim.state(keeper), Some(State::Placed));
+    assert_eq!(sim.lane.active(), 1, "a place is no slot");
+    sim.run_for(secs(1));
+    assert_eq!(sim.lane.kept(), 0);
+}

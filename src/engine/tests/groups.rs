@@ -220,6 +220,28 @@ fn s5_the_budget_serves_whoever_waits_at_the_door_of_a_lane_without_a_queue() {
     assert_eq!(served.map(|record| record.payload), Some(8));
 }
 
+/// Also where one of the lanes has had more tasks than the other.
+#[test]
+fn s6_those_who_came_at_one_moment_go_in_the_order_in_which_they_came() {
+    let (mut group, now) = (Group::new(0, &[0]), Time::START);
+    let mut lanes = [0, 1].map(|_| Lane::new(settings(4), 1));
+    let members = [0, 1].map(|at| group.join(at, 0, &mut lanes[at]));
+    for (token, at) in [(0, 0), (1, 0), (2, 1), (3, 0)] {
+        group.enter(members[at], &mut lanes[at]);
+        let came = lanes[at].submit(now, token, &plain(), PRESENT);
+        assert!(matches!(came, Ok(Accepted::Queued { .. })));
+        group.leave(members[at], &lanes[at]);
+    }
+    group.set_budget(4);
+    let (mut served, mut effects) = (Vec::new(), Effects::new());
+    while let Some((member, at)) = group.next(now) {
+        let granted = group.visit(now, member, &mut lanes[at], &mut effects);
+        let record = granted.and_then(|key| lanes[at].record(key));
+        served.extend(record.map(|record| record.payload));
+    }
+    assert_eq!(served, [0, 1, 2, 3]);
+}
+
 #[test]
 fn s6_time_alone_changes_nothing_behind_a_foreground_waiter() {
     let (mut group, now) = (Group::new(0, &[0]), Time::START);
