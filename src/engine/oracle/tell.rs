@@ -35,7 +35,8 @@ impl Trial {
             Op::Supersede(which, newcomer) => {
                 let ends = |stage| !matches!(stage, Stage::Placed { .. } | Stage::Orphan);
                 if let Some(older) = self.pick(which, ends)
-                    && !self.book.life(older).keeps
+                    // Who stands in for a task has no key to be named by.
+                    && self.book.life(older).is_task()
                 {
                     self.supersede(&newcomer, older);
                 }
