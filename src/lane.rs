@@ -368,7 +368,8 @@ impl Lane {
         Idle::new(&self.domain)
     }
 
-    /// Waits until nobody is queued or active. Orphans are not waited for.
+    /// Waits until nobody is queued or active. Orphans are not waited for, and
+    /// neither are tasks that are parked without their slot here.
     ///
     /// A task that awaits this, a drain or `wait_active` does not wait for a
     /// slot: its own idle clock goes on.

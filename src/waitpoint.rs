@@ -171,13 +171,15 @@ impl<T> Drop for Waitpoint<T> {
         // Nobody asks for a value that came and was not awaited.
         let unasked = {
             let mut state = self.point.state.lock();
-            match &mut state.outcome {
-                Some(Outcome::Resumed(value)) => value.take(),
-                _ => None,
-            }
+            let outcome = state.outcome.get_or_insert(Outcome::Abandoned);
+            let value = match outcome {
+                Outcome::Resumed(value) => value.take(),
+                Outcome::Cancelled | Outcome::Abandoned => None,
+            };
+            (value, state.waiting.take())
         };
         drop_guarded(unasked);
-        let _over_before = self.point.end(&self.shared.waitpoints, Outcome::Abandoned);
+        self.shared.waitpoints.forget(&self.point);
     }
 }
 

@@ -65,28 +65,28 @@ impl<P: Clone> Lane<P> {
         true
     }
 
-    /// What it waited for is there, and its limit is over.
-    pub(crate) fn unlimit(&mut self, key: Key) {
-        if let Some(record) = self.tasks.get_mut(key)
-            && let State::Parked { until } = &mut record.state
-        {
+    /// It waits for nobody any more. One that kept its slot is active again, and
+    /// waits for our lanes if it has others to come back to; one without is still
+    /// parked, with no limit.
+    pub(crate) fn stop_waiting(&mut self, now: Time, key: Key) {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !record.away {
+            self.unpark(now, key);
+        } else if let State::Parked { until } = &mut record.state {
             *until = Time::FAR;
             self.look_at(key, None);
         }
     }
 
-    /// Its limit has passed. One that kept its slot is active again, whoever
-    /// polls it; one without has to come for a slot first.
+    /// Its limit has passed.
     pub(super) fn outwait(&mut self, now: Time, key: Key, effects: &mut Effects<P>) {
         let Some(record) = self.tasks.get(key) else {
             return;
         };
-        let (task, away) = (record.payload.clone(), record.away);
-        if away {
-            self.unlimit(key);
-        } else {
-            self.unpark(now, key);
-        }
+        let task = record.payload.clone();
+        self.stop_waiting(now, key);
         effects.push(Effect::Outwaited { task });
     }
 

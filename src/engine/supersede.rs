@@ -3,6 +3,7 @@
 use super::effects::Effects;
 use super::entry::{Accepted, Entry, IfFull, Line, Refused};
 use super::lane::Lane;
+use super::queue::Place;
 use super::slab::Key;
 use super::task::{End, Record, Spec, State};
 use super::time::Time;
@@ -58,7 +59,13 @@ impl<P: Clone> Lane<P> {
         let away = holders.iter().filter_map(record);
         let away = away.filter(|record| record.away);
         let records = waiting.iter().filter_map(record).chain(away);
-        let places = records.clone().map(|record| record.place);
+        // That place may be in use by whoever stands in for it, and no two have
+        // the same.
+        let seq = self.tasks.next_seq();
+        let places = records.clone().map(|record| Place {
+            seq: if record.away { seq } else { record.place.seq },
+            ..record.place
+        });
         let line = match places.min() {
             _ if first => Line::First,
             Some(place) => Line::At(place),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::InvalidDuration;
 use crate::sync::Arc;
 
-/// Why [`TaskContext::waiting`](crate::TaskContext::waiting) has no value. The
-/// task is active, with the slots that it had, but for
-/// [`NotActive`](Self::NotActive).
+/// Why [`TaskContext::waiting`](crate::TaskContext::waiting) has no value. But
+/// for [`NotActive`](Self::NotActive), the task goes on as it was, with the slots
+/// that it had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitingError {

@@ -360,7 +360,12 @@ impl TaskCell {
     }
 
     pub(crate) fn is_current(&self) -> bool {
-        self.held.load(Ordering::Acquire) && self.links().is_none_or(|links| links.are_current())
+        self.holds() && self.links().is_none_or(|links| links.are_current())
+    }
+
+    /// Whether it has its own slot, whatever else it needs.
+    pub(super) fn holds(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 
     /// Its time starts now: it has all its slots.

@@ -293,6 +293,8 @@ impl Domain {
     #[inline]
     pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
         if task.is_linked() {
+            // Before anybody else has what it had (S11).
+            task.lose();
             links::let_go(task, completed);
         }
         let mut seat = self.seat.lock();

@@ -1,5 +1,5 @@
-//! Who holds a slot and waits for another inherits the priority of the most
-//! urgent task behind it: otherwise somebody who looks at a screen would wait
+//! A task of a chain, or one that comes back, holds slots and waits for another.
+//! It inherits the priority of the most urgent task behind it: otherwise somebody who looks at a screen would wait
 //! for a place in line that was meant for nobody in particular.
 //!
 //! What is inherited stays: a waiter that was raised keeps its tier until it has

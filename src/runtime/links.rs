@@ -118,7 +118,10 @@ impl Links {
                         self.hold(task, &link);
                     }
                 }
-                Word::Asleep => rejoin(&link),
+                Word::Asleep => {
+                    rejoin(&link);
+                    deadlock::waits_again(&link);
+                }
                 word => {
                     link.set_runner(cx.waker());
                     task.set_runner(cx.waker());
@@ -162,6 +165,11 @@ impl Links {
             task.domain()
                 .act(|engine, _| engine.gathers(key, task.spec()));
         }
+        if task.word.get() != Word::Granted {
+            // Its grant was passed on, and whoever let its links go may have been
+            // before this.
+            self.stand.lock().gathers = false;
+        }
         round
     }
 
@@ -203,6 +211,7 @@ impl Links {
         match accepted {
             Ok(Accepted::Queued { .. }) if ours => {
                 inherit::begin(&held_in(task), &link);
+                inherit::behind(link.domain(), link.spec().priority);
                 deadlock::gathers(task);
                 // It may be in line no more, and whoever saw to that ended what
                 // had not begun.
@@ -312,14 +321,21 @@ impl Links {
     }
 }
 
-/// The lanes whose slots a task holds.
+/// The lanes whose slots a task holds, or gave back for a while.
+pub(super) fn lanes_of(task: &TaskCell) -> Vec<Arc<Domain>> {
+    let links = task.links().map(|links| links.held()).unwrap_or_default();
+    let links = links.iter().map(|link| Arc::clone(link.domain()));
+    std::iter::once(Arc::clone(task.domain()))
+        .chain(links)
+        .collect()
+}
+
+/// Those whose slots it holds now.
 pub(super) fn held_in(task: &TaskCell) -> Vec<Arc<Domain>> {
-    let mut domains = vec![Arc::clone(task.domain())];
-    if let Some(links) = task.links() {
-        let held = links.held();
-        domains.extend(held.iter().map(|link| Arc::clone(link.domain())));
-    }
-    domains
+    let links = task.links().map(|links| links.held()).unwrap_or_default();
+    let cells = std::iter::once(task).chain(links.iter().map(|link| &**link));
+    let held = cells.filter(|cell| cell.holds());
+    held.map(|cell| Arc::clone(cell.domain())).collect()
 }
 
 /// Gives back whatever a task has beside its own slot.
@@ -461,10 +477,15 @@ pub(super) fn lost(cell: &Arc<TaskCell>) {
     }
     for link in links.held() {
         let domain = link.domain();
-        let _ = domain.shared.orphans.reserve(true);
+        // At a bound of orphans it stays held, and ends with its task (S10).
+        if !domain.shared.orphans.reserve(false) {
+            continue;
+        }
         let (now, facts) = (link.now(), super::facts::at_hand(&link));
         let detached = domain.act(|engine, effects| {
-            engine.detach(now, link.slot_key(), link.spec(), &facts, effects)
+            let key = link.slot_key();
+            engine.orphans() < engine.max_orphans()
+                && engine.detach(now, key, link.spec(), &facts, effects)
         });
         if !detached {
             domain.shared.orphans.release();

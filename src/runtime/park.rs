@@ -12,7 +12,7 @@ use super::cell::TaskCell;
 use super::deadlock;
 use super::edge::{self, Kind};
 use super::inherit;
-use super::links::{drop_link, held_in};
+use super::links::{drop_link, held_in, lanes_of};
 use super::parts::Rare;
 use super::spare;
 use super::submit::{give_up, rejoin, take_place};
@@ -33,6 +33,8 @@ pub(crate) struct Parking {
     what: Arc<str>,
     since: Time,
     limit: Duration,
+    /// For somebody, and not only for its slots.
+    waits: bool,
     /// Whose slot is to be got back, the next one last: a link, or the task
     /// itself.
     away: Vec<Gone>,
@@ -127,7 +129,12 @@ pin_project! {
     /// # Errors
     ///
     /// [`WaitingError`]. All but [`LimitPassed`](WaitingError::LimitPassed) are
-    /// given at the first poll, and then nothing was given back.
+    /// given at the first poll, and then nothing was given back; but a task that is
+    /// over by the time at which its wait is has
+    /// [`NotActive`](WaitingError::NotActive) then.
+    ///
+    /// A way back that closes a circle of tasks that wait for each other ends the
+    /// task, with [`Reason::WouldDeadlock`](crate::Reason::WouldDeadlock).
     ///
     /// # Cancel safety
     ///
@@ -193,8 +200,7 @@ impl<Fut: Future> Future for Parked<Fut> {
             this.future.set(None);
             *this.ready = Some(ready);
             *this.stage = Stage::ComesBack;
-            let key = task.slot_key();
-            task.domain().act(|engine, _| engine.unlimit(key));
+            stop_waiting(task);
         }
         if *this.stage == Stage::ComesBack {
             if !is_parked(task) {
@@ -223,7 +229,11 @@ fn park(task: &Arc<TaskCell>, wait: &Waiting) -> Result<Time, WaitingError> {
     let mut slots = vec![Gone::Own];
     slots.extend(held.into_iter().map(Gone::Link));
     let leaving = slots.split_off(first_to_leave(task, &slots, &wait.release)?);
-    if task.word.get() != Word::Running || task.asked().is_some() {
+    if let Some(what) = what_for(task) {
+        return Err(WaitingError::AlreadyParked { what });
+    }
+    let active = task.word.get() == Word::Running && task.is_current();
+    if !active || task.asked().is_some() {
         return Err(WaitingError::NotActive);
     }
     let now = task.now();
@@ -307,6 +317,7 @@ fn begin(task: &TaskCell, wait: &Waiting, now: Time) -> Result<(), WaitingError>
         what: Arc::clone(&wait.what),
         since: now,
         limit: wait.limit,
+        waits: true,
         away: Vec::new(),
         stand_in: None,
     }));
@@ -367,7 +378,10 @@ pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
                     return Poll::Pending;
                 }
             }
-            Word::Asleep => rejoin(&stand_in),
+            Word::Asleep => {
+                rejoin(&stand_in);
+                deadlock::waits_again(&stand_in);
+            }
             Word::Queued => {
                 stand_in.set_runner(cx.waker());
                 // The grant may have come between the two.
@@ -408,14 +422,14 @@ fn send(task: &Arc<TaskCell>, cell: &TaskCell) -> bool {
         take_place(engine, &stand_in, now, entry, accepted);
         accepted
     });
-    let parts = task.shared.lock();
-    let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
-    let current = parking.and_then(|parking| parking.stand_in.as_ref());
-    let ours = current.is_some_and(|current| Arc::ptr_eq(current, &stand_in));
-    drop(parts);
     match accepted {
-        Ok(_) if ours => {
+        Ok(_) if is_sent(task, &stand_in) => {
             inherit::begin(&held_in(task), &stand_in);
+            inherit::behind(domain, stand_in.spec().priority);
+            // Whoever abandoned it meanwhile ended what had not begun.
+            if !is_sent(task, &stand_in) {
+                inherit::end(&lanes_of(task), &stand_in);
+            }
             deadlock::wait_begins(task, &stand_in);
             return true;
         }
@@ -427,6 +441,13 @@ fn send(task: &Arc<TaskCell>, cell: &TaskCell) -> bool {
     }
     let _others = edge::untie(task, &stand_in, false);
     false
+}
+
+fn is_sent(task: &TaskCell, stand_in: &Arc<TaskCell>) -> bool {
+    let parts = task.shared.lock();
+    let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
+    let current = parking.and_then(|parking| parking.stand_in.as_ref());
+    current.is_some_and(|current| Arc::ptr_eq(current, stand_in))
 }
 
 fn set_stand_in(task: &TaskCell, stand_in: Option<Arc<TaskCell>>) -> bool {
@@ -445,10 +466,7 @@ fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) ->
         let gone = engine.come_back(key, of);
         if gone.is_some() {
             cell.regain(stand_in.fence());
-            if cell.principal().is_some() {
-                // The task's own clocks go on when it has all its slots.
-                engine.unpark(cell.now(), key);
-            }
+            engine.unpark(cell.now(), key);
         }
         gone
     });
@@ -465,7 +483,7 @@ fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) ->
     if edge::untie(task, stand_in, false) {
         deadlock::waits_change(task);
     }
-    inherit::end(&held_in(task), stand_in);
+    inherit::end(&lanes_of(task), stand_in);
     if !back {
         drop_link(stand_in, false);
     }
@@ -501,10 +519,19 @@ fn forsake(task: &Arc<TaskCell>) {
         go_on(task);
         return;
     }
-    let key = task.slot_key();
-    task.domain().act(|engine, _| engine.unlimit(key));
+    stop_waiting(task);
     task.set_adrift(true);
     task.wake_runner();
+}
+
+/// It waits for nobody from now on, but for its slots.
+fn stop_waiting(task: &TaskCell) {
+    let (now, key) = (task.now(), task.slot_key());
+    if let Some(parking) = &mut task.shared.lock().rare().parked {
+        parking.waits = false;
+    }
+    task.stir(now);
+    task.domain().act(|engine, _| engine.stop_waiting(now, key));
 }
 
 /// The task is over, or was not parked after all.
@@ -516,7 +543,7 @@ pub(super) fn abandon(task: &TaskCell) {
     let Some(mut parking) = parking else { return };
     if let Some(stand_in) = parking.stand_in.take() {
         let _others = edge::untie(task, &stand_in, false);
-        inherit::end(&held_in(task), &stand_in);
+        inherit::end(&lanes_of(task), &stand_in);
         give_up(&stand_in, Reason::Dropped);
     }
 }
@@ -532,7 +559,13 @@ pub(super) fn wake(task: &TaskCell) {
 pub(super) fn may_wait(task: &TaskCell, now: Time) -> bool {
     let parts = task.shared.lock();
     let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
-    parking.is_some_and(|parking| now < parking.since + parking.limit)
+    parking.is_some_and(|parking| parking.waits && now < parking.since + parking.limit)
+}
+
+fn what_for(task: &TaskCell) -> Option<Arc<str>> {
+    let parts = task.shared.lock();
+    let parking = parts.peek()?.parked.as_deref()?;
+    Some(Arc::clone(&parking.what))
 }
 
 fn is_parked(task: &TaskCell) -> bool {

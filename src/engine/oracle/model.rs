@@ -346,7 +346,9 @@ impl Model {
         if let Some(newer) = newer {
             newer.first = first;
             for waiter in waiters.iter().filter(|_| !first) {
-                let (since, seq) = (waiter.since, waiter.seq);
+                let away = self.away.iter().any(|w| w.token == waiter.token);
+                let seq = if away { newer.seq } else { waiter.seq };
+                let since = waiter.since;
                 (newer.since, newer.seq) = (newer.since, newer.seq).min((since, seq));
             }
         }

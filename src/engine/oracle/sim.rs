@@ -429,7 +429,7 @@ impl Sim {
         let facts = self.facts(token);
         facts.active_at = now;
         self.act(|lane, now, _| {
-            lane.unlimit(key);
+            lane.stop_waiting(now, key);
             lane.unpark(now, key);
         });
         self.check();
@@ -445,7 +445,7 @@ impl Sim {
         };
         let (key, spec) = (self.key(of), self.task(of).spec.of_link());
         let came = self.act(|lane, now, _| {
-            lane.unlimit(key);
+            lane.stop_waiting(now, key);
             lane.submit_back(now, token, &spec, entry, key)
         });
         self.accept(token, came?, spec, entry);

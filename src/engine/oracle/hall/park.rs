@@ -46,7 +46,7 @@ impl Hall {
         };
         let (index, key) = self.whereabouts(all[at]);
         if self.away.contains(&all[at]) {
-            self.act(index, |lane, _, _| lane.unlimit(key));
+            self.act(index, |lane, now, _| lane.stop_waiting(now, key));
             self.send(index, all[at]);
         } else {
             self.act(index, |lane, now, _| lane.unpark(now, key));
