@@ -102,8 +102,9 @@ impl Charters {
             if let Err(problem) = self.seat(member, reserved, place, known) {
                 return refuse(member, problem);
             }
-            total = total.saturating_add(reserved);
-            if total > config.max_concurrent {
+            let sum = total.checked_add(reserved);
+            total = sum.unwrap_or(usize::MAX);
+            if sum.is_none_or(|sum| sum > config.max_concurrent) {
                 let budget = config.max_concurrent;
                 return refuse(member, MemberProblem::OverBudget { total, budget });
             }

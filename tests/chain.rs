@@ -603,3 +603,52 @@ async fn s6_it_inherits_the_priority_of_whoever_waits_behind_it() {
     drop((a, b, c));
     assert_eq!(lanes.snapshot().lanes.len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn s6_priority_goes_through_the_lane_in_the_middle() {
+    use laneway::Priority::{Background, Foreground};
+    let lanes = Lanes::builder()
+        .pattern("session:*", LaneConfig::new(1))
+        .lane("main", LaneConfig::new(1))
+        .lane("gpu", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let gpu = lanes.lane("gpu").unwrap();
+    let busy = gpu.try_acquire().unwrap();
+    let (a, b) = (
+        lanes.chain(["session:a", "main", "gpu"]).unwrap(),
+        lanes.chain(["session:b", "main", "gpu"]).unwrap(),
+    );
+    let holds_main = a.task().priority(Background).spawn(async |_| ());
+    let other = gpu.spawn(async |_| ());
+    let urgent = b.task().priority(Foreground).spawn(async |_| ());
+    let queued = gpu.snapshot().queued;
+    assert_eq!(
+        (queued[0].id, queued[0].priority),
+        (holds_main.id(), Foreground)
+    );
+    drop(busy);
+    for task in [holds_main, other, urgent] {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s6_whoever_comes_back_is_not_raised_by_those_beside_it() {
+    use laneway::Priority::{Background, Foreground};
+    let (_lanes, main) = common::one_lane(LaneConfig::new(1));
+    let (answer, asked) = oneshot::channel::<()>();
+    let parked = main.task().priority(Background).spawn(async |cx| {
+        let wait = cx.waiting("x").release(["main"]).on(asked);
+        wait.await.unwrap().unwrap();
+    });
+    let_run().await;
+    let busy = main.try_acquire().unwrap();
+    let urgent = main.task().priority(Foreground).spawn(async |_| ());
+    answer.send(()).unwrap();
+    let_run().await;
+    assert_eq!(main.snapshot().queued[0].id, urgent.id());
+    drop(busy);
+    urgent.await.unwrap();
+    parked.await.unwrap();
+}

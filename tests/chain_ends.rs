@@ -312,3 +312,42 @@ async fn s7_a_drain_hands_it_back_once_wherever_it_waits() {
         assert_clean(&main);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn s10_a_strict_lane_further_on_is_not_detached_from() {
+    let lanes = Lanes::builder()
+        .lane(
+            "session",
+            LaneConfig::new(1)
+                .stall_ceiling(CEILING)
+                .on_stall(OnStall::Detach),
+        )
+        .lane("main", LaneConfig::new(1).strict())
+        .build()
+        .unwrap();
+    let (session, main) = (lanes.lane("session").unwrap(), lanes.lane("main").unwrap());
+    let task = lanes
+        .chain(["session", "main"])
+        .unwrap()
+        .spawn(async |_| sleep(2 * CEILING).await);
+    sleep(CEILING + SECOND).await;
+    assert!(session.try_acquire().is_ok());
+    assert!(main.try_acquire().is_err());
+    task.await.unwrap();
+    assert!(main.try_acquire().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s11_it_is_not_current_when_the_next_holder_starts() {
+    let (_lanes, _session, main, chain) = two(LaneConfig::new(1));
+    let slot = chain.acquire().await.unwrap();
+    let old = slot.context().clone();
+    let next = main.spawn(async move |_| old.is_current());
+    let_run().await;
+    main.reset();
+    let old = slot.context().clone();
+    assert!(!old.is_current());
+    drop(slot);
+    assert!(!old.is_current());
+    assert!(!next.await.unwrap());
+}

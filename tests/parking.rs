@@ -647,3 +647,88 @@ async fn it_gives_the_same_slot_back_again_and_again() {
         .unwrap();
     two.assert_free();
 }
+
+#[tokio::test(start_paused = true)]
+async fn asked_while_it_waits_it_has_its_grace_and_leaves_no_orphan() {
+    for strict in [false, true] {
+        for busy in [false, true] {
+            let config = LaneConfig::new(1);
+            let two = Two::new(if strict { config.strict() } else { config });
+            let turn = two.chain.spawn(async |cx| {
+                let reason = tokio::select! {
+                    reason = cx.cancelled() => reason,
+                    _ = cx.waiting("x").release(["main"]).on(pending::<()>()) => unreachable!(),
+                };
+                sleep(SECOND).await;
+                (reason, cx.fence_in("main"))
+            });
+            let_run().await;
+            let holder = busy.then(|| two.main.try_acquire().unwrap());
+            turn.cancel(Reason::User);
+            assert_eq!(
+                turn.await.unwrap(),
+                (Reason::User, None),
+                "its value is lost"
+            );
+            drop(holder);
+            let_run().await;
+            two.assert_free();
+            // So has one that has what it waited for, and is in line.
+            let (answer, asked) = oneshot::channel::<()>();
+            let turn = two.chain.spawn(async move |cx| {
+                drop(cx.cancelled());
+                let stop = cx.cancelled();
+                let told = cx.waiting("x").release(["main"]).on(asked).await;
+                (told.is_ok(), stop.await)
+            });
+            let_run().await;
+            let holder = two.main.try_acquire().unwrap();
+            answer.send(()).unwrap();
+            let_run().await;
+            turn.cancel(Reason::User);
+            let ended = turn.await;
+            assert!(matches!(ended, Ok((false, Reason::User))), "{ended:?}");
+            drop(holder);
+            let_run().await;
+            two.assert_free();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s8_whoever_is_not_polled_on_its_way_back_stalls() {
+    let two = Two::new(LaneConfig::new(1).stall_ceiling(CEILING));
+    for answered in [true, false] {
+        let (answer, asked) = oneshot::channel::<()>();
+        let mut forgotten = Box::pin(two.chain.run(async |cx| {
+            let wait = cx.waiting("x").release(["main"]).on(asked);
+            drop(wait.await);
+        }));
+        let slot = two.chain.try_acquire();
+        if answered {
+            drop(slot);
+            assert!(poll_once(forgotten.as_mut()).is_pending());
+            let busy = two.main.try_acquire().unwrap();
+            answer.send(()).unwrap();
+            assert!(poll_once(forgotten.as_mut()).is_pending());
+            drop(busy);
+        } else {
+            // Nobody polls a slot by hand for those that it gave back.
+            let slot = slot.unwrap();
+            let wait = slot.context().waiting("x").release(["main"]);
+            let mut wait = Box::pin(wait.on(pending::<()>()));
+            assert!(poll_once(wait.as_mut()).is_pending());
+            drop(wait);
+            std::mem::forget(slot);
+        }
+        let began = common::now();
+        two.session.run(async |_| ()).await.unwrap();
+        let lasted = common::now() - began;
+        assert!(lasted < CEILING + MINUTE, "{lasted:?}");
+        drop(forgotten);
+        let_run().await;
+        if answered {
+            two.assert_free();
+        }
+    }
+}

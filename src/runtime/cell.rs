@@ -364,7 +364,7 @@ impl TaskCell {
     }
 
     /// Whether it has its own slot, whatever else it needs.
-    pub(super) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.held.load(Ordering::Acquire)
     }
 

@@ -81,7 +81,7 @@ impl TaskContext {
     #[must_use]
     pub fn fence_in(&self, lane: &str) -> Option<u64> {
         if lane == self.lane() {
-            return Some(self.fence());
+            return self.0.holds().then(|| self.fence());
         }
         self.0.links()?.fence_in(lane)
     }

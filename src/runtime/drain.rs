@@ -176,6 +176,9 @@ pub struct ReturnedTask {
     pub id: TaskId,
     /// The name of its lane.
     pub lane: Arc<str>,
+    /// The lanes that it was to pass through, that one first, for
+    /// [`Lanes::chain`](crate::Lanes::chain).
+    pub chain: Vec<Arc<str>>,
     /// Its name.
     pub name: Option<Arc<str>>,
     /// Its key.
@@ -385,6 +388,10 @@ pub(super) fn hand_back(domain: &Domain, task: &TaskCell, waited: Duration) -> b
     let task = ReturnedTask {
         id: task.id(),
         lane: Arc::clone(&task.domain().name),
+        chain: task.links().map_or_else(
+            || vec![Arc::clone(&task.domain().name)],
+            |links| links.names(),
+        ),
         name: labels.name,
         key: labels.key,
         meta: labels.meta,

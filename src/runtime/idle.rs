@@ -107,7 +107,7 @@ pub(crate) async fn wait_active(
     host::timeout(timeout, all)
         .await
         .map_err(|_| WaitActiveError {
-            still_active: holders.iter().filter(|task| task.is_current()).count(),
+            still_active: holders.iter().filter(|task| task.holds()).count(),
             waited: clock.now().since(began),
         })
 }
@@ -127,10 +127,10 @@ async fn left(task: &TaskCell) {
         ticket: Ticket::default(),
     };
     poll_fn(|cx| {
-        if task.is_current() {
+        if task.holds() {
             task.register(Rare::leavers, &mut leaving.ticket, cx.waker());
         }
-        if !task.is_current() {
+        if !task.holds() {
             return Poll::Ready(());
         }
         task.domain().shared.drive_here();

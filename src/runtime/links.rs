@@ -78,9 +78,15 @@ impl Links {
     /// The fence of the slot that it holds in this lane.
     pub(super) fn fence_in(&self, lane: &str) -> Option<u64> {
         let stand = self.stand.lock();
-        let of_lane = |link: &&Arc<TaskCell>| &*link.domain().name == lane;
+        let of_lane = |link: &&Arc<TaskCell>| link.holds() && &*link.domain().name == lane;
         let link = stand.held.iter().find(of_lane)?;
         Some(link.fence())
+    }
+
+    /// The names of its lanes, in their order.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let name = |lane: &Lane| Arc::clone(&lane.domain.name);
+        self.lanes.iter().map(name).collect()
     }
 
     pub(super) fn name_of(&self, serial: u64) -> Option<Arc<str>> {

@@ -130,13 +130,16 @@ pin_project! {
     ///
     /// [`WaitingError`]. All but [`LimitPassed`](WaitingError::LimitPassed) are
     /// given at the first poll, and then nothing was given back; but a task that is
-    /// over by the time at which its wait is has
+    /// over, or was asked to end, by the time at which its wait is has
     /// [`NotActive`](WaitingError::NotActive) then.
     ///
     /// A way back that closes a circle of tasks that wait for each other ends the
     /// task, with [`Reason::WouldDeadlock`](crate::Reason::WouldDeadlock).
     ///
     /// # Cancel safety
+    ///
+    /// A task that is asked to end while it waits has its grace, without the slots
+    /// that it gave back: the wait goes on if it is polled on, and may be dropped.
     ///
     /// Dropped, the wait is over, and what the future was is lost. The task's
     /// slots are not back by that: whatever of this poll is left runs without
@@ -209,6 +212,10 @@ impl<Fut: Future> Future for Parked<Fut> {
             }
             ready!(poll_back(task, cx));
             *this.stage = Stage::Over;
+            if !task.is_current() {
+                // Nobody is to take what follows for something that has its slots.
+                return Poll::Ready(Err(WaitingError::NotActive));
+            }
         }
         Poll::Ready(this.ready.take().expect("a wait gives its result once"))
     }
@@ -347,6 +354,12 @@ fn stop(cell: &TaskCell, now: Time, until: Time, leaves: bool) -> bool {
 /// there is nothing to get back.
 pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
     loop {
+        // It is to end, and has its grace for that, with the slots that it has.
+        if task.asked().is_some() {
+            abandon(task);
+            task.set_adrift(false);
+            return Poll::Ready(());
+        }
         let (gone, stand_in) = {
             let parts = task.shared.lock();
             match parts.peek().and_then(|rare| rare.parked.as_deref()) {

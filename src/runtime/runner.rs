@@ -196,14 +196,20 @@ where
                 // Its slot was taken: an orphan is never polled again.
                 return Poll::Ready(taken(task));
             }
+            if task.is_adrift()
+                && let Some(asked) = task.asked()
+                && asked.drop_now
+            {
+                // It is not polled without its slots, not even a last time.
+                return Poll::Ready(end(task, asked.reason));
+            }
             if task.is_adrift() && park::poll_back(task, cx).is_pending() {
                 task.set_runner(cx.waker());
-                return match task.asked() {
-                    // It is not polled without its slots, not even a last time.
-                    Some(asked) if asked.drop_now => Poll::Ready(end(task, asked.reason)),
-                    _ if task.word.get() != Word::Running => Poll::Ready(taken(task)),
-                    _ => Poll::Pending,
-                };
+                // Asked to end, or ended, between the two.
+                if task.asked().is_some() || task.word.get() != Word::Running {
+                    continue;
+                }
+                return Poll::Pending;
             }
             let last_poll = task.asked().is_some_and(|asked| asked.drop_now);
             let start = this.start.take();

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use laneway::{GroupConfig, LaneConfig, Lanes, Reason, TaskContext, TaskError};
+use laneway::{GroupConfig, LaneConfig, Lanes, Reason, TaskContext, TaskError, WaitingError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::time::{sleep, timeout};
@@ -217,7 +217,11 @@ impl Scene {
                         let kept = lanes.len().saturating_sub(*slots);
                         let wait = cx.waiting("time").release(&lanes[kept..]);
                         // Two at a time are one too many, and that is told.
-                        let _told = wait.on(sleep(Duration::from_millis(*time))).await;
+                        let told = wait.on(sleep(Duration::from_millis(*time))).await;
+                        if told == Err(WaitingError::NotActive) {
+                            // It is being ended, and has not got its slots back.
+                            std::future::pending().await
+                        }
                     }
                 }
             }
