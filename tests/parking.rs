@@ -302,6 +302,7 @@ async fn s12_ended_at_any_stage_it_leaves_nothing_behind() {
                     cx.defer(async |_| sleep(SECOND).await);
                     let wait = cx.waiting("x").release(release).on(asked);
                     drop(wait.await);
+                    pending::<()>().await;
                 });
                 let_run().await;
                 // Back in line, or back with the slot and not polled yet.
@@ -612,6 +613,7 @@ async fn a_clear_or_a_drain_does_not_end_whoever_comes_back() {
     let turn = two.chain.spawn(async move |cx| {
         let wait = cx.waiting("x").release(["main"]).on(asked);
         drop(wait.await);
+        pending::<()>().await;
     });
     let_run().await;
     let busy = two.main.try_acquire().unwrap();

@@ -1,5 +1,7 @@
 //! A newer task takes the place of older ones.
 
+use std::time::Duration;
+
 use super::effects::Effects;
 use super::entry::{Accepted, Entry, IfFull, Line, Refused};
 use super::lane::Lane;
@@ -60,11 +62,14 @@ impl<P: Clone> Lane<P> {
         let away = away.filter(|record| record.away);
         let records = waiting.iter().filter_map(record).chain(away);
         // That place may be in use by whoever stands in for it, and no two have
-        // the same.
-        let seq = self.tasks.next_seq();
-        let places = records.clone().map(|record| Place {
-            seq: if record.away { seq } else { record.place.seq },
-            ..record.place
+        // the same: so it is the moment before.
+        let before = |place: Place| Place {
+            since: place.since.before(Duration::from_nanos(1)),
+            seq: self.tasks.next_seq(),
+        };
+        let places = records.clone().map(|record| match record.away {
+            true => before(record.place),
+            false => record.place,
         });
         let line = match places.min() {
             _ if first => Line::First,

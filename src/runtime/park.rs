@@ -133,8 +133,9 @@ pin_project! {
     /// over, or was asked to end, by the time at which its wait is has
     /// [`NotActive`](WaitingError::NotActive) then.
     ///
-    /// A way back that closes a circle of tasks that wait for each other ends the
-    /// task, with [`Reason::WouldDeadlock`](crate::Reason::WouldDeadlock).
+    /// A way back that closes a circle of tasks that wait for each other is
+    /// refused: the task is asked to end, with
+    /// [`Reason::WouldDeadlock`](crate::Reason::WouldDeadlock), and told `NotActive`.
     ///
     /// # Cancel safety
     ///

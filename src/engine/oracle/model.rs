@@ -347,8 +347,11 @@ impl Model {
             newer.first = first;
             for waiter in waiters.iter().filter(|_| !first) {
                 let away = self.away.iter().any(|w| w.token == waiter.token);
-                let seq = if away { newer.seq } else { waiter.seq };
-                let since = waiter.since;
+                let (since, seq) = if away {
+                    (waiter.since.before(Duration::from_nanos(1)), newer.seq)
+                } else {
+                    (waiter.since, waiter.seq)
+                };
                 (newer.since, newer.seq) = (newer.since, newer.seq).min((since, seq));
             }
         }
