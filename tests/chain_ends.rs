@@ -305,6 +305,8 @@ async fn s7_a_drain_hands_it_back_once_wherever_it_waits() {
         };
         assert_eq!((task.id, &*task.lane), (gathering.id(), "session"));
         assert_eq!(task.key.as_deref(), Some("k"));
+        let chain: Vec<&str> = task.chain.iter().map(|lane| &**lane).collect();
+        assert_eq!(chain, ["session", "main"]);
         let meta = task.meta.as_ref().unwrap().downcast_ref::<u32>();
         assert_eq!(meta, Some(&17));
         assert!(matches!(gathering.await, Err(TaskError::Draining { .. })));

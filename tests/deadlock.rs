@@ -704,3 +704,33 @@ fn a_circle_is_one_line() {
     assert!(!error.is_retryable());
     assert!(error.id().is_some());
 }
+
+/// Its place would come free when its own slot does.
+#[tokio::test(start_paused = true)]
+async fn a_place_in_the_queue_of_a_lane_that_the_waiter_fills_is_refused() {
+    let config = LaneConfig::new(1)
+        .queue_capacity(1)
+        .on_full(laneway::OnFull::Wait);
+    let lanes = Lanes::builder().lane("main", config).build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let again = main.clone();
+    let holder = main.spawn(async move |_| again.reserve().await.map(|_| ()));
+    let queued = main.spawn(async |_| ());
+    assert!(matches!(
+        holder.await.unwrap(),
+        Err(AcquireError::WouldDeadlock { .. })
+    ));
+    queued.await.unwrap();
+    // One that is kept for somebody who does not come is had in the end.
+    let kept = main.clone();
+    let waits = main.clone();
+    let holder = main.spawn(async move |_| {
+        let idle = kept.reserve().await.unwrap();
+        let other = waits.reserve();
+        let got = other.await.map(drop);
+        drop(idle);
+        got
+    });
+    holder.await.unwrap().unwrap();
+    assert_whole(&lanes);
+}

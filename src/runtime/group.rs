@@ -112,8 +112,9 @@ impl GroupCell {
     }
 
     /// The budget, and of the holders of its slots those that are chosen, each
-    /// with its share. Lanes that are kept meanwhile are the caller's to drop,
-    /// outside the lock. O(slots).
+    /// with its share; none of them as soon as so many are not that there is room
+    /// for anybody once those have gone. Lanes that are kept meanwhile are the
+    /// caller's to drop, outside the lock. O(slots), and O(1) where few are chosen.
     pub(super) fn held(
         &self,
         kept: &mut Vec<Arc<Domain>>,
@@ -121,16 +122,31 @@ impl GroupCell {
     ) -> (usize, Vec<(usize, Arc<TaskCell>)>) {
         let hall = self.lock();
         let mut held = Vec::new();
+        let used: usize = hall.group.shares().sum();
+        let reserved: usize = self.shares.iter().map(|share| share.reserved).sum();
+        let enough = (used + reserved + 1).saturating_sub(hall.group.budget());
+        let mut passed = 0;
         for (share, lane) in hall.group.busy_by_share() {
             let Some(lane) = lane.upgrade() else { continue };
             {
                 let seat = lane.seat().lock();
                 let records = seat.engine.holders().iter();
-                let records = records.filter_map(|key| seat.engine.record(*key));
-                let chosen = records.filter_map(|record| choose(&record.payload));
-                held.extend(chosen.map(|task| (share as usize, task)));
+                for record in records.filter_map(|key| seat.engine.record(*key)) {
+                    match choose(&record.payload) {
+                        Some(task) => held.push((share as usize, task)),
+                        None => passed += 1,
+                    }
+                    if passed == enough {
+                        break;
+                    }
+                }
             }
             kept.push(lane);
+            if passed >= enough {
+                // Whoever was chosen has another holder than this.
+                held.clear();
+                break;
+            }
         }
         (hall.group.budget(), held)
     }

@@ -400,8 +400,7 @@ impl Admission {
             task: None,
             edge: None,
             keeps: true,
-            // A place is kept for a minute at the most.
-            loose: true,
+            loose: false,
         }
     }
 

@@ -217,6 +217,15 @@ impl Waits {
 
     fn read_task(&mut self, node: usize, task: &Arc<TaskCell>) {
         if task.word.get() == Word::Queued {
+            // A place that is kept for somebody else lapses if he does not come.
+            let lapses = task.domain().read(|engine| {
+                let record = engine.record(task.slot_key());
+                engine.kept() > 0 && record.is_some_and(|record| record.keeps)
+            });
+            if lapses {
+                self.let_move(node);
+                return;
+            }
             let on = self.lane(task.domain());
             self.waits_on(node, &[Wait::for_a_slot(on)]);
             return;
