@@ -113,6 +113,7 @@ impl Book {
                 assert_eq!(life.stage, Stage::Gathers, "gathered {token}");
                 life.stage = Stage::Granted;
                 life.started = now;
+                life.gathered = now;
                 return;
             }
             Event::Outwaited(token) => {

@@ -56,6 +56,8 @@ pub(super) struct Life {
     /// How long it was parked in all, and until when.
     pub(super) parked_for: Duration,
     pub(super) back: Time,
+    /// When it had all its slots, if it gathered them.
+    pub(super) gathered: Time,
     /// Since when nobody comes for what it is in line for.
     pub(super) slept: Time,
     pub(super) since: Time,
@@ -96,6 +98,7 @@ impl Life {
             away: false,
             parked_for: Duration::ZERO,
             back: now,
+            gathered: now,
             slept: now,
             since,
             enqueued: now,

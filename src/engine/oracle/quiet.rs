@@ -172,8 +172,11 @@ const fn had_slot(life: &Life) -> bool {
 fn sign(now: Time, token: Token, sim: &Sim, lives: &[Life]) -> Time {
     let sign = sim.tasks[token as usize].facts.active_at;
     if sign <= now {
-        sign
-    } else {
-        lives[token as usize].enqueued
+        return sign;
     }
+    // It gave a later one since, and only some are kept.
+    let life = &lives[token as usize];
+    let kept = [life.enqueued, life.gathered, life.back];
+    let before = kept.into_iter().filter(|sign| *sign <= now);
+    before.max().unwrap_or(life.enqueued)
 }
