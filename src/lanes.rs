@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
+#[cfg(doc)]
+use crate::Standing;
 use crate::config::{LaneConfig, OnDeadlock};
 use crate::control;
-use crate::engine::{Reason, State};
+use crate::engine::{Reason, State, TICK};
 use crate::error::{
     ChainError, ConfigError, ControlError, LaneNameError, ResumeError, WaitActiveError,
     WaitpointError,
@@ -393,6 +395,42 @@ impl Lanes {
     /// Dropping it loses nothing. It has no place in any queue.
     pub async fn wait_active(&self, timeout: Duration) -> Result<(), WaitActiveError> {
         runtime::wait_active(&self.shared().all(), timeout).await
+    }
+
+    /// Finds out [where every silent holder stands](Standing): wakes the runner of
+    /// each that has given no sign of life for a second and waits for none of
+    /// our lanes, and is ready two ticks (20 ms) later, when a snapshot says
+    /// who came. A lane that warns that its dispatch is blocked has done so for
+    /// its own holders. O(n) in the holders.
+    ///
+    /// A future must put up with being polled for nothing; nothing else happens to it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// use laneway::{LaneConfig, Lanes, Standing};
+    ///
+    /// let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build()?;
+    /// let main = lanes.lane("main")?;
+    /// let _silent = main.spawn(async |_| std::future::pending::<()>().await);
+    /// tokio::time::sleep(Duration::from_secs(2)).await;
+    /// lanes.probe().await;
+    /// let standing = main.snapshot().active[0].standing;
+    /// assert_eq!(standing, Some(Standing::PolledWhenWoken));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with timers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing: what was woken is woken. It has no place in
+    /// any queue.
+    pub async fn probe(&self) {
+        runtime::probe_all(&self.shared().all());
+        crate::host::sleep(TICK * 2).await;
     }
 
     /// Every lane as it is now, with every task in it. O(n) in the tasks; each

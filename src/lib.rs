@@ -88,7 +88,7 @@ pub use options::{OnBusy, TaskBuilder, WaitInfo};
 pub use reconfigure::{LaneChange, Reconfigure};
 pub use runtime::{
     Always, Descendants, Drain, DrainReport, Inbox, OfferHandle, Offered, Parked, Phase,
-    QueuedWork, Reservation, ReturnedTask, Run, Scoped, SharedHandle, Slot, TaskContext,
+    QueuedWork, Reservation, ReturnedTask, Run, Scoped, SharedHandle, Slot, Standing, TaskContext,
     TaskHandle, TaskStatus, Tracked, TrackedRead, Waiting, When, progress, progress_note,
 };
 pub use snapshot::{

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::TaskId;
 use crate::engine::{BlockedBy, Mode, Priority, Reason, Spec, State, Time};
 use crate::plan::Origin;
-use crate::runtime::{Domain, GroupCell, TaskCell, parked_snapshot, read_facts};
+use crate::runtime::{
+    Domain, GroupCell, Standing, TaskCell, parked_snapshot, read_facts, standing,
+};
 use crate::sync::Arc;
 
 /// Every lane; made by [`Lanes::snapshot`](crate::Lanes::snapshot).
@@ -216,6 +218,8 @@ pub struct TaskSnapshot {
     pub reported: bool,
     /// Whether it waits for a slot in another of our lanes.
     pub waiting: bool,
+    /// Where it stands, if it has, or had, a slot.
+    pub standing: Option<Standing>,
     /// The fence of its grant.
     pub fence: Option<u64>,
     /// What it said last that it is doing.
@@ -416,6 +420,7 @@ impl TaskSnapshot {
             idle: started.then(|| now.since(facts.active_at.max(seen.started))),
             reported: facts.reported,
             waiting: facts.waiting,
+            standing: started.then(|| standing(task, now)),
             fence: started.then(|| seen.task.fence()),
             note: owned(task.note().as_deref()),
             phase: owned(task.phase().as_deref()),

@@ -236,6 +236,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "idle": 6_000,
             "reported": true,
             "waiting": false,
+            "standing": "pending",
             "fence": 501,
             "note": "bash: cargo test",
             "phase": "bash: cargo test",

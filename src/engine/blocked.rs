@@ -102,6 +102,27 @@ impl<P: Clone> Lane<P> {
         self.settings.warn_after.max(TICK)
     }
 
+    /// Whether [`judge_blocked`](Self::judge_blocked) would warn now.
+    pub(crate) fn would_warn(&self, now: Time, holders: Holders) -> bool {
+        let long = now.since(self.watch.since) >= self.warn_after();
+        long && self.blocked_by().is_some() && !self.is_healthy(now, holders)
+    }
+
+    /// The holders are to be looked at once more, a tick from now, before
+    /// anything is said of them.
+    pub(crate) fn look_again(&mut self, now: Time) {
+        // A dispatch in between has set the next moment.
+        self.watch.check.get_or_insert(now + TICK);
+    }
+
+    fn is_healthy(&self, now: Time, holders: Holders) -> bool {
+        // A pause that ends by itself is nothing to wake anybody for.
+        let resumes = self.resume_at.is_some();
+        let silent_since = holders.active_at.unwrap_or(self.watch.since);
+        let moving = now.since(silent_since) < self.warn_after();
+        holders.root_speaks || resumes || moving
+    }
+
     /// The holders were looked at: says what is worth saying, and when to look
     /// again.
     pub(crate) fn judge_blocked(&mut self, now: Time, holders: Holders) -> Option<Blocked> {
@@ -117,11 +138,9 @@ impl<P: Clone> Lane<P> {
             self.watch.check = Some(self.watch.since + warn_after);
             return None;
         }
-        // A pause that ends by itself is nothing to wake anybody for.
-        let resumes = self.resume_at.is_some();
         let silent_since = holders.active_at.unwrap_or(self.watch.since);
         let moving = now.since(silent_since) < warn_after;
-        let healthy = holders.root_speaks || resumes || moving;
+        let healthy = self.is_healthy(now, holders);
         let blocked = Blocked {
             by,
             healthy,

@@ -398,7 +398,6 @@ pub(crate) const fn sleep_until(deadline: Instant) -> Sleep {
     Sleep(deadline)
 }
 
-#[cfg(feature = "testing")]
 pub(crate) fn sleep(span: Duration) -> Sleep {
     sleep_until(now() + span)
 }

@@ -8,9 +8,7 @@ use tokio::runtime::RuntimeFlavor;
 pub(crate) use tokio::runtime::{Handle, Id};
 pub(crate) use tokio::spawn;
 pub(crate) use tokio::task::{AbortHandle, JoinHandle};
-#[cfg(feature = "testing")]
-pub(crate) use tokio::time::sleep;
-pub(crate) use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+pub(crate) use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 
 #[expect(
     clippy::disallowed_methods,

@@ -3,7 +3,7 @@
 use super::cell::TaskCell;
 use super::domain::Domain;
 use super::facts::{self, HolderSigns};
-use super::log;
+use super::{log, standing};
 use crate::engine::{BlockedBy, Holders, Lane};
 use crate::sync::Arc;
 
@@ -28,6 +28,13 @@ pub(crate) fn inspect(domain: &Arc<Domain>) {
         active_at: moving.map(|signs| signs.active_at).max(),
         root_speaks: speaks_for_us.is_some(),
     };
+    // A warning is to say where they stand, and that shows a tick from now.
+    let silent = signs.iter().zip(&holders);
+    let silent = silent.filter_map(|(signs, holder)| (!signs.waiting).then_some(holder));
+    if domain.read(|engine| engine.would_warn(now, seen)) && standing::probe(domain, silent, now) {
+        domain.act(|engine, _| engine.look_again(now));
+        return;
+    }
     let blocked = domain.act(|engine, _| engine.judge_blocked(now, seen));
     if let Some(blocked) = blocked {
         let stillest = signs.iter().zip(&holders);

@@ -44,6 +44,10 @@ pub(crate) struct TaskCell {
     /// It gave slots back, and nobody polls for them but its runner.
     adrift: AtomicBool,
 
+    /// Polls of its runner that began or ended; odd while one is under way.
+    /// Nobody else writes it.
+    turn: AtomicU32,
+
     /// The last report; zero where there was none.
     progress: AtomicU64,
     /// The last sign of life that is no report: its claim, or the end of a
@@ -111,6 +115,7 @@ impl TaskCell {
             held: AtomicBool::new(false),
             linked: AtomicBool::new(false),
             adrift: AtomicBool::new(false),
+            turn: AtomicU32::new(0),
             progress: AtomicU64::new(0),
             stirred: AtomicU64::new(0),
             asked: AtomicU8::new(0),
@@ -213,6 +218,7 @@ impl TaskCell {
             started,
             // Not its own any more, or it would not be let go of.
             held: _,
+            turn,
             progress,
             stirred,
             asked,
@@ -241,6 +247,7 @@ impl TaskCell {
         // nobody (S4).
         seq.store(0, Ordering::Relaxed);
         started.store(0, Ordering::Relaxed);
+        turn.store(0, Ordering::Relaxed);
         progress.store(0, Ordering::Relaxed);
         stirred.store(0, Ordering::Relaxed);
         asked.store(0, Ordering::Relaxed);
@@ -371,6 +378,19 @@ impl TaskCell {
     /// Its time starts now: it has all its slots.
     pub(crate) fn restart(&self, now: Time) {
         self.started.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    // Where it stands.
+
+    /// A poll of its runner begins, or ends.
+    #[inline]
+    pub(super) fn turn_over(&self) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn turn(&self) -> u32 {
+        self.turn.load(Ordering::Relaxed)
     }
 
     // Signs of life.

@@ -25,9 +25,36 @@ pub(crate) struct Drivers {
     scheduler: u64,
 }
 
-/// How a sleeping driver is woken.
-#[derive(Debug, Default)]
-struct Bell(Mutex<Option<Waker>>);
+/// How a sleeping driver is woken, and whether it came.
+#[derive(Debug)]
+struct Bell {
+    waker: Mutex<Option<Waker>>,
+    /// Polls of the driver, which alone writes it.
+    polls: AtomicU64,
+}
+
+/// A driver that was woken.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
+    bell: Arc<Bell>,
+    polls: u64,
+}
+
+impl Bell {
+    fn new() -> Self {
+        Self {
+            waker: Mutex::new(None),
+            polls: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Heard {
+    /// Whether it was polled since it was woken.
+    pub(super) fn has_come(&self) -> bool {
+        self.bell.polls.load(Ordering::Relaxed) != self.polls
+    }
+}
 
 crate::sync::per_thread! {
     /// The scheduler, epoch and runtime that this thread last found served.
@@ -49,8 +76,23 @@ impl Drivers {
             let list = self.list.lock();
             list.iter().map(|(_, bell)| Arc::clone(bell)).collect()
         };
-        wake_all(bells.iter().filter_map(|bell| bell.0.lock().take()));
+        wake_all(bells.iter().filter_map(|bell| bell.waker.lock().take()));
         host::step_aside();
+    }
+
+    /// Wakes the driver of this runtime, or of the only one that is in use.
+    pub(super) fn ring(&self, runtime: Option<Id>) -> Option<Heard> {
+        let bell = {
+            let list = self.list.lock();
+            let found = match runtime {
+                Some(id) => list.iter().find(|(other, _)| *other == id),
+                None => list.first().filter(|_| list.len() == 1),
+            };
+            Arc::clone(&found?.1)
+        };
+        let polls = bell.polls.load(Ordering::Relaxed);
+        wake_all(bell.waker.lock().take());
+        Some(Heard { bell, polls })
     }
 
     fn serves(&self, id: Id) -> bool {
@@ -97,7 +139,7 @@ impl Shared {
         if !host::has_timers() {
             return None;
         }
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(Bell::new());
         {
             let mut list = self.drivers.list.lock();
             if list.iter().any(|(other, _)| *other == id) {
@@ -137,7 +179,9 @@ impl Future for Driver {
         let driver = &mut *self;
         // Before the table is read, so that whoever arms an earlier moment
         // afterwards finds somebody to wake.
-        *driver.bell.0.lock() = Some(cx.waker().clone());
+        *driver.bell.waker.lock() = Some(cx.waker().clone());
+        let polls = driver.bell.polls.load(Ordering::Relaxed);
+        driver.bell.polls.store(polls + 1, Ordering::Relaxed);
         loop {
             let Some(shared) = driver.shared.upgrade() else {
                 return Poll::Ready(());

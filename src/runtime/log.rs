@@ -8,6 +8,7 @@ use tracing::Span;
 
 use super::cell::TaskCell;
 use super::domain::Domain;
+use super::standing::standing;
 use super::wakers::quietly;
 use crate::engine::{Blocked, End, Grant, Notice, Reclaim, Recovery, Time};
 use crate::error::Cycle;
@@ -209,6 +210,7 @@ pub(crate) fn blocked(
                 holder = holder.map(|holder| tracing::field::display(holder.id())),
                 holder_name = holder.and_then(|holder| holder.name()),
                 note = holder.and_then(|holder| holder.note()).as_deref(),
+                standing = holder.map(|holder| tracing::field::display(standing(holder.whose(), now))),
                 root,
                 group = group.as_ref().map(|group| &*group.name),
                 suppressed = blocked.suppressed,
@@ -249,7 +251,7 @@ fn reclaimed(
             Reclaim::Detached => "detached",
         },
         elapsed_ms = millis(elapsed), idle_ms = millis(idle), orphans,
-        note = task.note().as_deref(),
+        note = task.note().as_deref(), standing = %standing(task, domain.now()),
         dispatched = next.map(tracing::field::display),
         ineffective = ineffective.map(tracing::field::display),
         "lane slot reclaimed"

@@ -19,6 +19,7 @@
 //! | `inbox`, `coalesce` | messages for whoever runs, or waits |
 //! | `idle`, `drain` | waiting for a lane |
 //! | `blocked`, `log` | what the scheduler says |
+//! | `standing` | whether a silent task is polled at all |
 //! | `wakers` | waking, and surviving user code that panics |
 //!
 //! # The order of locks
@@ -63,6 +64,7 @@ mod shared;
 mod slot;
 mod spare;
 mod spawn;
+mod standing;
 mod submit;
 mod teardown;
 mod terms;
@@ -100,6 +102,8 @@ pub(crate) use shared::trim;
 pub(crate) use shared::{Shared, StandingDrain};
 pub use slot::Slot;
 pub(crate) use spawn::{spawn, spawn_blocking};
+pub use standing::Standing;
+pub(crate) use standing::{probe_all, standing};
 pub use track::{Always, Tracked, TrackedRead, When};
 pub(crate) use wakers::{drop_guarded, wake_all};
 pub(crate) use word::Word;

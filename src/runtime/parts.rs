@@ -10,6 +10,7 @@ use super::cell::TaskCell;
 use super::job::Waiting;
 use super::links::Links;
 use super::park::Parking;
+use super::standing::Probe;
 use super::teardown::Hook;
 use super::wakers::{Wakers, drop_guarded, wake_all};
 use crate::engine::{End, Time};
@@ -62,6 +63,8 @@ pub(crate) struct Rare {
     pub(crate) links: Option<Arc<Links>>,
     /// It waits for somebody.
     pub(crate) parked: Option<Box<Parking>>,
+    /// What was known when it was probed last.
+    pub(super) probe: Option<Box<Probe>>,
     /// It was not to wait for its slot: whoever waited for it would have closed
     /// this.
     pub(crate) circle: Option<Cycle>,

@@ -216,10 +216,12 @@ where
             let start = start.map(|start| (start, TaskContext::new(Arc::clone(task))));
             let turn = || turn(start, this.future.as_mut(), this.sink, last_poll, cx);
             let span = this.span.as_deref();
+            task.turn_over();
             let turned = current::enter(this.task, || log::within(span, turn));
             let Some(task) = this.task.as_ref() else {
                 return Poll::Pending;
             };
+            task.turn_over();
             let Turned::Through { reason, first } = turned else {
                 task.set_runner(cx.waker());
                 deadlock::after_poll(task);

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use laneway::testing::{Expected, Hostile, Trial};
-use laneway::{Lane, LaneConfig, Lanes, Timeout};
+use laneway::{Lane, LaneConfig, Lanes, Standing, Timeout};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::common::{
@@ -118,6 +118,45 @@ fn s8_each_kind_gives_its_slot_back_in_time_and_is_answered() {
             drop(trials);
             let forgotten = matches!(kind, Hostile::Leaked | Hostile::ForgottenSlot);
             assert_as_before(&lanes, &main, forgotten).await;
+        });
+    }
+}
+
+/// Where a kind stands once it was probed, if it is active then.
+const fn stands(kind: Hostile) -> Option<Standing> {
+    Some(match kind {
+        Hostile::Pending
+        | Hostile::IgnoresCancel
+        | Hostile::EndlessHook
+        | Hostile::PanicsInDrop
+        | Hostile::BlocksInDrop => Standing::PolledWhenWoken,
+        Hostile::WakesForever => Standing::PolledWithoutEnd,
+        // Heard of since.
+        Hostile::ReportsForever => Standing::Pending,
+        Hostile::Leaked | Hostile::Parked => Standing::NotPolled,
+        Hostile::ForgottenSlot => Standing::ByHand,
+        Hostile::BlocksInPoll | Hostile::EndsLate => Standing::InPoll,
+        Hostile::BlocksInClosure => Standing::OnThread,
+        _ => return None,
+    })
+}
+
+#[test]
+fn each_kind_is_seen_to_stand_where_it_does() {
+    for &kind in Hostile::ALL {
+        one(async |lanes, main| {
+            let mut trials = [kind.submit(main.task().no_stall_ceiling())];
+            pass(SECOND * 2, &trials).await;
+            {
+                let mut probe = Box::pin(lanes.probe());
+                let _ = poll_once(probe.as_mut());
+                pass(TICK * 10, &trials).await;
+            }
+            let active = main.snapshot().active;
+            let standing = active.first().map(|task| task.standing.unwrap());
+            assert_eq!(standing, stands(kind), "{kind:?}");
+            trials[0].release();
+            main.reset();
         });
     }
 }

@@ -142,6 +142,51 @@ fn s16_who_gives_up_between_the_look_and_the_verdict_does_not_silence_the_next()
     assert_eq!(warnings(&mut sim).len(), 1);
 }
 
+/// So that it can be found out where the holders stand.
+#[test]
+fn s16_a_lane_that_would_warn_can_be_looked_at_a_tick_later() {
+    use crate::engine::{Effects, Holders, TICK};
+    let (mut sim, _, _) = stuck();
+    let began = sim.now;
+    let silent = Holders {
+        active_at: Some(began),
+        root_speaks: false,
+    };
+    let due = began + WARN_AFTER;
+    assert!(!sim.lane.would_warn(due.before(millis(1)), silent));
+    assert!(sim.lane.would_warn(due, silent));
+    let moving = Holders {
+        active_at: Some(due.before(millis(1))),
+        ..silent
+    };
+    assert!(!sim.lane.would_warn(due, moving));
+    let elsewhere = Holders {
+        root_speaks: true,
+        ..silent
+    };
+    assert!(!sim.lane.would_warn(due, elsewhere));
+    // It is looked at a tick later, and says nothing before.
+    sim.lane.tick(due, &mut Effects::new());
+    sim.lane.look_again(due);
+    assert_eq!(sim.lane.rearm(), Some(due + TICK));
+    sim.now = due;
+    sim.run_for(TICK - millis(1));
+    assert_eq!(warnings(&mut sim).len(), 0);
+    sim.run_for(millis(1));
+    assert_eq!(warnings(&mut sim).len(), 1);
+    // A dispatch since then has set another moment, which stands.
+    sim.submit(plain());
+    let holder = sim.lane.holders()[0];
+    let _ = sim.lane.release(holder, true);
+    sim.lane.dispatch(sim.now, &mut Effects::new());
+    let dispatched = sim.now;
+    sim.lane.look_again(sim.now);
+    sim.run_for(WARN_AFTER - millis(1));
+    assert_eq!(warnings(&mut sim).len(), 0);
+    sim.now = dispatched + WARN_AFTER;
+    assert!(sim.lane.would_warn(sim.now, silent));
+}
+
 #[test]
 fn s16_waiters_behind_a_holder_that_moves_are_no_warning() {
     let (mut sim, holder, _) = stuck();
