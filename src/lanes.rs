@@ -14,8 +14,8 @@ use crate::error::{
 };
 use crate::group::GroupConfig;
 use crate::plan::{DEFAULT, Draft, Plan};
-use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain};
-use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot};
+use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain, Watchdog};
+use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot, StuckRuntime};
 use crate::sync::Arc;
 use crate::timeout::check_limit;
 use crate::{Chain, Drain, DrainReport, Lane, Reconfigure, TaskId, Waitpoint};
@@ -464,6 +464,7 @@ impl Lanes {
                 .map(GroupSnapshot::of)
                 .collect(),
             waitpoints: self.shared().waitpoints.snapshot(self.shared().clock.now()),
+            stuck_runtimes: StuckRuntime::all(self.shared()),
         }
     }
 
@@ -501,6 +502,7 @@ pub struct LanesBuilder {
     max_orphans: usize,
     fence_start: Option<u64>,
     on_deadlock: OnDeadlock,
+    watchdog: bool,
 }
 
 impl LanesBuilder {
@@ -513,6 +515,7 @@ impl LanesBuilder {
             max_orphans: 64,
             fence_start: None,
             on_deadlock: OnDeadlock::Refuse,
+            watchdog: false,
         }
     }
 
@@ -615,6 +618,19 @@ impl LanesBuilder {
         self
     }
 
+    /// A plain thread of the system's watches whether the runtimes poll anybody,
+    /// while somebody waits or a limit is overdue; otherwise it sleeps. A runtime
+    /// that polls nobody for a second is stuck: some task blocks its last thread.
+    /// That is an error in the log and in
+    /// [`Snapshot::stuck_runtimes`](Snapshot::stuck_runtimes), and overdue tasks
+    /// lose their slots all the same.
+    ///
+    /// It reads the system's clock: not for tests that pause tokio's.
+    pub const fn watchdog(mut self) -> Self {
+        self.watchdog = true;
+        self
+    }
+
     /// How many orphans there may be over all lanes; 64 unless told.
     pub const fn max_orphans(mut self, max_orphans: usize) -> Self {
         self.max_orphans = max_orphans;
@@ -629,7 +645,8 @@ impl LanesBuilder {
     /// [`ConfigError`]: a name, a pattern, a duration or a first fence that
     /// cannot work, a lane, a pattern or a group that is configured twice, two
     /// patterns of which neither is more specific, or a group that cannot have
-    /// a member or keep for it what it was to.
+    /// a member or keep for it what it was to; or a system without a thread for
+    /// the [`watchdog`](Self::watchdog).
     pub fn build(self) -> Result<Lanes, ConfigError> {
         let names: Vec<String> = self.lanes.iter().map(|(name, _)| name.clone()).collect();
         let mut draft = Draft::default();
@@ -653,6 +670,12 @@ impl LanesBuilder {
         let mut shared = Shared::new(self.observe_only, self.max_orphans, plan, fence);
         shared.on_deadlock = self.on_deadlock;
         let shared = Arc::new(shared);
+        if self.watchdog {
+            let watchdog = Watchdog::start(Arc::downgrade(&shared));
+            let watchdog =
+                watchdog.map_err(|error| ConfigError::Watchdog { kind: error.kind() })?;
+            shared.watchdog.get_or_init(|| watchdog);
+        }
         for name in names {
             shared.declare(&name);
         }

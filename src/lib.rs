@@ -93,7 +93,7 @@ pub use runtime::{
 };
 pub use snapshot::{
     Counters, GroupSnapshot, LaneOrigin, LaneSnapshot, LaneState, Limits, MemberSnapshot,
-    ParkedSnapshot, Snapshot, TaskSnapshot, WaitpointSnapshot,
+    ParkedSnapshot, Snapshot, StuckRuntime, TaskSnapshot, WaitpointSnapshot,
 };
 pub use timeout::{LaneTimeout, Timeout};
 pub use waitpoint::{Waitpoint, WaitpointToken};

@@ -6,7 +6,7 @@ use crate::TaskId;
 use crate::engine::{BlockedBy, Mode, Priority, Reason, Spec, State, Time};
 use crate::plan::Origin;
 use crate::runtime::{
-    Domain, GroupCell, Standing, TaskCell, parked_snapshot, read_facts, standing,
+    Domain, GroupCell, Shared, Standing, TaskCell, Watchdog, parked_snapshot, read_facts, standing,
 };
 use crate::sync::Arc;
 
@@ -23,6 +23,33 @@ pub struct Snapshot {
     pub groups: Vec<GroupSnapshot>,
     /// By key.
     pub waitpoints: Vec<WaitpointSnapshot>,
+    /// Runtimes that poll nobody, as the
+    /// [watchdog](crate::LanesBuilder::watchdog) found; none without it.
+    pub stuck_runtimes: Vec<StuckRuntime>,
+}
+
+/// A runtime whose every thread is blocked.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct StuckRuntime {
+    /// Its id, as tokio prints it.
+    pub id: String,
+    /// How long it is known to be stuck.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
+    pub stuck: Duration,
+}
+
+impl StuckRuntime {
+    pub(crate) fn all(shared: &Shared) -> Vec<Self> {
+        let now = shared.clock.now();
+        let stuck = shared.watchdog.get().map(Watchdog::stuck);
+        let stuck = stuck.into_iter().flatten().map(|runtime| Self {
+            id: runtime.runtime.to_string(),
+            stuck: now.since(runtime.at),
+        });
+        stuck.collect()
+    }
 }
 
 /// A waitpoint that is not over.

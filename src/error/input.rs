@@ -259,6 +259,12 @@ pub enum ConfigError {
         /// The greatest that is accepted.
         max: u64,
     },
+    /// The system has no thread for the watchdog.
+    #[error("no thread for the watchdog: {kind}")]
+    Watchdog {
+        /// What the system said.
+        kind: std::io::ErrorKind,
+    },
 }
 
 fn default_lane(pattern: &str) -> &'static str {

@@ -32,6 +32,12 @@ pub(crate) struct Handle(Arc<Host>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Id(u64);
 
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[derive(Debug)]
 struct Host {
     id: Id,

@@ -362,6 +362,9 @@ impl Domain {
     pub(super) fn arm(self: &Arc<Self>, at: Time) {
         if self.shared.timers.arm(self, at) {
             self.shared.drivers.wake();
+            if let Some(watchdog) = self.shared.watchdog.get() {
+                watchdog.look_up();
+            }
         }
     }
 
@@ -397,6 +400,9 @@ impl Domain {
         let waiters = engine.waiters() > 0;
         if waiters != self.has_waiters.load(Ordering::Relaxed) {
             self.has_waiters.store(waiters, Ordering::Relaxed);
+            if let Some(watchdog) = self.shared.watchdog.get() {
+                watchdog.lane_waits(waiters);
+            }
         }
         let admits = matches!(
             engine.mode(),

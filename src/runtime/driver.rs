@@ -8,6 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
+use super::watchdog::Rung;
+use crate::engine::Time;
 use crate::host::{self, Handle, Id, Sleep};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Serials, Weak};
 
@@ -80,6 +82,31 @@ impl Drivers {
         host::step_aside();
     }
 
+    /// How many runtimes are in use.
+    pub(super) fn len(&self) -> usize {
+        self.list.lock().len()
+    }
+
+    /// Wakes the drivers that are not among these, and adds them.
+    pub(super) fn ring_others(&self, rung: &mut Vec<Rung>, at: Time) {
+        let is_rung = |id: Id| rung.iter().any(|rung| rung.runtime == id);
+        let others: Vec<Id> = {
+            let list = self.list.lock();
+            let others = list.iter().filter(|(id, _)| !is_rung(*id));
+            others.map(|(id, _)| *id).collect()
+        };
+        let ring = |runtime| {
+            let driver = self.ring(Some(runtime))?;
+            Some(Rung {
+                runtime,
+                at,
+                driver,
+            })
+        };
+        rung.extend(others.into_iter().filter_map(ring));
+        rung.retain(|rung| self.serves(rung.runtime));
+    }
+
     /// Wakes the driver of this runtime, or of the only one that is in use.
     pub(super) fn ring(&self, runtime: Option<Id>) -> Option<Heard> {
         let bell = {
@@ -124,6 +151,17 @@ impl Shared {
         Some(handle)
     }
 
+    /// Fires domains whose moment has come, and says when the next one is, if
+    /// that has come, too.
+    pub(super) fn see_to_moments(&self, now: Time) -> Option<Time> {
+        for domain in self.timers.due(now, BATCH) {
+            if let Some(domain) = domain.upgrade() {
+                guarded("the driver", || domain.fire());
+            }
+        }
+        self.timers.first().filter(|next| *next <= now)
+    }
+
     /// Somebody waits on this runtime for what a moment brings. The driver of
     /// the runtime that the moment was set on may stand still, or be gone, so
     /// there is to be one here (S8).
@@ -162,6 +200,9 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Their weak references are dead by now; polled once more, they end.
         self.drivers.wake();
+        if let Some(watchdog) = self.watchdog.get() {
+            watchdog.look_up();
+        }
     }
 }
 
@@ -187,19 +228,14 @@ impl Future for Driver {
                 return Poll::Ready(());
             };
             let now = shared.clock.now();
-            for domain in shared.timers.due(now, BATCH) {
-                if let Some(domain) = domain.upgrade() {
-                    guarded("the driver", || domain.fire());
-                }
+            if shared.see_to_moments(now).is_some() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             let Some(next) = shared.timers.first() else {
                 driver.sleep = None;
                 return Poll::Pending;
             };
-            if next <= now {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             let until = shared.clock.instant(next);
             let sleep = match &mut driver.sleep {
                 Some(sleep) => {

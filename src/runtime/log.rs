@@ -10,6 +10,7 @@ use super::cell::TaskCell;
 use super::domain::Domain;
 use super::standing::standing;
 use super::wakers::quietly;
+use super::watchdog::Rung;
 use crate::engine::{Blocked, End, Grant, Notice, Reclaim, Recovery, Time};
 use crate::error::Cycle;
 use crate::sync::Arc;
@@ -147,6 +148,17 @@ pub(crate) fn late_completion(task: &TaskCell) {
             target: "laneway", lane = &*task.domain().name, task = %task.id(),
             name = task.name(), fence = task.fence(),
             "late completion of a reclaimed task"
+        );
+    });
+}
+
+/// Whoever reads this does not do so on that runtime.
+pub(crate) fn runtime_stuck(runtime: &Rung, now: Time) {
+    quietly(|| {
+        tracing::error!(
+            target: "laneway", runtime = %runtime.runtime,
+            stuck_ms = millis(now.since(runtime.at)),
+            "runtime stuck: it polls nobody"
         );
     });
 }

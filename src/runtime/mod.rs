@@ -12,7 +12,7 @@
 //! | `park`, `waitpoint` | waiting for somebody, with or without a slot |
 //! | `facts`, `edge` | signs of life, across tasks that await each other |
 //! | `waits`, `deadlock` | waits that would never end |
-//! | `driver`, `timers` | the next moment of all lanes |
+//! | `driver`, `timers`, `watchdog` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
 //! | `terms`, `reshape` | how a lane is set, and setting lanes anew |
 //! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
@@ -72,6 +72,7 @@ mod timers;
 mod track;
 mod waits;
 mod wakers;
+mod watchdog;
 mod word;
 
 pub(crate) use cell::TaskCell;
@@ -106,4 +107,5 @@ pub use standing::Standing;
 pub(crate) use standing::{probe_all, standing};
 pub use track::{Always, Tracked, TrackedRead, When};
 pub(crate) use wakers::{drop_guarded, wake_all};
+pub(crate) use watchdog::Watchdog;
 pub(crate) use word::Word;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::OnceLock;
 
 use super::domain::{Domain, DomainRef, Engine};
 use super::driver::Drivers;
@@ -10,6 +11,7 @@ use super::group::{self, GroupCell, Groups};
 use super::keys::Keys;
 use super::orphans::Orphans;
 use super::timers::DomainTimers;
+use super::watchdog::Watchdog;
 use crate::clock::Clock;
 use crate::config::OnDeadlock;
 use crate::engine::{Lane, Leftover, Mode, Time};
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) orphans: Orphans,
     pub(crate) timers: DomainTimers,
     pub(crate) drivers: Drivers,
+    /// Where it was turned on.
+    pub(crate) watchdog: OnceLock<Watchdog>,
     pub(crate) keys: Keys,
     pub(crate) waitpoints: Waitpoints,
     directory: Mutex<Directory>,
@@ -82,6 +86,7 @@ impl Shared {
             orphans: Orphans::new(max_orphans),
             timers: DomainTimers::default(),
             drivers: Drivers::new(),
+            watchdog: OnceLock::new(),
             keys: Keys::default(),
             waitpoints: Waitpoints::default(),
             directory: Mutex::new(Directory {

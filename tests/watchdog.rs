@@ -1,0 +1,139 @@
+//! A thread that sees what no task can: that its runtime polls nobody. In real
+//! time; what never comes to be is a test that hangs.
+
+mod common;
+
+use std::future::pending;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use laneway::{Lane, LaneConfig, Lanes, Standing, TaskError};
+use tokio::runtime::{Builder, Runtime};
+
+use common::SHORT;
+
+fn watched(config: LaneConfig) -> (Lanes, Lane) {
+    let lanes = Lanes::builder().lane("main", config).watchdog();
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    (lanes, main)
+}
+
+fn one_worker() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+}
+
+fn until_now(what: impl Fn() -> bool) {
+    while !what() {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A runtime whose only worker is blocked until this is dropped.
+struct Blocked {
+    runtime: Runtime,
+    release: Option<mpsc::Sender<()>>,
+}
+
+impl Blocked {
+    fn new(before: impl FnOnce(&Runtime)) -> Self {
+        let runtime = one_worker();
+        before(&runtime);
+        let (release, gate) = mpsc::channel::<()>();
+        let (opened, blocked) = mpsc::channel();
+        runtime.spawn(async move {
+            opened.send(()).unwrap();
+            let _ = gate.recv();
+        });
+        blocked.recv().unwrap();
+        Self {
+            runtime,
+            release: Some(release),
+        }
+    }
+}
+
+#[test]
+fn s8_a_runtime_that_polls_nobody_is_noticed_while_it_does_and_not_afterwards() {
+    let (lanes, main) = watched(LaneConfig::new(1).no_stall_ceiling());
+    let mut tasks = Vec::new();
+    let mut blocked = Blocked::new(|runtime| {
+        let _entered = runtime.enter();
+        tasks.push(main.spawn(async |_| ()));
+    });
+    {
+        // Somebody waits: two at once have one slot.
+        let _entered = blocked.runtime.enter();
+        tasks.extend((0..2).map(|_| main.spawn(async |_| ())));
+    }
+    until_now(|| !lanes.snapshot().stuck_runtimes.is_empty());
+    let stuck = &lanes.snapshot().stuck_runtimes;
+    assert_eq!(stuck.len(), 1);
+    assert!(stuck[0].stuck >= Duration::from_secs(1), "{stuck:?}");
+    drop(blocked.release.take());
+    blocked.runtime.block_on(async {
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    until_now(|| lanes.snapshot().stuck_runtimes.is_empty());
+}
+
+/// Its own timer is a task that nobody polls.
+#[test]
+fn s8_an_overdue_task_loses_its_slot_while_its_runtime_is_stuck() {
+    let (_lanes, main) = watched(LaneConfig::new(1).stall_ceiling(SHORT));
+    let mut silent = None;
+    let blocked = Blocked::new(|runtime| {
+        let _entered = runtime.enter();
+        silent = Some(main.spawn(async |_| pending::<()>().await));
+        let standing = || main.snapshot().active.first()?.standing;
+        until_now(|| standing() == Some(Standing::Pending));
+    });
+    until_now(|| main.snapshot().counters.taken == 1);
+    assert_eq!(main.snapshot().active.len(), 0);
+    // Whoever is told need not be on that runtime.
+    let told = futures::executor::block_on(silent.unwrap());
+    assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
+    drop(blocked);
+}
+
+/// While nobody waits and nothing is overdue, it does not even look.
+#[test]
+fn a_healthy_scheduler_has_no_stuck_runtime() {
+    let (lanes, main) = watched(LaneConfig::new(2));
+    let runtime = one_worker();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..100)
+            .map(|_| main.spawn(async |_| tokio::time::sleep(Duration::from_millis(30)).await))
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    assert!(lanes.snapshot().stuck_runtimes.is_empty());
+}
+
+/// It keeps no scheduler alive, and ends with it.
+#[test]
+fn s15_the_thread_ends_with_its_scheduler() {
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
+        let names = tasks.filter_map(|task| name(task.unwrap()).ok());
+        names
+            .filter(|name| name.starts_with("laneway-watch"))
+            .count()
+    };
+    if !std::path::Path::new("/proc/self/task").exists() {
+        eprintln!("skipped: no /proc to count threads in");
+        return;
+    }
+    let before = threads();
+    let many: Vec<_> = (0..20).map(|_| watched(LaneConfig::new(1))).collect();
+    drop(many);
+    // Those of the tests beside are at most as many as there are tests.
+    until_now(|| threads() <= before + 3);
+}
