@@ -15,7 +15,7 @@
 //!   lock and no runtime: time comes in, effects come out.
 //! * `runtime` carries out, on tokio. One method locks the engine, feeds it one
 //!   input, and carries out the effects after the lock is released.
-//! * Observers (snapshots, `tracing` events) read facts and steer nothing.
+//! * Observers (snapshots, `tracing` events and spans) read facts and steer nothing.
 //!
 //! # What Rust cannot do
 //!

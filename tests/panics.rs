@@ -293,6 +293,14 @@ impl<S: tracing::Subscriber> Layer<S> for TouchyInside {
         Touchy::touch("leaving");
     }
 
+    fn on_record(&self, _: &span::Id, _: &span::Record<'_>, _: layer::Context<'_, S>) {
+        Touchy::touch("recording");
+    }
+
+    fn on_follows_from(&self, _: &span::Id, _: &span::Id, _: layer::Context<'_, S>) {
+        Touchy::touch("following");
+    }
+
     fn on_close(&self, _: span::Id, _: layer::Context<'_, S>) {
         Touchy::touch("closing");
     }
@@ -307,6 +315,13 @@ async fn hang_and_go_on(rounds: u32) {
         assert_eq!(next.await.unwrap(), n);
         assert_eq!(main.run(async |_| n).await.unwrap(), n);
         let on_a_thread = main.spawn_blocking(move |_| n);
+        let slot = main.acquire().await.unwrap();
+        let parks = main.run(async move |cx| {
+            let wait = cx.waiting("nobody").release(["main"]);
+            wait.on(tokio::task::yield_now()).await.map(|()| n)
+        });
+        let ((), parked) = tokio::join!(async { drop(slot) }, parks);
+        assert_eq!(parked.unwrap().unwrap(), n);
         assert_eq!(on_a_thread.await.unwrap(), n);
     }
     assert_clean(&main);

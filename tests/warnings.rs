@@ -359,7 +359,7 @@ async fn a_task_runs_in_a_span_under_its_submitters() {
         line.expect(message).spans.clone()
     };
     for message in ["spawned", "dispatched", "run", "run on"] {
-        assert_eq!(spans(message), ["request", "task"], "{message}");
+        assert_eq!(spans(message), ["request", "run"], "{message}");
     }
     assert!(spans("outside").is_empty());
 }

@@ -28,6 +28,17 @@ pub enum Priority {
     Background,
 }
 
+impl Priority {
+    /// Its name, as it is serialized.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Foreground => "foreground",
+            Self::Normal => "normal",
+            Self::Background => "background",
+        }
+    }
+}
+
 /// Every how many dispatches the oldest waiter is served, whatever its priority.
 pub(crate) const FAIR_SHARE: u64 = 8;
 

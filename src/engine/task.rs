@@ -266,6 +266,16 @@ impl End {
             },
         }
     }
+
+    /// The word for it.
+    pub(crate) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Cleared { .. } => "cleared",
+            Self::Returned { .. } => "returned",
+            Self::Refused { .. } => "refused",
+            end => end.reason().outcome(),
+        }
+    }
 }
 
 /// Where a task is on its way from the queue to the end.

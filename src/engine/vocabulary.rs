@@ -62,6 +62,26 @@ impl Reason {
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| *reason as u8 == code)
     }
+
+    /// The word for how a task ended that ended for this.
+    pub(crate) const fn outcome(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Panicked => "panicked",
+            Self::Stalled => "stalled",
+            Self::TimedOut => "timed_out",
+            Self::Shutdown => "shutdown",
+            Self::RuntimeShutdown => "runtime_shutdown",
+            Self::User
+            | Self::Superseded
+            | Self::HandedOver
+            | Self::Signal
+            | Self::Reset
+            | Self::Draining
+            | Self::Dropped
+            | Self::WouldDeadlock => "cancelled",
+        }
+    }
 }
 
 impl fmt::Display for Reason {

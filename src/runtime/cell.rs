@@ -327,6 +327,16 @@ impl TaskCell {
         self.shared.lock().peek()?.links.clone()
     }
 
+    /// Whether it waits for a slot, its own or another that it needs to begin.
+    #[inline]
+    pub(super) fn is_in_line(&self) -> bool {
+        match self.word.get() {
+            Word::Queued => true,
+            Word::Granted => self.links().is_some_and(|links| links.gather()),
+            _ => false,
+        }
+    }
+
     pub(crate) fn letter(&self) -> Option<&Letter> {
         self.labels()?.letter.as_ref()
     }
@@ -576,7 +586,7 @@ impl TaskCell {
             self.domain().offers.forget(self);
         }
         wake_all(runner);
-        ended.carry_out();
+        ended.carry_out(&end);
         true
     }
 

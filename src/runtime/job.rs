@@ -2,8 +2,8 @@
 //! waits for its handle: one after the other, in one allocation.
 
 use super::cell::TaskCell;
-use super::log::Spanned;
 use super::runner::{Outcome, Sink};
+use super::spans::Spanned;
 use crate::error::message_of;
 use crate::host::Handle;
 use crate::sync::{Arc, Mutex};

@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use tracing::Span;
-
 use super::cell::TaskCell;
 use super::domain::Domain;
 use super::standing::standing;
@@ -66,65 +64,6 @@ fn say(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
             "reserved place passed on: no task came for it"
         ),
         Notice::OnWait { .. } => {}
-    }
-}
-
-/// A span, where somebody listens to it: most programs have no subscriber, and a
-/// task should not be larger for one.
-pub(crate) type Spanned = Option<Box<Span>>;
-
-fn spanned(span: impl FnOnce() -> Span) -> Spanned {
-    let span = || Some(span()).filter(|span| !span.is_disabled());
-    quietly(span).flatten().map(Box::new)
-}
-
-/// The span of a task, under whatever span is current: its submitter's, for a
-/// task that its submitter polls.
-pub(crate) fn span(task: &TaskCell) -> Spanned {
-    spanned(|| {
-        tracing::info_span!(
-            target: "laneway", "task", lane = &*task.domain().name, task = %task.id(),
-            name = task.name(), key = task.key(),
-        )
-    })
-}
-
-/// The span that is current, for a task that runs elsewhere than it was
-/// submitted.
-pub(crate) fn submitter() -> Spanned {
-    spanned(Span::current)
-}
-
-/// The span of a task that runs elsewhere than it was submitted.
-pub(crate) fn span_under(submitter: Spanned, task: &TaskCell) -> Spanned {
-    match submitter {
-        None => span(task),
-        Some(submitter) => quietly(|| {
-            let span = submitter.in_scope(|| span(task));
-            drop(submitter);
-            span
-        })
-        .flatten(),
-    }
-}
-
-/// Runs code that does not panic, in a span.
-#[inline]
-pub(crate) fn within<R>(span: Option<&Span>, code: impl FnOnce() -> R) -> R {
-    let Some(span) = span else {
-        return code();
-    };
-    let entered = quietly(|| span.enter());
-    let output = code();
-    quietly(|| drop(entered));
-    output
-}
-
-/// A span that is not needed any more: closing it is a subscriber's, too.
-#[inline]
-pub(crate) fn close(span: &mut Spanned) {
-    if let Some(span) = span.take() {
-        quietly(|| drop(span));
     }
 }
 

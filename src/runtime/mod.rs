@@ -18,7 +18,7 @@
 //! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
 //! | `inbox`, `coalesce` | messages for whoever runs, or waits |
 //! | `idle`, `drain` | waiting for a lane |
-//! | `blocked`, `log` | what the scheduler says |
+//! | `blocked`, `log`, `spans` | what the scheduler says |
 //! | `standing` | whether a silent task is polled at all |
 //! | `wakers` | waking, and surviving user code that panics |
 //!
@@ -62,6 +62,7 @@ mod run;
 mod runner;
 mod shared;
 mod slot;
+mod spans;
 mod spare;
 mod spawn;
 mod standing;

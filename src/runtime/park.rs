@@ -14,6 +14,7 @@ use super::edge::{self, Kind};
 use super::inherit;
 use super::links::{drop_link, held_in, lanes_of};
 use super::parts::Rare;
+use super::spans::{self, Spanned};
 use super::spare;
 use super::submit::{give_up, rejoin, take_place};
 use super::wakers::{Ticket, wake_all};
@@ -40,6 +41,7 @@ pub(crate) struct Parking {
     away: Vec<Gone>,
     /// Comes for the next of them.
     stand_in: Option<Arc<TaskCell>>,
+    span: Spanned,
 }
 
 #[derive(Clone)]
@@ -283,6 +285,10 @@ fn park(task: &Arc<TaskCell>, wait: &Waiting) -> Result<Time, WaitingError> {
             cell.domain().act(|engine, _| engine.keep_slot());
         }
     }
+    let span = spans::parked(task, &wait.what);
+    if let Some(parking) = &mut task.shared.lock().rare().parked {
+        parking.span = span;
+    }
     Ok(until)
 }
 
@@ -328,6 +334,7 @@ fn begin(task: &TaskCell, wait: &Waiting, now: Time) -> Result<(), WaitingError>
         waits: true,
         away: Vec::new(),
         stand_in: None,
+        span: Spanned::NONE,
     }));
     task.set_linked();
     Ok(())

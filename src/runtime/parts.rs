@@ -10,6 +10,7 @@ use super::cell::TaskCell;
 use super::job::Waiting;
 use super::links::Links;
 use super::park::Parking;
+use super::spans::Spanned;
 use super::standing::Probe;
 use super::teardown::Hook;
 use super::wakers::{Wakers, drop_guarded, wake_all};
@@ -68,6 +69,8 @@ pub(crate) struct Rare {
     /// It was not to wait for its slot: whoever waited for it would have closed
     /// this.
     pub(crate) circle: Option<Cycle>,
+    /// That of its wait or, of a slot by hand, of its holder's time.
+    pub(crate) span: Spanned,
 }
 
 pub(crate) struct Awaited {
@@ -180,16 +183,19 @@ impl Parts {
     pub(crate) fn end(&mut self) -> Ended {
         let joiner = self.joiner.take();
         let (mut others, mut on_wait, mut watcher) = (Vec::new(), None, None);
+        let mut span = Spanned::NONE;
         if let Some(rare) = self.peek_mut() {
             others = rare.signal.take();
             others.extend(rare.leavers.take());
             on_wait = rare.on_wait.take();
             watcher = rare.watcher.take();
+            span = rare.span.take();
         }
         Ended {
             joiner,
             others,
             watcher,
+            span,
             values: (self.body.take(), on_wait),
             parent: self.parent.take(),
         }
@@ -225,12 +231,14 @@ pub(crate) struct Ended {
     joiner: Option<Waker>,
     others: Vec<Waker>,
     watcher: Option<AbortHandle>,
+    span: Spanned,
     values: (Waiting, Option<OnWait>),
     parent: Option<Arc<TaskCell>>,
 }
 
 impl Ended {
-    pub(crate) fn carry_out(self) {
+    pub(crate) fn carry_out(mut self, end: &End) {
+        self.span.close(end);
         if let Some(watcher) = self.watcher {
             watcher.abort();
         }

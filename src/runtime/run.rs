@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::log;
 use super::runner::{Outcome, Runner, Sink};
+use super::spans;
 use super::submit::{Admission, NoSlot};
 use crate::error::{Cycle, PanicPayload};
 use crate::options::Options;
@@ -100,7 +100,7 @@ where
             let admitted = ready!(this.admission.poll(this.lane, this.options, cx));
             match admitted {
                 Ok(task) => {
-                    let span = log::span(&task);
+                    let span = spans::run_here(&task);
                     this.runner.as_mut().admit(task, span);
                 }
                 Err(no_slot) => {

@@ -9,11 +9,11 @@ use pin_project_lite::pin_project;
 
 use super::cell::TaskCell;
 use super::domain::ended_word;
-use super::log::Spanned;
+use super::spans::Spanned;
 use super::teardown::{self, Teardown};
 use super::wakers::{drop_guarded, guarded};
 use super::word::Word;
-use super::{current, deadlock, log, park, spare};
+use super::{current, deadlock, park, spare};
 use crate::engine::{End, Reason};
 use crate::sync::Arc;
 use crate::{TaskContext, TaskId};
@@ -53,7 +53,6 @@ pin_project! {
             if this.task.is_some() {
                 this.as_mut().abandon();
             }
-            log::close(this.project().span);
         }
     }
 }
@@ -81,7 +80,7 @@ impl<F, Fut, S> Runner<F, Fut, S> {
             future: None,
             sink,
             ending: None,
-            span: None,
+            span: Spanned::NONE,
             detached,
         }
     }
@@ -123,6 +122,7 @@ impl<F, Fut, S> Runner<F, Fut, S> {
         if let Some(ending) = this.ending.take() {
             let Ending { over, teardown } = *ending;
             *this.task = None;
+            this.span.close_for(over.reason);
             teardown::continue_detached(&task, teardown, over.reason, over.completed);
             return;
         }
@@ -136,12 +136,13 @@ impl<F, Fut, S> Runner<F, Fut, S> {
         current::enter(this.task, || {
             drop_guarded(start);
             // A pinned value is dropped in place; a panic stays here (S14).
-            log::within(this.span.as_deref(), || {
+            this.span.within(|| {
                 guarded("a destructor", || this.future.set(None));
             });
         });
         *this.task = None;
         let reason = task.asked().map_or(reason, |asked| asked.reason);
+        this.span.close_for(reason);
         teardown::finish_detached(&task, reason, false);
     }
 }
@@ -180,7 +181,7 @@ where
         let Some(task) = this.task.take() else {
             unreachable!("only a task that is over comes here, and only once");
         };
-        log::close(this.span);
+        this.span.close_for(over.reason);
         let id = task.id();
         Poll::Ready((id, let_go(task, over.reason, over.completed)))
     }
@@ -215,9 +216,9 @@ where
             let start = this.start.take();
             let start = start.map(|start| (start, TaskContext::new(Arc::clone(task))));
             let turn = || turn(start, this.future.as_mut(), this.sink, last_poll, cx);
-            let span = this.span.as_deref();
+            let span = &*this.span;
             task.turn_over();
-            let turned = current::enter(this.task, || log::within(span, turn));
+            let turned = current::enter(this.task, || span.within(turn));
             let Some(task) = this.task.as_ref() else {
                 return Poll::Pending;
             };
@@ -259,9 +260,9 @@ where
         if this.future.is_none() && this.start.is_none() {
             return;
         }
-        let (future, span, start) = (&mut this.future, this.span.as_deref(), this.start.take());
+        let (future, span, start) = (&mut this.future, &*this.span, this.start.take());
         current::enter(this.task, || {
-            log::within(span, || {
+            span.within(|| {
                 drop_guarded(start);
                 guarded("a destructor", || future.set(None));
             });
@@ -342,9 +343,13 @@ fn end(task: &TaskCell, reason: Reason) -> Over {
 
 fn taken(task: &TaskCell) -> Over {
     Over {
-        reason: task.asked().map_or(Reason::Reset, |asked| asked.reason),
+        reason: taken_for(task),
         completed: false,
     }
+}
+
+pub(super) fn taken_for(task: &TaskCell) -> Reason {
+    task.asked().map_or(Reason::Reset, |asked| asked.reason)
 }
 
 /// The last thing a runner does: releases the slot, if it still was its own,

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::task::{Context, Waker};
 
 use super::cell::TaskCell;
+use super::spans;
 use super::submit::{Admission, Comer, NoSlot, lane_of, submit};
 use super::teardown::finish_detached;
 use super::word::Word;
@@ -93,6 +94,7 @@ impl Slot {
     }
 
     fn of(task: Arc<TaskCell>) -> Self {
+        spans::hold(&task);
         Self {
             cx: TaskContext::new(task),
         }

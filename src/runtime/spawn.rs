@@ -10,12 +10,12 @@ use pin_project_lite::pin_project;
 use super::cell::TaskCell;
 use super::handle::TaskHandle;
 use super::job::{Body, Job, Output, Start, Waiting};
-use super::runner::{Runner, Sink};
+use super::runner::{self, Runner, Sink};
 use super::submit::{Comer, give_up, rejoin, submit};
 use super::teardown::finish_detached;
 use super::wakers::{drop_guarded, guarded};
 use super::word::Word;
-use super::{current, log};
+use super::{current, spans};
 use crate::engine::Reason;
 use crate::options::{Options, Refusal};
 use crate::sync::Arc;
@@ -79,7 +79,7 @@ where
     let mut body = |runtime| {
         let start = Start {
             code: start.take().expect("it is submitted once"),
-            submitter: log::submitter(),
+            submitter: spans::submitter(),
         };
         let job = Arc::new(Job::new(start, runtime));
         made(&job);
@@ -89,7 +89,13 @@ where
         body: &mut body,
         blocking: BLOCKING,
     };
-    submit(lane, options, comer)
+    let submitted = submit(lane, options, comer);
+    if let Ok(task) = &submitted
+        && task.is_in_line()
+    {
+        spans::queue(task);
+    }
+    submitted
 }
 
 /// What became of a grant by the time its body came for it.
@@ -213,7 +219,7 @@ where
         if let Some((task, job)) = this.coming.take() {
             match (claim(&task), job.start()) {
                 (Claim::Mine, Some(start)) => {
-                    let span = log::span_under(start.submitter, &task);
+                    let span = spans::run(&task, start.submitter);
                     this.runner.set(Some(Runner::new(start.code, job, true)));
                     if let Some(runner) = this.runner.as_mut().as_pin_mut() {
                         runner.admit(task, span);
@@ -293,24 +299,24 @@ where
     F: FnOnce(TaskContext) -> T + Send,
     T: Send,
 {
-    let mut span = log::span_under(start.submitter, task);
+    let mut span = spans::run(task, start.submitter);
     let start = start.code;
     let cx = TaskContext::new(Arc::clone(task));
     let mut current = Some(Arc::clone(task));
     let outcome = current::enter(&mut current, || {
-        log::within(span.as_deref(), || {
-            catch_unwind(AssertUnwindSafe(|| start(cx)))
-        })
+        span.within(|| catch_unwind(AssertUnwindSafe(|| start(cx))))
     });
-    log::close(&mut span);
     let reason = match outcome {
         Ok(_) => Reason::Completed,
         Err(_) => Reason::Panicked,
     };
     // In this order, as in the runner of a future.
     job.put(outcome);
-    if !task.word.shift(Word::Running, Word::Done) {
+    if task.word.shift(Word::Running, Word::Done) {
+        span.close_for(reason);
+    } else {
         drop_guarded(job.take_back());
+        span.close_for(runner::taken_for(task));
     }
     finish_detached(task, reason, true);
 }

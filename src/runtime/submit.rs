@@ -11,7 +11,7 @@ use super::links::Links;
 use super::perform::launch;
 use super::reserve::Kept;
 use super::word::Word;
-use super::{current, deadlock, inherit, spare};
+use super::{current, deadlock, inherit, spans, spare};
 use crate::config::OnFull;
 use crate::engine::{Accepted, End, Entry, IfFull, Key, Older, Reason, Refused, State, Time};
 use crate::error::Cycle;
@@ -411,6 +411,7 @@ impl Admission {
         options: &mut Option<Box<Options>>,
         cx: &Context<'_>,
     ) -> Poll<Result<Arc<TaskCell>, NoSlot>> {
+        let fresh = self.task.is_none();
         let task = match &self.task {
             Some(task) => task,
             None => {
@@ -430,9 +431,7 @@ impl Admission {
                 Word::Granted => {
                     let links = task.links();
                     if links.is_some_and(|links| links.poll(task, cx).is_pending()) {
-                        edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
-                        lane.domain.shared.drive_here();
-                        return Poll::Pending;
+                        return self.wait(lane, fresh);
                     }
                     if task.word.shift(Word::Granted, Word::Running) {
                         // Idle counts from here, not from a grant that was
@@ -446,9 +445,7 @@ impl Admission {
                     task.set_runner(cx.waker());
                     // The grant may have come between the two.
                     if task.word.get() == Word::Queued {
-                        edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
-                        lane.domain.shared.drive_here();
-                        return Poll::Pending;
+                        return self.wait(lane, fresh);
                     }
                 }
                 Word::Asleep => {
@@ -478,6 +475,18 @@ impl Admission {
         }
         let task = self.task.take().expect("it is in line until now");
         Poll::Ready(Ok(task))
+    }
+
+    fn wait(&mut self, lane: &Lane, fresh: bool) -> Poll<Result<Arc<TaskCell>, NoSlot>> {
+        if let Some(task) = &self.task {
+            // Who only wants a place kept is no task.
+            if fresh && !self.keeps {
+                spans::queue(task);
+            }
+            edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
+        }
+        lane.domain.shared.drive_here();
+        Poll::Pending
     }
 
     /// The caller still waits for the task, which runs now.
