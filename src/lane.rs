@@ -12,8 +12,8 @@ use crate::snapshot::LaneSnapshot;
 use crate::sync::Arc;
 use crate::timeout::{LaneTimeout, check_limit};
 use crate::{
-    AcquireError, Drain, DrainReport, Reservation, Run, Slot, TaskContext, TaskHandle, TaskId,
-    TryAcquireError,
+    AcquireError, Drain, DrainReport, LaneExplanation, Reservation, Run, Slot, TaskContext,
+    TaskHandle, TaskId, TryAcquireError, observe,
 };
 
 /// A handle to a lane: a named queue with `max_concurrent` slots.
@@ -437,6 +437,31 @@ impl Lane {
     #[must_use]
     pub fn snapshot(&self) -> LaneSnapshot {
         LaneSnapshot::of(&self.domain)
+    }
+
+    /// Why the lane's first waiter waits: as [`Lanes::explain`](crate::Lanes::explain) of
+    /// it. O(n) in the tasks of the lanes that it comes to, and one lock at a time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use laneway::{Cause, Remedy};
+    ///
+    /// assert_eq!(main.explain().cause, Cause::NobodyWaits);
+    /// main.pause();
+    /// let task = main.spawn(async |_| ());
+    /// let why = main.explain();
+    /// assert_eq!(why.first, Some(task.id()));
+    /// assert_eq!(why.cause, Cause::Paused { lane: "main".into() });
+    /// assert_eq!(why.remedies, [Remedy::Resume { lane: "main".into() }]);
+    /// # main.resume();
+    /// # task.await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn explain(&self) -> LaneExplanation {
+        observe::lane(&self.domain)
     }
 
     const fn alone(&self) -> &[DomainRef] {

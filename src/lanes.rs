@@ -18,7 +18,9 @@ use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain, Wat
 use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot, StuckRuntime};
 use crate::sync::Arc;
 use crate::timeout::check_limit;
-use crate::{Chain, Drain, DrainReport, Lane, Reconfigure, TaskId, Waitpoint};
+use crate::{
+    Chain, Drain, DrainReport, Lane, Reconfigure, TaskExplanation, TaskId, Waitpoint, observe,
+};
 
 /// A scheduler: named lanes, each a queue with its own slots.
 ///
@@ -214,6 +216,43 @@ impl Lanes {
             .iter()
             .filter(|task| task.domain().cancel(task.slot_key(), reason))
             .count()
+    }
+
+    /// Why a task waits: the whole chain of lanes and holders down to the root, with
+    /// what time will do about it and what you can. One that is active says what it
+    /// waits for itself. O(n) in the tasks of the lanes that it comes to, and one lock at
+    /// a time.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::UnknownTask`] if it is settled or never existed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// use std::time::Duration;
+    /// use laneway::Cause;
+    ///
+    /// let holder = main.task().name("turn 17").spawn(async |cx| {
+    ///     cx.progress_note("asking the model");
+    ///     std::future::pending::<()>().await
+    /// });
+    /// let waiter = main.task().name("turn 18").spawn(async |_| ());
+    /// tokio::time::sleep(Duration::from_secs(252)).await;
+    ///
+    /// let why = lanes.explain(waiter.id())?;
+    /// assert_eq!(why.cause, Cause::Silent { task: holder.id() });
+    /// let text = why.to_string();
+    /// assert!(text.lines().next().unwrap().ends_with(
+    ///     "silent for 4m12s (pending, polled when woken): \"asking the model\"; \
+    ///      slot reclaimed in 5m48s (stall ceiling)"
+    /// ));
+    /// # Ok(()) }
+    /// ```
+    pub fn explain(&self, id: TaskId) -> Result<TaskExplanation, ControlError> {
+        let domain = self.domain_of(id)?;
+        observe::task(&domain, id).ok_or(ControlError::UnknownTask { id })
     }
 
     /// Grants a running task more silence: it may make no progress for this

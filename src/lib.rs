@@ -15,7 +15,8 @@
 //!   lock and no runtime: time comes in, effects come out.
 //! * `runtime` carries out, on tokio. One method locks the engine, feeds it one
 //!   input, and carries out the effects after the lock is released.
-//! * Observers (snapshots, `tracing` events and spans) read facts and steer nothing.
+//! * Observers (snapshots, explanations, `tracing` events and spans) read facts and
+//!   steer nothing.
 //!
 //! # What Rust cannot do
 //!
@@ -34,7 +35,7 @@
 //!
 //! # Features
 //!
-//! * `serde`: snapshots serialize, and how lanes are set is read from a file.
+//! * `serde`: snapshots and explanations serialize, and how lanes are set is read from a file.
 //! * `testing`: hostile futures, and a harness in virtual time, for tests of
 //!   one's own runner.
 
@@ -57,6 +58,7 @@ mod lane;
 mod lanes;
 #[cfg(all(test, any(laneway_loom, laneway_shuttle)))]
 mod models;
+mod observe;
 mod options;
 mod pattern;
 mod plan;
@@ -73,7 +75,7 @@ pub use chain::Chain;
 pub use config::{LaneConfig, OnDeadlock, OnFull};
 #[cfg(feature = "serde")]
 pub use config_file::LanesConfig;
-pub use engine::{BlockedBy, Limit, OnStall, Priority, Reason};
+pub use engine::{BlockedBy, Bound, Follows, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ChainError, ConfigError, ControlError, Cycle, CycleTask, FlattenTask,
     InvalidDuration, InvalidName, InvalidOption, LaneNameError, MemberProblem, NameProblem,
@@ -84,6 +86,10 @@ pub use group::GroupConfig;
 pub use id::TaskId;
 pub use lane::Lane;
 pub use lanes::{Lanes, LanesBuilder};
+pub use observe::{
+    Cause, Due, LaneExplanation, LaneNode, Never, Remedy, Stage, TaskExplanation, TaskNode, Wait,
+    WaitGraph,
+};
 pub use options::{OnBusy, TaskBuilder, WaitInfo};
 pub use reconfigure::{LaneChange, Reconfigure};
 pub use runtime::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::TaskId;
-use crate::engine::{BlockedBy, Mode, Priority, Reason, Spec, State, Time};
+use crate::engine::{BlockedBy, Key, Mode, Priority, Reason, Record, Spec, State, Time};
 use crate::plan::Origin;
 use crate::runtime::{
     Domain, GroupCell, Shared, Standing, TaskCell, Watchdog, parked_snapshot, read_facts, standing,
@@ -64,6 +64,8 @@ pub struct WaitpointSnapshot {
     /// How long ago it was made.
     #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
     pub age: Duration,
+    /// The task that awaits it, if one does.
+    pub awaited_by: Option<TaskId>,
 }
 
 /// A budget that several lanes share.
@@ -303,7 +305,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn of(spec: &Spec, reported: bool) -> Self {
+    pub(crate) fn of(spec: &Spec, reported: bool) -> Self {
         Self {
             stall_ceiling: spec.ceiling.after(reported),
             idle: spec.idle,
@@ -311,6 +313,17 @@ impl Limits {
             wait: spec.wait,
             grace: spec.grace,
             teardown: spec.teardown,
+        }
+    }
+}
+
+impl LaneState {
+    pub(crate) const fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Open => Self::Open,
+            Mode::Draining { .. } => Self::Draining,
+            Mode::Closed => Self::Closed,
+            Mode::Shutdown => Self::Shutdown,
         }
     }
 }
@@ -325,7 +338,8 @@ impl LaneOrigin {
     }
 }
 
-struct Seen {
+/// What is read of one task under its lane's lock.
+pub(crate) struct Seen {
     arrival: u64,
     priority: Priority,
     /// Of its place in line.
@@ -336,6 +350,26 @@ struct Seen {
     place: Time,
     started: Time,
     task: Arc<TaskCell>,
+}
+
+impl Seen {
+    pub(crate) fn of(key: Key, record: &Record<Arc<TaskCell>>) -> Self {
+        Self {
+            arrival: key.seq,
+            priority: record.priority,
+            seq: record.place.seq,
+            state: record.state,
+            first: record.first,
+            away: record.away,
+            place: record.place.since,
+            started: record.started,
+            task: Arc::clone(&record.payload),
+        }
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
 }
 
 impl LaneSnapshot {
@@ -356,12 +390,7 @@ impl LaneSnapshot {
                 limits: Limits::of(&terms.base, false),
                 group: None,
                 paused: engine.is_paused(),
-                state: match engine.mode() {
-                    Mode::Open => LaneState::Open,
-                    Mode::Draining { .. } => LaneState::Draining,
-                    Mode::Closed => LaneState::Closed,
-                    Mode::Shutdown => LaneState::Shutdown,
-                },
+                state: LaneState::of(engine.mode()),
                 blocked_by: engine.blocked_by(),
                 queued: Vec::new(),
                 at_door: Vec::new(),
@@ -382,17 +411,7 @@ impl LaneSnapshot {
             };
             let seen: Vec<Seen> = engine
                 .records()
-                .map(|(key, record)| Seen {
-                    arrival: key.seq,
-                    priority: record.priority,
-                    seq: record.place.seq,
-                    state: record.state,
-                    first: record.first,
-                    away: record.away,
-                    place: record.place.since,
-                    started: record.started,
-                    task: Arc::clone(&record.payload),
-                })
+                .map(|(key, record)| Seen::of(key, record))
                 .collect();
             (snapshot, seen)
         });
@@ -431,7 +450,7 @@ impl LaneSnapshot {
 }
 
 impl TaskSnapshot {
-    fn of(seen: &Seen, now: Time) -> Self {
+    pub(crate) fn of(seen: &Seen, now: Time) -> Self {
         let task = seen.task.whose();
         let started = !seen.state.waits();
         let facts = read_facts(task, now);
@@ -458,13 +477,16 @@ impl TaskSnapshot {
 }
 
 #[cfg(feature = "serde")]
-fn millis<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn millis<S: serde::Serializer>(
+    span: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(feature = "serde")]
 #[expect(clippy::ref_option, reason = "serde hands fields over by reference")]
-fn maybe_millis<S: serde::Serializer>(
+pub(crate) fn maybe_millis<S: serde::Serializer>(
     span: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -8,9 +8,10 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use crate::TaskId;
 use crate::engine::Time;
 use crate::error::{ResumeError, WaitpointCancelled, WaitpointError, check_name};
-use crate::runtime::{Shared, drop_guarded, trim, wake_all};
+use crate::runtime::{Shared, current_id, drop_guarded, trim, wake_all};
 use crate::snapshot::WaitpointSnapshot;
 use crate::sync::{Arc, Mutex};
 
@@ -83,6 +84,8 @@ pub(crate) struct Point {
 struct State {
     outcome: Option<Outcome>,
     waiting: Option<Waker>,
+    /// The task that polled it last.
+    awaited_by: Option<TaskId>,
 }
 
 enum Outcome {
@@ -141,10 +144,11 @@ impl<T: Send + 'static> Future for Waitpoint<T> {
     type Output = Result<T, WaitpointCancelled>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let fresh = cx.waker().clone();
+        let (fresh, task) = (cx.waker().clone(), current_id());
         let mut state = self.point.state.lock();
         match &mut state.outcome {
             None => {
+                state.awaited_by = task;
                 let old = state.waiting.replace(fresh);
                 drop(state);
                 drop_guarded(old);
@@ -298,6 +302,7 @@ impl Waitpoints {
             key: point.key.to_string(),
             expects: point.expects.1.to_owned(),
             age: now.since(point.since),
+            awaited_by: point.state.lock().awaited_by,
         };
         let mut points: Vec<_> = points.into_iter().map(of).collect();
         points.sort_by(|a, b| a.key.cmp(&b.key));

@@ -477,7 +477,7 @@ impl<P: Clone> Lane<P> {
 }
 
 /// The ceiling on a task's silence as it stands: a phase replaces it.
-fn silence(spec: &Spec, facts: &Facts) -> Option<(Duration, Silence)> {
+pub(super) fn silence(spec: &Spec, facts: &Facts) -> Option<(Duration, Silence)> {
     match facts.phase {
         Some(ceiling) => Some((ceiling, Silence::Stall)),
         None => spec.silence(facts.reported),

@@ -32,6 +32,7 @@
 //! | `quiet` | who is not to be served yet |
 //! | `supersede` | how a newer task takes the place of older ones |
 //! | `view` | what can be asked without changing anything |
+//! | `outlook` | what time will do to a task |
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `queue` | who is next |
 //! | `door` | who waits for a place in a full queue |
@@ -49,6 +50,7 @@ mod judge;
 mod lane;
 #[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
 pub(crate) mod oracle;
+mod outlook;
 mod park;
 mod queue;
 mod quiet;
@@ -70,9 +72,11 @@ pub(crate) use entry::{Accepted, Entry, IfFull, Refused, Released};
 pub(crate) use group::Group;
 pub(crate) use judge::Verdict;
 pub(crate) use lane::{Lane, Leftover, Mode, Settings, Tally};
+pub(crate) use outlook::Outlook;
+pub use outlook::{Bound, Follows};
 pub use queue::Priority;
 pub(crate) use slab::Key;
 pub(crate) use supersede::Older;
-pub(crate) use task::{Ceiling, End, Facts, Spec, State, TICK};
+pub(crate) use task::{Ceiling, End, Facts, Record, Spec, State, TICK};
 pub(crate) use time::{LONGEST, Time};
 pub use vocabulary::{Limit, OnStall, Reason};

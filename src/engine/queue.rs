@@ -1,6 +1,6 @@
 //! Who is next: S6, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::slab::{ByIndex, NIL};
@@ -264,6 +264,40 @@ impl Queue {
     /// The waiters in the order in which they came, for a verb that speaks to
     /// all of them.
     pub(crate) fn in_order(&self, rows: &impl ByIndex<Row: Waiter>) -> Vec<u32> {
+        let all = self.all(rows).into_iter();
+        all.map(|(_, _, index)| index).collect()
+    }
+
+    /// The waiters in the order in which they would be served, were they all
+    /// served now.
+    pub(crate) fn served(
+        &self,
+        rows: &impl ByIndex<Row: Waiter>,
+        now: Time,
+        aging: Duration,
+    ) -> Vec<u32> {
+        let mut tiers: [VecDeque<(Place, u32)>; 3] = Default::default();
+        for (at, place, index) in self.all(rows) {
+            tiers[at].push_back((place, index));
+        }
+        let mut served = Vec::with_capacity(self.len);
+        let mut nth = self.dispatched;
+        loop {
+            nth += 1;
+            let fronts = [0, 1, 2].map(|at: usize| tiers[at].front().copied());
+            let Some((place, index)) = choose(fronts, nth, now, aging) else {
+                return served;
+            };
+            let first = |tier: &&mut VecDeque<_>| tier.front() == Some(&(place, index));
+            if let Some(tier) = tiers.iter_mut().find(first) {
+                tier.pop_front();
+            }
+            served.push(index);
+        }
+    }
+
+    /// Every waiter with its tier, in order.
+    fn all(&self, rows: &impl ByIndex<Row: Waiter>) -> Vec<(usize, Place, u32)> {
         let mut all = Vec::with_capacity(self.len);
         for (at, tier) in self.tiers.iter().enumerate() {
             let mut index = tier.head;
@@ -277,7 +311,7 @@ impl Queue {
         let returned = self.returned.iter();
         all.extend(returned.map(|(&(at, place), &index)| (at, place, index)));
         all.sort_unstable();
-        all.into_iter().map(|(_, _, index)| index).collect()
+        all
     }
 
     fn next(&self, rows: &impl ByIndex<Row: Waiter>, now: Time, aging: Duration) -> Option<u32> {
@@ -287,21 +321,8 @@ impl Queue {
         {
             return Some(tier.head).filter(|head| *head != NIL);
         }
-        let [foreground, normal, background] = [0, 1, 2].map(|tier| self.front(rows, tier));
-        let older = |a: Option<(Place, u32)>, b: Option<(Place, u32)>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        // Counted over dispatches and not over time: a lane that is always
-        // busy with Foreground still serves everybody in the end.
-        if (self.dispatched + 1).is_multiple_of(FAIR_SHARE) {
-            return older(older(foreground, normal), background).map(|(_, index)| index);
-        }
-        let aged = background.filter(|(place, _)| place.since + aging <= now);
-        foreground
-            .or_else(|| older(normal, aged))
-            .or(background)
-            .map(|(_, index)| index)
+        let fronts = [0, 1, 2].map(|tier| self.front(rows, tier));
+        choose(fronts, self.dispatched + 1, now, aging).map(|(_, index)| index)
     }
 
     /// The oldest waiter of a tier.
@@ -325,6 +346,27 @@ impl Queue {
             (a, b) => a.or(b),
         }
     }
+}
+
+/// Which of the first of each tier is served, as the lane's `nth` dispatch.
+#[inline(always)]
+fn choose(
+    [foreground, normal, background]: [Option<(Place, u32)>; 3],
+    nth: u64,
+    now: Time,
+    aging: Duration,
+) -> Option<(Place, u32)> {
+    let older = |a: Option<(Place, u32)>, b: Option<(Place, u32)>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    // Counted over dispatches and not over time: a lane that is always
+    // busy with Foreground still serves everybody in the end.
+    if nth.is_multiple_of(FAIR_SHARE) {
+        return older(older(foreground, normal), background);
+    }
+    let aged = background.filter(|(place, _)| place.since + aging <= now);
+    foreground.or_else(|| older(normal, aged)).or(background)
 }
 
 #[cfg(test)]
@@ -496,8 +538,10 @@ mod tests {
                 }
                 prop_assert_eq!(queue.0.len(), model.len());
             }
+            let served = queue.0.served(&queue.1, at(clock), AGING);
             model.sort_unstable();
             prop_assert_eq!(queue.0.in_order(&queue.1), model.iter().map(|(_, _, i)| *i).collect::<Vec<_>>());
+            prop_assert_eq!(served, drain(&mut queue, at(clock)));
         }
     }
 }

@@ -340,6 +340,11 @@ impl State {
         )
     }
 
+    /// Parked, and not only for the slots that it gave back.
+    pub(crate) fn is_parked_for_somebody(self) -> bool {
+        matches!(self, Self::Parked { until } if until < Time::FAR)
+    }
+
     pub(crate) const fn is_orphan(self) -> bool {
         matches!(self, Self::Detached | Self::Orphan)
     }

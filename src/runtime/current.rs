@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::cell::TaskCell;
+use crate::TaskId;
 use crate::sync::Arc;
 
 crate::sync::per_thread! {
@@ -43,6 +44,11 @@ pub(crate) fn task() -> Option<Arc<TaskCell>> {
         task
     };
     CURRENT.try_with(look).ok().flatten()
+}
+
+/// What the current task is called, if there is one.
+pub(crate) fn id() -> Option<TaskId> {
+    with(TaskCell::id)
 }
 
 /// Whether this is the current task.

@@ -183,6 +183,14 @@ impl Domain {
         self.seat.lock().group()
     }
 
+    /// The group that it is in, and whose share of its budget is its own.
+    pub(crate) fn share(&self) -> Option<(Arc<GroupCell>, usize)> {
+        let seat = self.seat.lock();
+        let group = seat.group()?;
+        let share = seat.share_of(&group)?;
+        Some((group, share))
+    }
+
     /// For the group, which is locked.
     pub(super) fn seat(&self) -> &Mutex<Seat> {
         &self.seat

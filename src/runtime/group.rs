@@ -151,6 +151,22 @@ impl GroupCell {
         (hall.group.budget(), held)
     }
 
+    /// Whoever keeps one more slot from this share: its own holders, and those of
+    /// others beyond what is reserved for them. None where there is room for
+    /// anybody. O(slots).
+    pub(crate) fn in_the_way_of(&self, share: usize) -> Vec<Arc<TaskCell>> {
+        // The lanes are dropped outside the lock.
+        let mut kept = Vec::new();
+        let (_, held) = self.held(&mut kept, |holder| Some(Arc::clone(holder)));
+        let mut used = vec![0; self.shares.len()];
+        for (of, _) in &held {
+            used[*of] += 1;
+        }
+        let beyond = |of: usize| of == share || used[of] > self.shares[of].reserved;
+        let held = held.into_iter().filter(|(of, _)| beyond(*of));
+        held.map(|(_, holder)| holder).collect()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Hall> {
         self.hall.lock()
     }

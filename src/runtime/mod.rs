@@ -10,7 +10,7 @@
 //! | `runner`, `run`, `spawn`, `job`, `slot`, `teardown` | from the slot to the release |
 //! | `links`, `inherit` | slots that a task holds in several lanes |
 //! | `park`, `waitpoint` | waiting for somebody, with or without a slot |
-//! | `facts`, `edge` | signs of life, across tasks that await each other |
+//! | `facts`, `edge`, `pending` | signs of life, across tasks that await each other |
 //! | `waits`, `deadlock` | waits that would never end |
 //! | `driver`, `timers`, `watchdog` | the next moment of all lanes |
 //! | `shared`, `keys`, `orphans` | what all lanes have in common |
@@ -54,6 +54,7 @@ mod log;
 mod orphans;
 mod park;
 mod parts;
+mod pending;
 mod perform;
 mod phase;
 mod reserve;
@@ -80,6 +81,7 @@ pub(crate) use cell::TaskCell;
 pub use coalesce::SharedHandle;
 pub(crate) use coalesce::coalesce;
 pub use context::{Scoped, TaskContext};
+pub(crate) use current::id as current_id;
 #[cfg(feature = "testing")]
 pub(crate) use current::task as current_task;
 pub use current::{progress, progress_note};
@@ -95,6 +97,7 @@ pub(crate) use inbox::{Envelope, Letter};
 pub use inbox::{Inbox, OfferHandle, Offered};
 pub(crate) use park::snapshot as parked_snapshot;
 pub use park::{Parked, Waiting};
+pub(crate) use pending::{Pending, holds, pending};
 pub(crate) use perform::ask_holders;
 pub use phase::Phase;
 pub(crate) use reserve::Kept;

@@ -12,6 +12,7 @@ mod groups;
 mod limits;
 mod machine;
 mod orphans;
+mod outlook;
 mod parked;
 mod queued;
 mod quiet;

@@ -1,0 +1,25 @@
+//! What an operator asks: why does this wait, and what is to be done about it.
+//!
+//! Observers read facts and steer nothing. They read one task, lane or group after
+//! the other, and hold no lock but while they read one of them; so what they tell is
+//! no moment of the whole, and what ended between two reads is left out.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `explanation` | why a task, or a lane's first waiter, waits, as data |
+//! | `graph` | the tasks and lanes of that, each told once |
+//! | `walk` | how they are read |
+//! | `cause` | what all of it comes to, and what to do |
+//! | `text` | the same to be read |
+//! | `span` | durations to be read |
+
+mod cause;
+mod explanation;
+mod graph;
+mod span;
+mod text;
+mod walk;
+
+pub use explanation::{Cause, LaneExplanation, Never, Remedy, TaskExplanation};
+pub(crate) use explanation::{lane, task};
+pub use graph::{Due, LaneNode, Stage, TaskNode, Wait, WaitGraph};

@@ -1,0 +1,387 @@
+//! How the graph of waits is read: breadth first, each task and lane once.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use super::explanation::Never;
+use super::graph::{Due, LaneNode, Stage, TaskNode, Wait, WaitGraph};
+use crate::TaskId;
+use crate::engine::{BlockedBy, End, Facts, Follows, Key, Outlook, Spec, State, Time};
+use crate::runtime::{self, Domain, DomainRef, GroupCell, Pending, TaskCell, read_facts};
+use crate::snapshot::{GroupSnapshot, LaneState, Limits, Seen, TaskSnapshot, WaitpointSnapshot};
+use crate::sync::Arc;
+
+/// How many waits deep it is followed. Deeper than any sane nesting, as in
+/// `runtime/facts`.
+const DEEPEST: usize = 64;
+/// How many tasks are read at the most.
+const MOST: usize = 10_000;
+
+/// A graph that is being read.
+pub(super) struct Walk {
+    now: Time,
+    graph: WaitGraph,
+    /// By their numbers, since lanes of two schedulers may share a name: who is in
+    /// line, in the order in which they would be served.
+    lanes: HashMap<u64, Line>,
+    groups: HashSet<usize>,
+    tasks: HashSet<TaskId>,
+    todo: VecDeque<(Arc<TaskCell>, usize)>,
+    waitpoints: Vec<WaitpointSnapshot>,
+}
+
+struct Line {
+    served: Vec<Key>,
+    active: usize,
+}
+
+/// What is read of a task under its lane's lock.
+struct Sight {
+    seen: Seen,
+    outlook: Vec<Outlook>,
+    end: Option<End>,
+    refused: bool,
+    only_reports: bool,
+    at_orphan_bound: bool,
+    warn_after: Duration,
+}
+
+/// What is read of a lane under its lock.
+struct Whole {
+    node: LaneNode,
+    line: Line,
+    first: Option<Arc<TaskCell>>,
+    holders: Vec<Arc<TaskCell>>,
+    orphans: Vec<Arc<TaskCell>>,
+}
+
+impl Walk {
+    /// All that this task waits for.
+    pub(super) fn from_task(domain: &Domain, task: &Arc<TaskCell>) -> WaitGraph {
+        let mut walk = Self::new(domain);
+        walk.find(task, 0);
+        walk.finish()
+    }
+
+    /// All that the first waiter of this lane waits for, and who that is; where nobody
+    /// waits, the lane with whoever holds its slots.
+    pub(super) fn from_lane(domain: &DomainRef) -> (Option<TaskId>, WaitGraph) {
+        let mut walk = Self::new(domain);
+        let first = read_lane(domain, walk.now).first;
+        match &first {
+            Some(first) => walk.find(first, 0),
+            None => walk.lane(domain, 0),
+        }
+        let graph = walk.finish();
+        let first = first.map(|first| first.whose().id());
+        // It may have been served, and be through, between the two.
+        (first.filter(|first| graph.task(*first).is_some()), graph)
+    }
+
+    fn new(domain: &Domain) -> Self {
+        let now = domain.now();
+        Self {
+            now,
+            graph: WaitGraph::default(),
+            lanes: HashMap::new(),
+            groups: HashSet::new(),
+            tasks: HashSet::new(),
+            todo: VecDeque::new(),
+            waitpoints: domain.shared.waitpoints.snapshot(now),
+        }
+    }
+
+    fn finish(mut self) -> WaitGraph {
+        while let Some((task, depth)) = self.todo.pop_front() {
+            if self.graph.tasks.len() >= MOST {
+                self.graph.omitted += 1;
+            } else {
+                self.read(&task, depth);
+            }
+        }
+        self.sort();
+        self.graph
+    }
+
+    /// Those that have been silent the longest come first.
+    fn sort(&mut self) {
+        let idle = self.graph.tasks.iter();
+        let idle: HashMap<TaskId, Option<Duration>> =
+            idle.map(|node| (node.task.id, node.task.idle)).collect();
+        let silence = |id: &TaskId| std::cmp::Reverse(idle.get(id).copied().flatten());
+        for lane in &mut self.graph.lanes {
+            lane.holders.sort_by_key(silence);
+            lane.orphans.sort_by_key(silence);
+        }
+    }
+
+    /// The task that this is, or stands for, is in the graph.
+    fn find(&mut self, cell: &Arc<TaskCell>, depth: usize) {
+        let task = cell.whose();
+        if depth > DEEPEST {
+            self.graph.omitted += usize::from(!self.tasks.contains(&task.id()));
+        } else if self.tasks.insert(task.id()) {
+            self.todo.push_back((Arc::clone(task), depth));
+        }
+    }
+
+    fn read(&mut self, task: &Arc<TaskCell>, depth: usize) {
+        let pending = runtime::pending(task);
+        let facts = read_facts(task, self.now);
+        let key = task.slot_key();
+        let sight = task.domain().read(|engine| {
+            let record = engine.record(key)?;
+            Some(Sight {
+                seen: Seen::of(key, record),
+                outlook: engine.outlook(key, task.spec(), &facts),
+                end: record.end(),
+                refused: record.said().refused,
+                only_reports: engine.only_reports(task.spec()),
+                at_orphan_bound: engine.is_at_orphan_bound(),
+                warn_after: engine.settings().warn_after,
+            })
+        });
+        // It is over by now.
+        let Some(sight) = sight else { return };
+        let waits = self.waits(task, &sight, pending, depth);
+        let node = self.node(task, &sight, &facts, waits);
+        self.graph.tasks.push(node);
+    }
+
+    fn waits(
+        &mut self,
+        task: &Arc<TaskCell>,
+        sight: &Sight,
+        pending: Vec<Pending>,
+        depth: usize,
+    ) -> Vec<Wait> {
+        let mut waits = Vec::new();
+        waits.extend(self.in_line(task, sight.seen.state(), depth));
+        let id = task.id();
+        for Pending { on, loose } in pending {
+            if on.whose().id() == id {
+                // Its place in line for a slot beside its own.
+                let key = on.slot_key();
+                let state = |engine: &runtime::Engine| engine.record(key).map(|of| of.state);
+                let state = on.domain().read(state);
+                waits.extend(state.and_then(|state| self.in_line(&on, state, depth)));
+            } else if on.settled().is_none() {
+                self.find(&on, depth + 1);
+                waits.push(Wait::Task {
+                    id: on.id(),
+                    may_abandon: loose,
+                });
+            }
+        }
+        if sight.seen.state().is_parked_for_somebody() {
+            let parked = runtime::parked_snapshot(task, self.now);
+            waits.extend(parked.map(|parked| Wait::Somebody { what: parked.what }));
+        }
+        if !sight.seen.state().waits() {
+            let ours = |point: &&WaitpointSnapshot| point.awaited_by == Some(id);
+            let points = self.waitpoints.iter().filter(ours);
+            waits.extend(points.map(|point| Wait::Waitpoint {
+                key: point.key.clone(),
+                expects: point.expects.clone(),
+            }));
+        }
+        waits
+    }
+
+    /// The wait of whoever is in this state in its lane, if that is one.
+    fn in_line(&mut self, cell: &Arc<TaskCell>, state: State, depth: usize) -> Option<Wait> {
+        if !matches!(state, State::Queued | State::AtDoor) {
+            return None;
+        }
+        self.lane(cell.domain(), depth);
+        let line = self.lanes.get(&cell.domain().serial)?;
+        let key = cell.slot_key();
+        let queued_ahead = line.served.iter().position(|of| *of == key).unwrap_or(0);
+        let (lane, active_ahead) = (cell.domain().name.to_string(), line.active);
+        Some(match state {
+            State::AtDoor => Wait::Place {
+                lane,
+                queued_ahead,
+                active_ahead,
+            },
+            _ => Wait::Slot {
+                lane,
+                queued_ahead,
+                active_ahead,
+            },
+        })
+    }
+
+    /// The lane is in the graph, and so is whoever keeps its waiters waiting.
+    fn lane(&mut self, domain: &Domain, depth: usize) {
+        if self.lanes.contains_key(&domain.serial) {
+            return;
+        }
+        let mut whole = read_lane(domain, self.now);
+        self.lanes.insert(domain.serial, whole.line);
+        if let Some((group, share)) = domain.share() {
+            whole.node.group = Some(group.name.to_string());
+            let by = whole.node.blocked_by;
+            if matches!(by, Some(BlockedBy::GroupBudget | BlockedBy::Reservation)) {
+                whole.holders = group.in_the_way_of(share);
+                self.group(&group);
+            }
+        }
+        let ids = |walk: &mut Self, tasks: &[Arc<TaskCell>]| -> Vec<TaskId> {
+            let mut ids = Vec::with_capacity(tasks.len());
+            for task in tasks {
+                walk.find(task, depth + 1);
+                let id = task.whose().id();
+                // In a group, one task may hold slots of two of its lanes.
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+            ids
+        };
+        whole.node.holders = ids(self, &whole.holders);
+        whole.node.orphans = ids(self, &whole.orphans);
+        self.graph.lanes.push(whole.node);
+    }
+
+    fn group(&mut self, group: &Arc<GroupCell>) {
+        if self.groups.insert(Arc::as_ptr(group).addr()) {
+            self.graph.groups.push(GroupSnapshot::of(group));
+        }
+    }
+
+    fn node(
+        &self,
+        task: &Arc<TaskCell>,
+        sight: &Sight,
+        facts: &Facts,
+        waits: Vec<Wait>,
+    ) -> TaskNode {
+        let mut snapshot = TaskSnapshot::of(&sight.seen, self.now);
+        // A link of a chain is asked through its task, and a queued one never.
+        snapshot.asked = snapshot.asked.or_else(|| sight.end.map(|end| end.reason()));
+        let stage = stage(sight.seen.state(), facts);
+        let moves = stage == Stage::Running
+            && !waits.iter().any(Wait::is_ours)
+            && snapshot.idle.is_some_and(|idle| idle < sight.warn_after);
+        let orphans = &task.domain().shared.orphans;
+        let bound = sight.at_orphan_bound || orphans.count() >= orphans.bound();
+        let of = sight.outlook.iter();
+        let dues = of.map(|outlook| self.due(task, outlook, facts, bound));
+        let dues: Vec<Due> = dues.collect();
+        let never = never(stage, sight, &waits, &dues);
+        let holds = runtime::holds(task);
+        TaskNode {
+            lane: task.domain().name.to_string(),
+            task: snapshot,
+            stage,
+            holds: holds.iter().map(|lane| lane.to_string()).collect(),
+            waits,
+            moves,
+            dues,
+            never,
+        }
+    }
+
+    fn due(&self, task: &TaskCell, outlook: &Outlook, facts: &Facts, bound: bool) -> Due {
+        let Outlook {
+            bound: what,
+            at,
+            follows,
+        } = *outlook;
+        let spec: &Spec = task.spec();
+        let asks = follows == Follows::SlotReclaimed;
+        let takes = asks || matches!(follows, Follows::SlotTaken | Follows::RunsOnWithoutSlot);
+        Due {
+            bound: what,
+            after: at.since(self.now),
+            follows,
+            task: Some(task.id()),
+            grace: Some(spec.grace).filter(|grace| asks && facts.listens && !grace.is_zero()),
+            teardown: Some(spec.teardown).filter(|_| asks && facts.hooks),
+            needs_runner: takes && bound,
+        }
+    }
+}
+
+fn read_lane(domain: &Domain, now: Time) -> Whole {
+    let terms = domain.terms.get();
+    domain.read(|engine| {
+        let settings = engine.settings();
+        let served = engine.served(now);
+        let payload = |key: &Key| engine.record(*key).map(|of| Arc::clone(&of.payload));
+        let orphans = engine.records().filter(|(_, of)| of.state.is_orphan());
+        // Whoever is not in line, but waits all the same, if nobody else does.
+        let aside = || {
+            let asleep = |key: &&Key| !served.contains(key);
+            engine.waiting().iter().find(asleep).copied()
+        };
+        let first = served.first().copied().or_else(aside);
+        let after = |at: Option<Time>| at.filter(|at| *at < Time::FAR).map(|at| at.since(now));
+        Whole {
+            first: first.as_ref().and_then(payload),
+            holders: engine.holders().iter().filter_map(payload).collect(),
+            orphans: orphans.map(|(_, of)| Arc::clone(&of.payload)).collect(),
+            node: LaneNode {
+                name: domain.name.to_string(),
+                max_concurrent: settings.max_concurrent,
+                active: engine.active(),
+                queued: engine.waiters() - engine.at_door(),
+                at_door: engine.at_door(),
+                queue_capacity: terms.config.capacity(),
+                blocked_by: engine.blocked_by(),
+                paused: engine.is_paused(),
+                resumes_after: after(engine.resumes_at()),
+                state: LaneState::of(engine.mode()),
+                drains_for: after(engine.drains_until()),
+                group: None,
+                holders: Vec::new(),
+                orphans: Vec::new(),
+                max_orphans: engine.max_orphans(),
+                limits: Limits::of(&terms.base, false),
+                warn_after: settings.warn_after,
+            },
+            line: Line {
+                served,
+                active: engine.active(),
+            },
+        }
+    })
+}
+
+fn stage(state: State, facts: &Facts) -> Stage {
+    match state {
+        State::Queued => Stage::Queued,
+        State::Quiet { .. } => Stage::QuietWindow,
+        State::AtDoor => Stage::AtDoor,
+        State::Placed => Stage::Reserved,
+        State::Asleep => Stage::Asleep,
+        State::Granted if facts.claimed => Stage::Running,
+        State::Granted if facts.gathers => Stage::Gathering,
+        State::Granted => Stage::Granted,
+        State::Running => Stage::Running,
+        State::Parked { .. } if state.is_parked_for_somebody() => Stage::Parked,
+        State::Parked { .. } => Stage::ComingBack,
+        State::Asked { .. } => Stage::Asked,
+        State::Dropping { .. } => Stage::Dropping,
+        State::Teardown { .. } => Stage::Teardown,
+        State::Detached => Stage::Detached,
+        State::Orphan => Stage::Orphan,
+    }
+}
+
+/// Why time will not end what this task does now, if it does not.
+fn never(stage: Stage, sight: &Sight, waits: &[Wait], dues: &[Due]) -> Option<Never> {
+    let ends = |due: &Due| due.follows != Follows::Reported;
+    match stage {
+        Stage::Dropping if sight.refused => Some(Never::OrphanBound),
+        Stage::Orphan => Some(Never::RunnerGone),
+        _ if dues.iter().any(ends) => None,
+        Stage::Asleep => Some(Never::NotPolled),
+        // What they wait for is further on in the graph.
+        _ if waits.iter().any(Wait::is_ours) => None,
+        Stage::Running if sight.only_reports && !dues.is_empty() => Some(Never::OnlyReported),
+        Stage::Running | Stage::Detached | Stage::Parked => Some(Never::NoLimit),
+        _ => None,
+    }
+}
