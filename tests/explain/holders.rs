@@ -359,6 +359,7 @@ what helps:
   poll the future of #1
   lanes.lane("main")?.set_max_concurrent(2): start one more
   lanes.cancel(#1, Reason::User): end it
+  lanes.lane("main")?.reset(): take every slot of it at once
   lanes.extend(#1, …): grant it more silence
 "#,
     );
@@ -458,4 +459,49 @@ async fn it_serializes_with_durations_in_milliseconds() {
     assert_eq!(task["dues"][0]["after"], 3_590_000);
     let waits = json!([{"slot": {"lane": "main", "queued_ahead": 0, "active_ahead": 1}}]);
     assert_eq!(value["graph"]["tasks"][0]["waits"], waits);
+}
+
+/// Of what is waited for, what stands still is told, and of holders one that moves,
+/// or waits for one that does.
+#[tokio::test(start_paused = true)]
+async fn what_moves_is_found_behind_what_waits() {
+    let nest = Nest::new(&LaneConfig::new(2));
+    let (call, stuck) = (moving(&nest.provider, "call"), silent(&nest.main, "stuck"));
+    let id = call.id();
+    let both = [call, silent(&nest.session, "other")];
+    let other = both[1].id();
+    let whole = nest.session.task().name("whole");
+    let whole = whole.spawn(async move |_| futures::future::join_all(both).await);
+    let waiter = quick(&nest.session, "waiter");
+    sleep(MINUTE).await;
+    let why = explain(&nest.lanes, whole.id());
+    assert_eq!(why.cause, Cause::Silent { task: other });
+    let why = explain(&nest.lanes, waiter.id());
+    assert_eq!(why.cause, Cause::Silent { task: other });
+
+    // One of the two of main waits for what moves.
+    let another = moving(&nest.provider, "another");
+    let provider = nest.provider.clone();
+    let turn = nest.main.task().name("turn");
+    let turn = turn.spawn(async move |_| provider.run(async |_| ()).await);
+    let waiter = quick(&nest.main, "waiter");
+    sleep(MINUTE).await;
+    let why = explain(&nest.lanes, waiter.id());
+    assert_eq!(why.graph.lanes[0].holders, [stuck.id(), turn.id()]);
+    let moves = |task| why.cause == Cause::Moves { task };
+    assert!(moves(id) || moves(another.id()), "{why}");
+}
+
+/// What it awaited is over, and nobody has polled it since.
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_not_waited_for() {
+    let nest = Nest::ceilinged();
+    let child = nest.provider.spawn(async |_| sleep(SECOND).await);
+    let mut parent = Box::pin(nest.main.run(async move |_| child.await));
+    assert!(poll_once(parent.as_mut()).is_pending());
+    let id = nest.main.snapshot().active[0].id;
+    let waits = || explain(&nest.lanes, id).graph.tasks[0].waits.len();
+    assert_eq!(waits(), 1);
+    sleep(MINUTE).await;
+    assert_eq!(waits(), 0);
 }

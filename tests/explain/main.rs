@@ -69,3 +69,31 @@ fn explain(lanes: &Lanes, id: TaskId) -> TaskExplanation {
 fn lane_of(name: &str) -> String {
     name.to_owned()
 }
+
+/// What the README shows of it is what its example prints.
+#[tokio::test(start_paused = true)]
+async fn the_readme_shows_what_is_printed() {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(2))
+        .lane("provider", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let [main, provider] = ["main", "provider"].map(|name| lanes.lane(name).unwrap());
+    let call = provider.task().name("model call");
+    let _call = call.spawn(async |cx| {
+        cx.progress_note("waiting for the first token");
+        pending::<()>().await
+    });
+    let turn = main.task().name("turn 17").spawn(async move |_| {
+        let another = provider.task().name("another call");
+        another.run(async |_| ()).await
+    });
+    sleep(Duration::from_secs(252)).await;
+    let why = explain(&lanes, turn.id());
+    let mut text = told(&why, &why.graph);
+    for (n, id) in ["1-1", "2-2", "2-1"].into_iter().enumerate() {
+        text = text.replace(&format!("#{n}"), id);
+    }
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&format!("```text\n{text}```")), "\n{text}");
+}
