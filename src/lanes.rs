@@ -19,7 +19,8 @@ use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot, StuckRuntime};
 use crate::sync::Arc;
 use crate::timeout::check_limit;
 use crate::{
-    Chain, Drain, DrainReport, Lane, Reconfigure, TaskExplanation, TaskId, Waitpoint, observe,
+    Chain, Diagnosis, Drain, DrainReport, Lane, Reconfigure, TaskExplanation, TaskId, Waitpoint,
+    observe,
 };
 
 /// A scheduler: named lanes, each a queue with its own slots.
@@ -434,6 +435,39 @@ impl Lanes {
     /// Dropping it loses nothing. It has no place in any queue.
     pub async fn wait_active(&self, timeout: Duration) -> Result<(), WaitActiveError> {
         runtime::wait_active(&self.shared().all(), timeout).await
+    }
+
+    /// What is wrong, the worst first, each with its evidence and what helps; nothing
+    /// where all is well. It looks at every lane, and explains why its first waiter
+    /// waits where that has waited for longer than the lane's
+    /// [`warn_after`](LaneConfig::warn_after). O(n) in the tasks.
+    ///
+    /// What is known of holders for which nobody waits is what a
+    /// [probe](Self::probe) found out: await one first.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// use laneway::{LaneConfig, Lanes, Problem};
+    ///
+    /// let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).build()?;
+    /// let main = lanes.lane("main")?;
+    /// main.pause();
+    /// let _turn = main.spawn(async |_| ());
+    /// assert!(lanes.diagnose().is_healthy());
+    ///
+    /// tokio::time::sleep(Duration::from_secs(60)).await;
+    /// let diagnosis = lanes.diagnose();
+    /// println!("{diagnosis}");
+    /// let lane = "main".to_owned();
+    /// assert_eq!(diagnosis.findings[0].problem, Problem::Paused { lane });
+    ///
+    /// main.resume();
+    /// assert!(lanes.diagnose().is_healthy());
+    /// # Ok(()) }
+    /// ```
+    pub fn diagnose(&self) -> Diagnosis {
+        observe::diagnose(self.shared())
     }
 
     /// Finds out [where every silent holder stands](Standing): wakes the runner of

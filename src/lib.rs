@@ -87,8 +87,8 @@ pub use id::TaskId;
 pub use lane::Lane;
 pub use lanes::{Lanes, LanesBuilder};
 pub use observe::{
-    Cause, Due, LaneExplanation, LaneNode, Never, Remedy, Stage, TaskExplanation, TaskNode, Wait,
-    WaitGraph,
+    Cause, Diagnosis, Due, Finding, LaneExplanation, LaneNode, Never, Problem, Remedy, Stage,
+    TaskExplanation, TaskNode, Wait, WaitGraph,
 };
 pub use options::{OnBusy, TaskBuilder, WaitInfo};
 pub use reconfigure::{LaneChange, Reconfigure};

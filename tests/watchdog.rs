@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use laneway::{Lane, LaneConfig, Lanes, Standing, TaskError};
+use laneway::{Lane, LaneConfig, Lanes, TaskError};
 use tokio::runtime::{Builder, Runtime};
 
 use common::SHORT;
@@ -33,14 +33,14 @@ fn until_now(what: impl Fn() -> bool) {
 
 /// A runtime whose only worker is blocked until this is dropped.
 struct Blocked {
-    runtime: Runtime,
+    // Dropped first: the runtime waits for its worker.
     release: Option<mpsc::Sender<()>>,
+    runtime: Runtime,
 }
 
 impl Blocked {
-    fn new(before: impl FnOnce(&Runtime)) -> Self {
+    fn new() -> Self {
         let runtime = one_worker();
-        before(&runtime);
         let (release, gate) = mpsc::channel::<()>();
         let (opened, blocked) = mpsc::channel();
         runtime.spawn(async move {
@@ -49,8 +49,8 @@ impl Blocked {
         });
         blocked.recv().unwrap();
         Self {
-            runtime,
             release: Some(release),
+            runtime,
         }
     }
 }
@@ -58,16 +58,12 @@ impl Blocked {
 #[test]
 fn s8_a_runtime_that_polls_nobody_is_noticed_while_it_does_and_not_afterwards() {
     let (lanes, main) = watched(LaneConfig::new(1).no_stall_ceiling());
-    let mut tasks = Vec::new();
-    let mut blocked = Blocked::new(|runtime| {
-        let _entered = runtime.enter();
-        tasks.push(main.spawn(async |_| ()));
-    });
-    {
-        // Somebody waits: two at once have one slot.
+    let mut blocked = Blocked::new();
+    let tasks: Vec<_> = {
+        // One of them has the slot, and one waits.
         let _entered = blocked.runtime.enter();
-        tasks.extend((0..2).map(|_| main.spawn(async |_| ())));
-    }
+        (0..2).map(|_| main.spawn(async |_| ())).collect()
+    };
     until_now(|| !lanes.snapshot().stuck_runtimes.is_empty());
     let stuck = &lanes.snapshot().stuck_runtimes;
     assert_eq!(stuck.len(), 1);
@@ -85,19 +81,24 @@ fn s8_a_runtime_that_polls_nobody_is_noticed_while_it_does_and_not_afterwards() 
 #[test]
 fn s8_an_overdue_task_loses_its_slot_while_its_runtime_is_stuck() {
     let (_lanes, main) = watched(LaneConfig::new(1).stall_ceiling(SHORT));
-    let mut silent = None;
-    let blocked = Blocked::new(|runtime| {
+    let runtime = one_worker();
+    let (release, gate) = mpsc::channel::<()>();
+    let silent = {
         let _entered = runtime.enter();
-        silent = Some(main.spawn(async |_| pending::<()>().await));
-        let standing = || main.snapshot().active.first()?.standing;
-        until_now(|| standing() == Some(Standing::Pending));
-    });
+        main.spawn(async move |_| {
+            // Next on this worker, before any driver.
+            tokio::spawn(async move {
+                let _ = gate.recv();
+            });
+            pending::<()>().await;
+        })
+    };
     until_now(|| main.snapshot().counters.taken == 1);
     assert_eq!(main.snapshot().active.len(), 0);
     // Whoever is told need not be on that runtime.
-    let told = futures::executor::block_on(silent.unwrap());
+    let told = futures::executor::block_on(silent);
     assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
-    drop(blocked);
+    drop(release);
 }
 
 /// While nobody waits and nothing is overdue, it does not even look.

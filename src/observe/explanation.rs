@@ -229,6 +229,11 @@ pub enum Remedy {
         /// The orphan.
         id: TaskId,
     },
+    /// Give up whoever waits in the lane: [`Lane::clear`](crate::Lane::clear).
+    Clear {
+        /// The lane's name.
+        lane: String,
+    },
     /// Take every slot of the lane at once: [`Lane::reset`](crate::Lane::reset).
     Reset {
         /// The lane's name.

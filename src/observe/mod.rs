@@ -11,15 +11,20 @@
 //! | `walk` | how they are read |
 //! | `cause` | what all of it comes to, and what to do |
 //! | `text` | the same to be read |
+//! | `diagnosis`, `diagnosis_text` | what is wrong, worst first |
 //! | `span` | durations to be read |
 
 mod cause;
+mod diagnosis;
+mod diagnosis_text;
 mod explanation;
 mod graph;
 mod span;
 mod text;
 mod walk;
 
+pub(crate) use diagnosis::diagnose;
+pub use diagnosis::{Diagnosis, Finding, Problem};
 pub use explanation::{Cause, LaneExplanation, Never, Remedy, TaskExplanation};
 pub(crate) use explanation::{lane, task};
 pub use graph::{Due, LaneNode, Stage, TaskNode, Wait, WaitGraph};

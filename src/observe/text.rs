@@ -316,7 +316,7 @@ impl Display for Lost<'_> {
 }
 
 /// What comes by itself, and to whom, if that was not said.
-struct Coming<'a>(&'a Due, Option<&'a TaskNode>);
+pub(super) struct Coming<'a>(pub(super) &'a Due, pub(super) Option<&'a TaskNode>);
 
 impl Display for Coming<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -657,6 +657,9 @@ impl Display for Remedy {
                     f,
                     "lanes.forget_orphan({id}): vouch for it, and count it no more"
                 )
+            }
+            Self::Clear { lane } => {
+                write!(f, "lanes.lane({lane:?})?.clear(): give up whoever waits")
             }
             Self::Reset { lane } => {
                 write!(

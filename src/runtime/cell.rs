@@ -60,6 +60,8 @@ pub(crate) struct TaskCell {
     listeners: AtomicU32,
     /// Somebody polls for the signal without a future.
     listens: AtomicBool,
+    /// Its handle was dropped: nobody asks how it ends.
+    unheard: AtomicBool,
     /// It waits for something else than when that was looked at last.
     pub(crate) waits_change: AtomicBool,
     /// Hooks that are still to run, and children that are still there.
@@ -121,6 +123,7 @@ impl TaskCell {
             asked: AtomicU8::new(0),
             listeners: AtomicU32::new(0),
             listens: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
             waits_change: AtomicBool::new(false),
             hooks: AtomicU32::new(0),
             children: AtomicU32::new(0),
@@ -223,6 +226,7 @@ impl TaskCell {
             stirred,
             asked,
             listens,
+            unheard,
             // Each of them is somebody who would have the cell, or left a trace
             // in its parts.
             listeners: _,
@@ -252,6 +256,7 @@ impl TaskCell {
         stirred.store(0, Ordering::Relaxed);
         asked.store(0, Ordering::Relaxed);
         listens.store(false, Ordering::Relaxed);
+        unheard.store(false, Ordering::Relaxed);
         // Last: it may be the last that its lane was kept by.
         *domain = None;
         true
@@ -503,6 +508,15 @@ impl TaskCell {
     #[inline]
     pub(crate) fn has_teardown(&self) -> bool {
         self.hooks.load(Ordering::Acquire) > 0 || self.children.load(Ordering::Acquire) > 0
+    }
+
+    /// Nobody will ask how it ended.
+    pub(crate) fn unheard(&self) {
+        self.unheard.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.unheard.load(Ordering::Relaxed)
     }
 
     pub(crate) fn poll_for_signal(&self) {

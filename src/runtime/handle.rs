@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
 use super::deadlock;
+use super::domain::Domain;
 use super::edge::{self, Edge, Kind};
 use super::job::Output;
 use super::run::{value, would_deadlock};
@@ -244,9 +245,20 @@ impl<T> Drop for TaskHandle<T> {
         if self.abort_on_drop {
             task.domain().cancel(task.slot_key(), Reason::Dropped);
         }
+        task.unheard();
         // Nobody will ask for it, and its destructor is the user's.
         drop_guarded(output.take());
     }
+}
+
+/// Whether somebody waits in this lane, and nobody for any of them. O(n).
+pub(crate) fn callers_are_gone(domain: &Domain) -> bool {
+    domain.read(|engine| {
+        let waiters = engine.records().filter(|(_, record)| record.state.waits());
+        let mut gone = waiters.map(|(_, record)| record.payload.is_unheard());
+        let first = gone.next();
+        first == Some(true) && gone.all(|gone| gone)
+    })
 }
 
 impl<T> std::fmt::Debug for TaskHandle<T> {

@@ -91,6 +91,7 @@ pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};
 pub(crate) use drain::{Draining, forget_returned};
 pub(crate) use facts::{at_hand, read as read_facts};
 pub(crate) use group::GroupCell;
+pub(crate) use handle::callers_are_gone;
 pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, first_busy, wait_active};
 pub(crate) use inbox::{Envelope, Letter};

@@ -63,6 +63,8 @@ pub(crate) async fn assert_as_before(lanes: &Lanes, lane: &Lane, forgotten: bool
     }
     orphans_gone(lane).await;
     assert_clean(lane);
+    let diagnosis = lanes.diagnose();
+    assert!(diagnosis.is_healthy(), "{diagnosis}");
     let slots = lane.snapshot().max_concurrent;
     let all: Vec<_> = (0..slots).map(|_| lane.try_acquire().unwrap()).collect();
     assert!(lane.try_acquire().is_err());
