@@ -98,7 +98,7 @@ pub use runtime::{
     TaskHandle, TaskStatus, Tracked, TrackedRead, Waiting, When, progress, progress_note,
 };
 pub use snapshot::{
-    Counters, GroupSnapshot, LaneOrigin, LaneSnapshot, LaneState, Limits, MemberSnapshot,
+    Counters, GroupSnapshot, LaneOrigin, LaneSnapshot, LaneState, Limits, MemberSnapshot, Pace,
     ParkedSnapshot, Snapshot, StuckRuntime, TaskSnapshot, WaitpointSnapshot,
 };
 pub use timeout::{LaneTimeout, Timeout};

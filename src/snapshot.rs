@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::TaskId;
-use crate::engine::{BlockedBy, Key, Mode, Priority, Reason, Record, Spec, State, Time};
+use crate::engine::{self, BlockedBy, Key, Mode, Priority, Reason, Record, Spec, State, Time};
 use crate::plan::Origin;
 use crate::runtime::{
     Domain, GroupCell, Shared, Standing, TaskCell, Watchdog, parked_snapshot, read_facts, standing,
@@ -156,6 +156,8 @@ pub struct LaneSnapshot {
     pub parked: Vec<TaskSnapshot>,
     /// Tasks whose slot was taken and whose runner has not let go.
     pub orphans: Vec<TaskSnapshot>,
+    /// How fast its waiters came and were served of late.
+    pub pace: Pace,
     /// Counts since the lane was made.
     pub counters: Counters,
 }
@@ -190,6 +192,39 @@ pub enum LaneState {
     Closed,
     /// None, and everything was ended.
     Shutdown,
+}
+
+/// How fast a lane's waiters come and are served: averages of the last dozen or
+/// so, `None` without enough of a history. Tasks that find their slot free are no
+/// waiters, and not part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Pace {
+    /// How many tasks come to wait in a second. It falls while none comes for
+    /// longer than usual.
+    pub arrivals_per_second: Option<f64>,
+    /// How many waiters are given a slot in a second, while there are any. It
+    /// falls while none is for longer than usual.
+    pub dispatches_per_second: Option<f64>,
+    /// How long those who were given a slot had waited for it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "maybe_millis"))]
+    pub waited: Option<Duration>,
+    /// How long one would wait that joined the end of the queue now, if the lane
+    /// goes on as it did.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "maybe_millis"))]
+    pub expected_wait: Option<Duration>,
+}
+
+impl Pace {
+    fn of(pace: &engine::Pace, waiters: usize, now: Time) -> Self {
+        Self {
+            expected_wait: pace.expected_wait(waiters, now),
+            arrivals_per_second: pace.arrivals_per_second(now),
+            dispatches_per_second: pace.dispatches_per_second(now),
+            waited: pace.waited(),
+        }
+    }
 }
 
 /// Counts since a lane was made.
@@ -398,6 +433,7 @@ impl LaneSnapshot {
                 active: Vec::new(),
                 parked: Vec::new(),
                 orphans: Vec::new(),
+                pace: Pace::of(engine.pace(), engine.waiters(), now),
                 counters: Counters {
                     submitted: tally.submitted,
                     granted: tally.started,

@@ -100,6 +100,39 @@ async fn it_shows_every_lane_and_every_task() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_says_how_fast_waiters_come_and_are_served() {
+    let lanes = Lanes::builder().lane("main", LaneConfig::new(2));
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let pace = || {
+        let pace = main.snapshot().pace;
+        let rates = (pace.arrivals_per_second, pace.dispatches_per_second);
+        (rates, pace.waited)
+    };
+    for _ in 0..20 {
+        main.run(async |_| ()).await.unwrap();
+    }
+    assert_eq!(pace(), ((None, None), None), "nobody waited");
+    // Four seconds of work a second, for two slots.
+    for _ in 0..10 {
+        drop(main.spawn(async |_| tokio::time::sleep(SECOND * 4).await));
+        tokio::time::sleep(SECOND).await;
+    }
+    let ((arrivals, dispatches), _) = pace();
+    assert_eq!(arrivals, Some(1.0));
+    let served = dispatches.unwrap();
+    assert!((0.3..0.7).contains(&served), "{served}");
+    tokio::time::sleep(SECOND * 9).await;
+    let ((arrivals, dispatches), waited) = pace();
+    assert_eq!(arrivals, Some(0.1), "nobody came for ten seconds");
+    let dispatches = dispatches.unwrap();
+    assert!((0.4..0.7).contains(&dispatches), "{dispatches}");
+    assert!(waited > Some(SECOND * 4), "{waited:?}");
+    let expected = main.snapshot().pace.expected_wait;
+    assert!(expected >= Some(SECOND * 2), "{expected:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_says_why_waiters_wait_and_what_a_lane_takes() {
     let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
     let lanes = lanes.build().unwrap();
@@ -213,6 +246,10 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "active": [],
             "parked": [],
             "orphans": [],
+            "pace": {
+                "arrivals_per_second": null, "dispatches_per_second": null,
+                "waited": null, "expected_wait": null,
+            },
             "counters": {
                 "submitted": 0, "granted": 0, "completed": 0, "ended": 0,
                 "reclaimed": 0, "taken": 0, "late": 0, "deadlocks": 0,

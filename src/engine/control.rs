@@ -53,6 +53,10 @@ impl<P: Clone> Lane<P> {
 
     /// Also takes back a drain: new tasks are accepted again.
     pub(crate) fn resume(&mut self, now: Time, effects: &mut Effects<P>) {
+        if self.paused {
+            let now = self.advance(now);
+            self.pace.resumed(now);
+        }
         self.paused = false;
         self.resume_at = None;
         self.settling = false;

@@ -7,6 +7,7 @@ use super::door::Door;
 use super::effects::{Effect, Effects, Grant, Notice, Reclaim, Recovery};
 use super::entry::{Accepted, Entry, IfFull, Line, Refused, Released, Room};
 use super::group::Gate;
+use super::pace::Pace;
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
 use super::task::{CLAIM, End, Gone, Record, Spec, State};
@@ -57,6 +58,7 @@ pub(crate) struct Lane<P> {
     pub(super) parked: usize,
     pub(super) timers: Timers,
     pub(super) watch: Watch,
+    pub(super) pace: Pace,
     pub(super) tally: Tally,
     /// Somebody awaits the moment at which nobody is queued or active.
     idle_wanted: bool,
@@ -123,6 +125,7 @@ impl<P: Clone> Lane<P> {
             parked: 0,
             timers: Timers::new(),
             watch: Watch::new(),
+            pace: Pace::new(),
             tally: Tally {
                 submitted: 0,
                 started: 0,
@@ -247,7 +250,7 @@ impl<P: Clone> Lane<P> {
             Room::Queue => self.queue.push(&mut self.tasks, key.index),
             Room::Door => self.stand_at_door(key),
         }
-        self.watch.queued(now, self.warn_after());
+        self.note_waiter(now);
         Ok(Accepted::Queued { key })
     }
 
@@ -334,16 +337,18 @@ impl<P: Clone> Lane<P> {
             self.watch.moved();
         }
         let record = self.tasks.get(key)?;
+        // Its task had waited before, and run since.
+        let waited = now.since(if record.stands_in {
+            record.enqueued
+        } else {
+            record.place.since
+        });
+        self.pace.dispatched(now, waited);
         effects.push(Effect::Grant(Grant {
             task: record.payload.clone(),
             fence,
             at: now,
-            // Its task had waited before, and run since.
-            waited: now.since(if record.stands_in {
-                record.enqueued
-            } else {
-                record.place.since
-            }),
+            waited,
             queued_ahead: record.queued_ahead as usize,
             active_ahead: record.active_ahead as usize,
         }));
@@ -454,10 +459,16 @@ impl<P: Clone> Lane<P> {
         } else {
             record.state = State::Queued;
             self.queue.push(&mut self.tasks, key.index);
-            self.watch.queued(now, self.warn_after());
+            self.note_waiter(now);
         }
         self.look_at(key, Some(look.max(now)));
         self.dispatch(now, effects);
+    }
+
+    /// One more task waits from now on.
+    pub(super) fn note_waiter(&mut self, now: Time) {
+        self.watch.queued(now, self.warn_after());
+        self.pace.arrived(now, self.waiters() == 1);
     }
 
     pub(crate) const fn burn_seq(&mut self) -> u64 {
@@ -487,6 +498,7 @@ impl<P: Clone> Lane<P> {
         if self.resume_at.is_some_and(|at| at <= now) {
             self.resume_at = None;
             self.paused = false;
+            self.pace.resumed(now);
             self.dispatch(now, effects);
         }
         self.drain_due(now, effects);

@@ -34,6 +34,7 @@
 //! | `view` | what can be asked without changing anything |
 //! | `outlook` | what time will do to a task |
 //! | `blocked` | when a lane that does not move is worth a warning |
+//! | `pace` | how fast a lane's waiters come and are served |
 //! | `queue` | who is next |
 //! | `door` | who waits for a place in a full queue |
 //! | `timers` | the next moment of each task |
@@ -51,6 +52,7 @@ mod lane;
 #[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
 pub(crate) mod oracle;
 mod outlook;
+mod pace;
 mod park;
 mod queue;
 mod quiet;
@@ -74,6 +76,7 @@ pub(crate) use judge::Verdict;
 pub(crate) use lane::{Lane, Leftover, Mode, Settings, Tally};
 pub(crate) use outlook::Outlook;
 pub use outlook::{Bound, Follows};
+pub(crate) use pace::Pace;
 pub use queue::Priority;
 pub(crate) use slab::Key;
 pub(crate) use supersede::Older;

@@ -73,7 +73,7 @@ impl<P: Clone> Lane<P> {
         let look = record.enqueued + spec.first_look_queued();
         self.queue.push(&mut self.tasks, key.index);
         self.look_at(key, Some(look.max(now)));
-        self.watch.queued(now, self.warn_after());
+        self.note_waiter(now);
         self.dispatch(now, effects);
     }
 }

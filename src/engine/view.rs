@@ -3,6 +3,7 @@
 use super::effects::BlockedBy;
 use super::group::Gate;
 use super::lane::{Lane, Mode, Settings, Tally};
+use super::pace::Pace;
 use super::queue::First;
 use super::slab::Key;
 use super::task::Record;
@@ -36,6 +37,10 @@ impl<P: Clone> Lane<P> {
 
     pub(crate) const fn tally(&self) -> Tally {
         self.tally
+    }
+
+    pub(crate) const fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub(crate) const fn mode(&self) -> Mode {
