@@ -244,6 +244,13 @@ pub struct Counters {
     /// Slots that came back because their task was dropped for a stall or a
     /// timeout. A task that ended by itself in its grace counts as completed.
     pub reclaimed: u64,
+    /// Reclaims after which a waiter was dispatched, in this lane or in another of
+    /// its group.
+    pub recovered: u64,
+    /// Reclaims that helped nobody who waited: the lane was paused, had fewer
+    /// slots by then, or no room in its group. One that nobody waited for is
+    /// neither this nor recovered.
+    pub ineffective: u64,
     /// Slots that were taken without the runner's help.
     pub taken: u64,
     /// Results that came after their slot had been taken.
@@ -440,6 +447,8 @@ impl LaneSnapshot {
                     completed: tally.completed,
                     ended: tally.ended,
                     reclaimed: tally.reclaimed,
+                    recovered: tally.recovered,
+                    ineffective: tally.ineffective,
                     taken: tally.taken,
                     late: tally.late,
                     deadlocks: domain.deadlocks.load(crate::sync::Ordering::Relaxed),

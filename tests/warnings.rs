@@ -257,7 +257,7 @@ async fn s17_a_reclaim_says_whether_it_helped() {
         })
     };
     // It helped: the next waiter was dispatched.
-    let (stalled, next) = (stalls(), main.spawn(async |_| ()));
+    let (stalled, next) = (stalls(), main.task().name("next").spawn(async |_| ()));
     let id = stalled.id().to_string();
     let next_id = next.id().to_string();
     stalled.await.unwrap_err();
@@ -273,7 +273,9 @@ async fn s17_a_reclaim_says_whether_it_helped() {
         ("reason", "stalled"),
         ("how", "dropped"),
         ("note", "waiting for a reply"),
+        ("recovery", "recovered"),
         ("dispatched", &next_id),
+        ("dispatched_name", "next"),
         ("ineffective", ""),
         ("orphans", "0"),
     ]);
@@ -281,7 +283,12 @@ async fn s17_a_reclaim_says_whether_it_helped() {
     // There was nobody to help.
     stalls().await.unwrap_err();
     let line = log.one_warning("lane slot reclaimed");
-    line.assert_fields(&[("dispatched", ""), ("ineffective", "")]);
+    line.assert_fields(&[("recovery", "nobody waiting"), ("dispatched", "")]);
+    let verified = || {
+        let counters = main.snapshot().counters;
+        (counters.recovered, counters.ineffective)
+    };
+    assert_eq!(verified(), (1, 0));
     // It did not help: the lane is paused.
     let slot = main.acquire().await.unwrap();
     let _waiter = forever(&main);
@@ -289,7 +296,9 @@ async fn s17_a_reclaim_says_whether_it_helped() {
     tokio::time::sleep(MINUTE * 2).await;
     let line = log.one_warning("lane slot reclaimed");
     let (how, orphans) = (("how", "taken"), ("orphans", "1"));
-    line.assert_fields(&[how, orphans, ("dispatched", ""), ("ineffective", "paused")]);
+    let recovery = ("recovery", "ineffective");
+    line.assert_fields(&[how, orphans, recovery, ("ineffective", "paused")]);
+    assert_eq!(verified(), (1, 1));
     // And the holder whose slot was taken comes after all.
     let fence = slot.fence().to_string();
     drop(slot);
@@ -400,6 +409,9 @@ async fn s8_s17_a_phantom_in_one_lane_is_reclaimed_for_a_waiter_in_another() {
     lines.retain(|line| line.message() == "lane slot reclaimed");
     assert_eq!(lines.len(), 1);
     lines[0].assert_fields(&[("lane", "a"), ("dispatched", &id)]);
+    let counters = a.snapshot().counters;
+    assert_eq!((counters.recovered, counters.ineffective), (1, 0));
+    assert_eq!(b.snapshot().counters.recovered, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -206,17 +206,13 @@ impl<P> Effects<P> {
         self.iter().any(reclaimed)
     }
 
-    /// In a group, whether a reclaim helped is known once the group has
-    /// dispatched.
-    pub(crate) fn recovered(&mut self, helped: &Recovery<P>)
-    where
-        P: Clone,
-    {
-        for effect in self.first.iter_mut().chain(&mut self.rest) {
-            if let Effect::Report(Notice::Reclaimed { recovery, .. }) = effect {
-                *recovery = helped.clone();
-            }
-        }
+    /// What is reported of each reclaim to have come of it.
+    pub(super) fn recoveries(&mut self) -> impl Iterator<Item = &mut Recovery<P>> {
+        let effects = self.first.iter_mut().chain(&mut self.rest);
+        effects.filter_map(|effect| match effect {
+            Effect::Report(Notice::Reclaimed { recovery, .. }) => Some(recovery),
+            _ => None,
+        })
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

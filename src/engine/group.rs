@@ -6,7 +6,8 @@
 //! Whatever is told to a lane of a group is told with the group locked, too:
 //! [`Group::enter`], the input, [`Group::leave`]. The lane itself gives no
 //! waiter a slot meanwhile, since it cannot know who else waits. Then, until
-//! [`Group::next`] names nobody, [`Group::visit`] whom it names. So there is no
+//! [`Group::next`] names nobody, [`Group::visit`] whom it names; and where the
+//! effects report a reclaim, [`Group::verify`]. So there is no
 //! moment outside the critical section at which a waiter of any of the lanes
 //! could have a slot (S5), and none at which the budget is passed (S1).
 //!
@@ -258,9 +259,23 @@ impl<M: Clone> Group<M> {
         granted
     }
 
-    /// What a reclaim in this lane has come to (S17), `first` being whom the
-    /// group served after it, wherever.
-    pub(crate) fn recovery<P: Clone>(&self, lane: &Lane<P>, first: Option<P>) -> Recovery<P> {
+    /// After a reclaim in this lane: only now is it known whether it helped, and
+    /// so it is counted and reported. `first` is whom the group served after it,
+    /// wherever.
+    pub(crate) fn verify<P: Clone>(
+        &self,
+        lane: &mut Lane<P>,
+        first: Option<P>,
+        effects: &mut Effects<P>,
+    ) {
+        let helped = self.recovery(lane, first);
+        for recovery in effects.recoveries() {
+            lane.tally.verified(&helped);
+            *recovery = helped.clone();
+        }
+    }
+
+    fn recovery<P: Clone>(&self, lane: &Lane<P>, first: Option<P>) -> Recovery<P> {
         match first {
             Some(task) => Recovery::Dispatched(task),
             None if self.ready.is_empty() && lane.waiters() == 0 => Recovery::NobodyWaiting,

@@ -104,6 +104,21 @@ pub(crate) struct Tally {
     pub(crate) late: u64,
     /// Holders that did not end by themselves.
     pub(crate) cut_short: u64,
+    /// Reclaims after which a waiter was dispatched (S17).
+    pub(crate) recovered: u64,
+    /// Reclaims after which somebody waited still, and nobody was dispatched.
+    pub(crate) ineffective: u64,
+}
+
+impl Tally {
+    /// What a reclaim came to. One that nobody waited for is neither.
+    pub(super) const fn verified<P>(&mut self, recovery: &Recovery<P>) {
+        match recovery {
+            Recovery::Dispatched(_) => self.recovered += 1,
+            Recovery::StillBlocked(_) => self.ineffective += 1,
+            Recovery::NobodyWaiting => {}
+        }
+    }
 }
 
 impl<P: Clone> Lane<P> {
@@ -135,6 +150,8 @@ impl<P: Clone> Lane<P> {
                 taken: 0,
                 late: 0,
                 cut_short: 0,
+                recovered: 0,
+                ineffective: 0,
             },
             idle_wanted: false,
             fence,
@@ -379,11 +396,14 @@ impl<P: Clone> Lane<P> {
         let recovery = match next.and_then(|key| self.tasks.get(key)) {
             Some(record) => Recovery::Dispatched(record.payload.clone()),
             // What it comes to in a group is known when the group has decided;
-            // see `Effects::recovered`.
+            // see `Group::verify`.
             None => self
                 .blocked_by()
                 .map_or(Recovery::NobodyWaiting, Recovery::StillBlocked),
         };
+        if self.gate == Gate::Free {
+            self.tally.verified(&recovery);
+        }
         let orphans = self.orphans;
         effects.report(Notice::Reclaimed {
             task,

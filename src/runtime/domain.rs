@@ -155,9 +155,8 @@ impl Domain {
         drop(seat);
         let first = hall.serve(&mut sequel.beside);
         if sequel.effects.reports_reclaim() {
-            let seat = self.seat.lock();
-            let helped = hall.recovery(&seat.engine, first);
-            sequel.effects.recovered(&helped);
+            let engine = &mut self.seat.lock().engine;
+            hall.verify(engine, first, &mut sequel.effects);
         }
         output
     }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::cell::TaskCell;
-use super::domain::{Domain, Engine, Sequel, Staged};
+use super::domain::{Actions, Domain, Engine, Sequel, Staged};
 use crate::charter::{Charters, Share};
 use crate::clock::Clock;
-use crate::engine::{Group, Key, Recovery};
+use crate::engine::{Group, Key};
 use crate::plan::Plan;
 use crate::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -292,11 +292,12 @@ impl Hall {
         holders
     }
 
-    pub(super) fn recovery(
+    pub(super) fn verify(
         &self,
-        engine: &Engine,
+        engine: &mut Engine,
         first: Option<Arc<TaskCell>>,
-    ) -> Recovery<Arc<TaskCell>> {
-        self.group.recovery(engine, first)
+        effects: &mut Actions,
+    ) {
+        self.group.verify(engine, first, effects);
     }
 }

@@ -187,10 +187,10 @@ fn reclaimed(
     recovery: &Recovery<Arc<TaskCell>>,
 ) {
     let (elapsed, idle) = times(end);
-    let (next, ineffective) = match recovery {
-        Recovery::Dispatched(next) => (Some(next.id()), None),
-        Recovery::NobodyWaiting => (None, None),
-        Recovery::StillBlocked(by) => (None, Some(by)),
+    let (came_to, next, ineffective) = match recovery {
+        Recovery::Dispatched(next) => ("recovered", Some(next), None),
+        Recovery::NobodyWaiting => ("nobody waiting", None, None),
+        Recovery::StillBlocked(by) => ("ineffective", None, Some(by)),
     };
     tracing::warn!(
         target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name(),
@@ -203,7 +203,9 @@ fn reclaimed(
         },
         elapsed_ms = millis(elapsed), idle_ms = millis(idle), orphans,
         note = task.note().as_deref(), standing = %standing(task, domain.now()),
-        dispatched = next.map(tracing::field::display),
+        recovery = came_to,
+        dispatched = next.map(|next| tracing::field::display(next.id())),
+        dispatched_name = next.and_then(|next| next.name()),
         ineffective = ineffective.map(tracing::field::display),
         "lane slot reclaimed"
     );

@@ -9,7 +9,7 @@ use super::model::Model;
 use super::punctual::{check_grace, step};
 use super::shell::OVER_ALL;
 use super::sim::{Sim, Token};
-use crate::engine::{End, Notice, Reclaim, Time};
+use crate::engine::{End, Notice, Reclaim, Recovery, Time};
 
 impl Book {
     pub(super) fn noticed(&mut self, now: Time, notice: &Notice<Token>, sim: &Sim, model: &Model) {
@@ -24,6 +24,11 @@ impl Book {
                 assert_eq!(self.owed.take(), Some((task, how, orphans)), "S17");
                 self.check_reclaimed(task, end, how, sim);
                 model.check_recovery(recovery, self.grants.first().copied());
+                match recovery {
+                    Recovery::Dispatched(_) => self.tally.recovered += 1,
+                    Recovery::StillBlocked(_) => self.tally.ineffective += 1,
+                    Recovery::NobodyWaiting => {}
+                }
             }
             Notice::TakeRefused {
                 task,

@@ -40,8 +40,8 @@ impl Hall {
             granted
         };
         if member.is_some() && effects.reports_reclaim() {
-            let helped = self.group.recovery(&self.seats[index].lane, first);
-            effects.recovered(&helped);
+            let lane = &mut self.seats[index].lane;
+            self.group.verify(lane, first, &mut effects);
         }
         self.reclaimed(index, first, &effects);
         output
@@ -163,14 +163,21 @@ impl Hall {
     }
 
     /// S17: what is said of a reclaim is what it came to.
-    fn reclaimed(&self, index: usize, first: Option<Token>, effects: &Effects<Token>) {
+    fn reclaimed(&mut self, index: usize, first: Option<Token>, effects: &Effects<Token>) {
         let recovery = effects.iter().find_map(|effect| match effect {
             Effect::Report(Notice::Reclaimed { recovery, .. }) => Some(recovery),
             _ => None,
         });
         assert_eq!(effects.reports_reclaim(), recovery.is_some());
         if let Some(recovery) = recovery {
-            assert_eq!(*recovery, self.model.recovery(index, first), "S17");
+            let right = self.model.recovery(index, first);
+            assert_eq!(*recovery, right, "S17");
+            let seat = &mut self.seats[index];
+            match right {
+                Recovery::Dispatched(_) => seat.recovered += 1,
+                Recovery::StillBlocked(_) => seat.ineffective += 1,
+                Recovery::NobodyWaiting => {}
+            }
         }
     }
 }

@@ -61,6 +61,9 @@ struct Seat {
     member: Option<Key>,
     /// When the driver comes.
     alarm: Option<Time>,
+    /// Reclaims that helped, and those that did not.
+    recovered: u64,
+    ineffective: u64,
 }
 
 /// Where a task is, and what it came for.
@@ -103,6 +106,8 @@ impl Hall {
                 lane,
                 member,
                 alarm: None,
+                recovered: 0,
+                ineffective: 0,
             });
             model.lane(max_concurrent, share, queue_capacity);
         }
@@ -340,6 +345,8 @@ impl Hall {
             let told = lane.tally();
             let known = told.completed + told.ended + told.taken + tasks.count() as u64;
             assert_eq!(told.submitted, known, "S2: what is counted");
+            let verified = (told.recovered, told.ineffective);
+            assert_eq!(verified, (seat.recovered, seat.ineffective), "S17");
             for token in model.put_off_tasks() {
                 let until = self.tasks[token as usize].quiet_until;
                 assert!(until.is_some_and(|at| at > self.now), "S8: {token} is due");
