@@ -19,7 +19,8 @@ use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot, StuckRuntime};
 use crate::sync::Arc;
 use crate::timeout::check_limit;
 use crate::{
-    Chain, Diagnosis, Drain, DrainReport, Lane, Reconfigure, TaskExplanation, TaskId, Waitpoint,
+    Chain, Diagnosis, Drain, DrainReport, Lane, Reconfigure, RepairReport, TaskExplanation, TaskId,
+    Waitpoint,
     observe,
 };
 
@@ -539,6 +540,34 @@ impl Lanes {
             waitpoints: self.shared().waitpoints.snapshot(self.shared().clock.now()),
             stuck_runtimes: StuckRuntime::all(self.shared()),
         }
+    }
+
+    /// Checks what the scheduler keeps of its lanes and groups against the tasks
+    /// that they have, and mends what does not agree: slots that are counted as
+    /// held and are nobody's, waiters that stand in no queue, places, orphans,
+    /// what is charged to a group; then it serves whoever was overlooked for
+    /// that, and tells the timer once more when each lane is next due.
+    ///
+    /// That is never necessary unless there is a bug in this crate, and what is
+    /// found is one: please report it. It is for an operator who faces a lane
+    /// that stands still for no reason that a snapshot shows. No task is ended,
+    /// and none loses its place. Each finding is an error in the log, and counted
+    /// ([`Counters::repaired`](crate::Counters::repaired)).
+    ///
+    /// There is no such verb on a [`Lane`]: what keeps a lane waiting may be
+    /// wrong in its group, or in a sibling.
+    ///
+    /// O(n log n) in the tasks, with one lane at a time locked, or one group.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// let report = lanes.repair();
+    /// assert!(report.is_empty(), "{report}");
+    /// # Ok(()) }
+    /// ```
+    pub fn repair(&self) -> RepairReport {
+        runtime::repair(self.shared())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -63,6 +63,7 @@ mod options;
 mod pattern;
 mod plan;
 mod reconfigure;
+mod repair;
 mod runtime;
 mod snapshot;
 mod sync;
@@ -75,7 +76,7 @@ pub use chain::Chain;
 pub use config::{LaneConfig, OnDeadlock, OnFull};
 #[cfg(feature = "serde")]
 pub use config_file::LanesConfig;
-pub use engine::{BlockedBy, Bound, Follows, Limit, OnStall, Priority, Reason};
+pub use engine::{BlockedBy, Bound, Counted, Drift, Follows, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ChainError, ConfigError, ControlError, Cycle, CycleTask, FlattenTask,
     InvalidDuration, InvalidName, InvalidOption, LaneNameError, MemberProblem, NameProblem,
@@ -92,6 +93,7 @@ pub use observe::{
 };
 pub use options::{OnBusy, TaskBuilder, WaitInfo};
 pub use reconfigure::{LaneChange, Reconfigure};
+pub use repair::{RepairReport, Repaired};
 pub use runtime::{
     Always, Descendants, Drain, DrainReport, Inbox, OfferHandle, Offered, Parked, Phase,
     QueuedWork, Reservation, ReturnedTask, Run, Scoped, SharedHandle, Slot, Standing, TaskContext,

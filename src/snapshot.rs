@@ -255,6 +255,10 @@ pub struct Counters {
     pub taken: u64,
     /// Results that came after their slot had been taken.
     pub late: u64,
+    /// Faults of the scheduler itself that it found in this lane and mended: a
+    /// waiter that could have had a slot, or what
+    /// [`Lanes::repair`](crate::Lanes::repair) found. Any is a bug of this crate.
+    pub repaired: u64,
     /// Waits for this lane, or for its tasks, that closed a circle of waits. Refused ones,
     /// unless the scheduler only warns.
     pub deadlocks: u64,
@@ -451,6 +455,7 @@ impl LaneSnapshot {
                     ineffective: tally.ineffective,
                     taken: tally.taken,
                     late: tally.late,
+                    repaired: tally.repaired,
                     deadlocks: domain.deadlocks.load(crate::sync::Ordering::Relaxed),
                 },
             };

@@ -44,6 +44,15 @@ impl<T> Mutex<T> {
         whole(self.0.lock())
     }
 
+    /// `None` while somebody else has it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        #[cfg(not(any(laneway_loom, laneway_shuttle)))]
+        let locked = self.0.try_lock();
+        #[cfg(any(laneway_loom, laneway_shuttle))]
+        let locked = self.0.try_lock().ok();
+        locked
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self) -> &mut T {
         whole(self.0.get_mut())

@@ -253,7 +253,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "counters": {
                 "submitted": 0, "granted": 0, "completed": 0, "ended": 0,
                 "reclaimed": 0, "recovered": 0, "ineffective": 0, "taken": 0,
-                "late": 0, "deadlocks": 0,
+                "late": 0, "repaired": 0, "deadlocks": 0,
             },
         })
     );

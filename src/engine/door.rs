@@ -16,12 +16,12 @@ use super::time::Time;
 /// There is one only while somebody is at it, or a place is kept.
 #[derive(Debug)]
 pub(crate) struct Door {
-    waiting: Queue,
-    kept: usize,
+    pub(super) waiting: Queue,
+    pub(super) kept: usize,
 }
 
 impl Door {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             waiting: Queue::new(),
             kept: 0,
@@ -74,11 +74,15 @@ impl<P: Clone> Lane<P> {
     /// The first task at the door, which a slot that is free is for where nobody
     /// is in the queue.
     pub(super) fn first_at_door(&self, now: Time) -> Option<First> {
-        let door = self.door.as_deref()?;
-        let (place, index) = door.waiting.front(&self.tasks, TASKS as usize)?;
+        let (place, index) = self.front_at_door()?;
         let record = self.tasks.get(self.tasks.key_at(index)?)?;
         let aging = self.settings.aging;
         Some(First::alone(record.priority, place, now, aging))
+    }
+
+    pub(super) fn front_at_door(&self) -> Option<(Place, u32)> {
+        let door = self.door.as_deref()?;
+        door.waiting.front(&self.tasks, TASKS as usize)
     }
 
     /// Somebody comes who wants a place kept for a task that is yet to come.
@@ -169,8 +173,7 @@ impl<P: Clone> Lane<P> {
     /// A slot is free and nobody is in the queue: the first task at the door
     /// needs no place that stays. Says whether there was one.
     pub(super) fn let_a_task_in(&mut self, now: Time, effects: &mut Effects<P>) -> bool {
-        let first = |door: &Door| door.waiting.front(&self.tasks, TASKS as usize);
-        let Some((_, index)) = self.door.as_deref().and_then(first) else {
+        let Some((_, index)) = self.front_at_door() else {
             return false;
         };
         self.enter(now, index, effects);
@@ -220,7 +223,7 @@ impl<P: Clone> Lane<P> {
         self.close_door();
     }
 
-    fn close_door(&mut self) {
+    pub(super) fn close_door(&mut self) {
         let idle = |door: &Door| door.kept == 0 && door.waiting.len() == 0;
         if self.door.as_deref().is_some_and(idle) {
             self.door = None;

@@ -40,6 +40,11 @@ pub(crate) enum Effect<P> {
         key: Key,
         task: P,
     },
+    /// This waiter could have had a slot, and a bug of ours kept it waiting: say
+    /// so, and call `mend`.
+    Overlooked {
+        task: P,
+    },
     /// Waiters and no dispatch: read the holders and call `judge_blocked`.
     InspectHolders,
     /// Ask every holder, and whoever runs on without its slot.

@@ -32,22 +32,22 @@ use super::time::Time;
 #[derive(Debug)]
 pub(crate) struct Group<M> {
     budget: usize,
-    shares: Vec<Share>,
+    pub(super) shares: Vec<Share>,
     /// Slots that are held in all lanes.
-    used: usize,
+    pub(super) used: usize,
     /// What is reserved and not in use.
-    unused: usize,
-    members: Slab<Member<M>>,
+    pub(super) unused: usize,
+    pub(super) members: Slab<Member<M>>,
     /// Members whose first waiter could start, were it for their lane alone.
-    ready: BTreeSet<Rank>,
+    pub(super) ready: BTreeSet<Rank>,
     /// The same by age.
-    oldest: BTreeSet<(Place, u32)>,
+    pub(super) oldest: BTreeSet<(Place, u32)>,
     /// When the passing of time alone may change who is first in a lane.
-    turns: BTreeSet<(Time, u32)>,
+    pub(super) turns: BTreeSet<(Time, u32)>,
     /// The first of each share that has some of its reservation left.
-    reserved: BTreeSet<(Rank, u32)>,
+    pub(super) reserved: BTreeSet<(Rank, u32)>,
     /// Members that hold slots.
-    busy: BTreeSet<u32>,
+    pub(super) busy: BTreeSet<u32>,
     dispatched: u64,
     /// Numbers are drawn for all lanes together, so that waiters of two lanes
     /// that came at the same moment have an order.
@@ -56,26 +56,26 @@ pub(crate) struct Group<M> {
 
 /// Part of the members, and what is reserved for them together.
 #[derive(Debug)]
-struct Share {
-    reserved: usize,
-    used: usize,
+pub(super) struct Share {
+    pub(super) reserved: usize,
+    pub(super) used: usize,
     /// Only kept where something is reserved.
-    ready: BTreeSet<Rank>,
+    pub(super) ready: BTreeSet<Rank>,
 }
 
 #[derive(Debug)]
-struct Member<M> {
-    lane: M,
+pub(super) struct Member<M> {
+    pub(super) lane: M,
     share: u32,
-    used: usize,
-    first: Option<First>,
+    pub(super) used: usize,
+    pub(super) first: Option<First>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
+pub(super) struct Rank {
     tier: Priority,
     place: Place,
-    member: u32,
+    pub(super) member: u32,
 }
 
 /// Whether one more slot fits above the lane.
@@ -308,7 +308,7 @@ impl<M: Clone> Group<M> {
         fitting.map(|(rank, _)| rank.member)
     }
 
-    fn restate(&mut self, key: Key, used: usize, first: Option<First>) {
+    pub(super) fn restate(&mut self, key: Key, used: usize, first: Option<First>) {
         let Some(member) = self.members.get_mut(key) else {
             return;
         };

@@ -67,7 +67,7 @@ pub(crate) struct Lane<P> {
     /// does not go back.
     pub(super) clock: Time,
     /// What the driver was last told to come for.
-    armed: Time,
+    pub(super) armed: Time,
 }
 
 /// Which new tasks a lane takes.
@@ -108,6 +108,8 @@ pub(crate) struct Tally {
     pub(crate) recovered: u64,
     /// Reclaims after which somebody waited still, and nobody was dispatched.
     pub(crate) ineffective: u64,
+    /// Faults of this engine that were found, and mended.
+    pub(crate) repaired: u64,
 }
 
 impl Tally {
@@ -152,6 +154,7 @@ impl<P: Clone> Lane<P> {
                 cut_short: 0,
                 recovered: 0,
                 ineffective: 0,
+                repaired: 0,
             },
             idle_wanted: false,
             fence,

@@ -9,10 +9,11 @@
 //! # The driving contract
 //!
 //! Hold your lock, call one method, look at [`Lane::rearm`], release the lock,
-//! come back with [`Lane::tick`] when the moment it named has come, and carry
-//! out the effects in their order, outside the lock. For every
+//! come back with [`Lane::watch_over`] and [`Lane::tick`] when the moment it named
+//! has come, and carry out the effects in their order, outside the lock. For every
 //! [`Effect::Inspect`], read the task's [`Facts`] and call [`Lane::judge`];
-//! for [`Effect::InspectHolders`], [`Lane::judge_blocked`].
+//! for [`Effect::InspectHolders`], [`Lane::judge_blocked`]; for
+//! [`Effect::Overlooked`], [`Lane::mend`].
 //!
 //! # Why facts are asked for
 //!
@@ -31,6 +32,7 @@
 //! | `group` | a budget that several lanes share |
 //! | `quiet` | who is not to be served yet |
 //! | `supersede` | how a newer task takes the place of older ones |
+//! | `audit` | whether what is kept agrees with the tasks, and mending it |
 //! | `view` | what can be asked without changing anything |
 //! | `outlook` | what time will do to a task |
 //! | `blocked` | when a lane that does not move is worth a warning |
@@ -41,11 +43,14 @@
 //! | `slab` | tasks by key |
 //! | `entry`, `task`, `effects`, `vocabulary`, `time` | the words |
 
+mod audit;
 mod blocked;
 mod control;
 mod door;
 mod effects;
 mod entry;
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod faults;
 mod group;
 mod judge;
 mod lane;
@@ -67,10 +72,13 @@ mod timers;
 mod view;
 mod vocabulary;
 
+pub use audit::{Counted, Drift};
 pub(crate) use blocked::Holders;
 pub use effects::BlockedBy;
 pub(crate) use effects::{Blocked, Effect, Effects, Grant, Notice, Reclaim, Recovery};
 pub(crate) use entry::{Accepted, Entry, IfFull, Refused, Released};
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+pub(crate) use faults::{Fault, GroupFault};
 pub(crate) use group::Group;
 pub(crate) use judge::Verdict;
 pub(crate) use lane::{Lane, Leftover, Mode, Settings, Tally};

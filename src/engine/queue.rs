@@ -1,6 +1,6 @@
 //! Who is next: S6, and nothing else.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::slab::{ByIndex, NIL};
@@ -314,7 +314,12 @@ impl Queue {
         all
     }
 
-    fn next(&self, rows: &impl ByIndex<Row: Waiter>, now: Time, aging: Duration) -> Option<u32> {
+    pub(super) fn next(
+        &self,
+        rows: &impl ByIndex<Row: Waiter>,
+        now: Time,
+        aging: Duration,
+    ) -> Option<u32> {
         // Mostly all who wait are of one priority, and nobody came back.
         if self.returned.is_empty()
             && let Some(tier) = self.tiers.iter().find(|tier| tier.len == self.len)
@@ -323,6 +328,65 @@ impl Queue {
         }
         let fronts = [0, 1, 2].map(|tier| self.front(rows, tier));
         choose(fronts, self.dispatched + 1, now, aging).map(|(_, index)| index)
+    }
+
+    /// Whether these and nobody else stand in it, each once and where it should.
+    /// O(n), whatever its links say.
+    pub(super) fn is_of(&self, rows: &impl ByIndex<Row: Waiter>, waiters: &BTreeSet<u32>) -> bool {
+        let mut in_all = 0;
+        for (at, tier) in self.tiers.iter().enumerate() {
+            let belongs = |index: &u32, waiter: &dyn Waiter| {
+                waiter.priority() as usize == at && waiters.contains(index)
+            };
+            let (mut len, mut last, mut index) = (0, NIL, tier.head);
+            while let Some(waiter) = rows.row(index)
+                && len <= waiters.len()
+            {
+                let Standing::Listed { prev, next } = waiter.standing() else {
+                    return false;
+                };
+                if prev != last || !belongs(&index, waiter) {
+                    return false;
+                }
+                len += 1;
+                (last, index) = (index, next);
+            }
+            let returned = self.returned.range((at, Place::FIRST)..=(at, Place::LAST));
+            for ((_, place), index) in returned {
+                let stands = rows.row(*index).is_some_and(|waiter| {
+                    let stands = (waiter.standing(), waiter.place());
+                    stands == (Standing::Returned, *place) && belongs(index, waiter)
+                });
+                if !stands {
+                    return false;
+                }
+                len += 1;
+            }
+            if (index, tier.tail, tier.len) != (NIL, last, len) {
+                return false;
+            }
+            in_all += len;
+        }
+        (in_all, waiters.len()) == (self.len, self.len)
+    }
+
+    /// These and nobody else stand in it from now on, in the order of their
+    /// places. None of them stands anywhere else.
+    pub(super) fn make_of(
+        &mut self,
+        rows: &mut impl ByIndex<Row: Waiter>,
+        waiters: &BTreeSet<u32>,
+    ) {
+        *self = Self {
+            dispatched: self.dispatched,
+            ..Self::new()
+        };
+        let place = |index: &u32| rows.row(*index).map(Waiter::place);
+        let mut waiters: Vec<u32> = waiters.iter().copied().collect();
+        waiters.sort_by_key(place);
+        for index in waiters {
+            self.push(rows, index);
+        }
     }
 
     /// The oldest waiter of a tier.

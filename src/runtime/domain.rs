@@ -211,7 +211,14 @@ impl Domain {
     /// The driver came: looks at everything whose moment has come.
     pub(crate) fn fire(self: &Arc<Self>) {
         let now = self.now();
-        self.act(|engine, effects| engine.tick(now, effects));
+        self.act(|engine, effects| {
+            // A lane that is being set anew owes slots that it gives at the end
+            // of that, and there is nothing wrong with it.
+            if engine.overlooked().is_some() && self.shared.reconfiguring.try_lock().is_some() {
+                engine.watch_over(effects);
+            }
+            engine.tick(now, effects);
+        });
         // A pause that is over may have been the last thing to keep it.
         if self.counted && self.users.load(Ordering::Acquire) == 0 {
             self.shared.retire(self);
@@ -434,6 +441,17 @@ pub(crate) struct Staged {
 impl Staged {
     pub(crate) fn carry_out(self) {
         self.sequel.carry_out(&self.domain);
+    }
+
+    /// The lane of everybody who is given a slot or a place by it.
+    pub(super) fn served(&self, lanes: &mut Vec<Arc<Domain>>) {
+        let serves =
+            |effect: &&Effect<_>| matches!(effect, Effect::Grant(_) | Effect::Place { .. });
+        let served = self.sequel.effects.iter().filter(serves);
+        lanes.extend(served.map(|_| Arc::clone(&self.domain)));
+        for staged in &self.sequel.beside {
+            staged.served(lanes);
+        }
     }
 }
 

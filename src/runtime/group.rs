@@ -7,7 +7,7 @@ use super::cell::TaskCell;
 use super::domain::{Actions, Domain, Engine, Sequel, Staged};
 use crate::charter::{Charters, Share};
 use crate::clock::Clock;
-use crate::engine::{Group, Key};
+use crate::engine::{Drift, Group, Key};
 use crate::plan::Plan;
 use crate::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -165,6 +165,38 @@ impl GroupCell {
         let beyond = |of: usize| of == share || used[of] > self.shares[of].reserved;
         let held = held.into_iter().filter(|(of, _)| beyond(*of));
         held.map(|(_, holder)| holder).collect()
+    }
+
+    /// Checks what is kept of the group and mends it, and tells what was found of
+    /// each lane. Whoever is owed a slot is served with the next input to any of
+    /// them. O(n log n) in the lanes.
+    pub(super) fn audit(&self, mut tell: impl FnMut(Arc<Domain>, Vec<Drift>)) -> Vec<Drift> {
+        let mut hall = self.lock();
+        let now = Clock.now();
+        let mut findings = hall.group.audit();
+        let mut told = Vec::new();
+        for (member, lane) in hall.group.lanes() {
+            let lane = lane.upgrade();
+            let seat = lane.as_ref().map(|lane| lane.seat().lock());
+            let engine = seat.as_ref().map(|seat| &seat.engine);
+            let found = hall.group.audit_member(now, member, engine);
+            drop(seat);
+            match lane {
+                Some(lane) => told.push((lane, found)),
+                // It is on its way out.
+                None => findings.extend(found),
+            }
+        }
+        drop(hall);
+        for (lane, found) in told {
+            tell(lane, found);
+        }
+        findings
+    }
+
+    #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+    pub(super) fn plant(&self, fault: crate::engine::GroupFault) {
+        self.lock().group.plant(fault);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Hall> {

@@ -11,6 +11,8 @@ use super::wakers::quietly;
 use super::watchdog::Rung;
 use crate::engine::{Blocked, End, Grant, Notice, Reclaim, Recovery, Time};
 use crate::error::Cycle;
+use crate::repair::RepairReport;
+use crate::snapshot::LaneSnapshot;
 use crate::sync::Arc;
 
 pub(crate) fn notice(domain: &Domain, notice: &Notice<Arc<TaskCell>>) {
@@ -176,6 +178,37 @@ pub(crate) fn blocked(
             event!(tracing::Level::WARN);
         }
     });
+}
+
+/// A bug of ours, with all there is to say of the lane.
+pub(crate) fn overlooked(domain: &Domain, task: &TaskCell, found: &LaneSnapshot) {
+    quietly(|| {
+        tracing::error!(
+            target: "laneway", lane = &*domain.name, task = %task.id(), name = task.name(),
+            found = ?found,
+            "overlooked waiter dispatched: a bug in laneway"
+        );
+    });
+}
+
+/// Bugs of ours, by where they were found.
+pub(crate) fn repaired(report: &RepairReport) {
+    for lane in &report.lanes {
+        quietly(|| {
+            tracing::error!(
+                target: "laneway", lane = &*lane.name, found = %lane,
+                "lane repaired: a bug in laneway"
+            );
+        });
+    }
+    for group in &report.groups {
+        quietly(|| {
+            tracing::error!(
+                target: "laneway", group = &*group.name, found = %group,
+                "group repaired: a bug in laneway"
+            );
+        });
+    }
 }
 
 fn reclaimed(

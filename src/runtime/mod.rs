@@ -18,6 +18,7 @@
 //! | `context`, `current`, `child`, `phase`, `track` | what a task can do and say |
 //! | `inbox`, `coalesce` | messages for whoever runs, or waits |
 //! | `idle`, `drain` | waiting for a lane |
+//! | `repair` | whether the scheduler is right about itself |
 //! | `blocked`, `log`, `spans` | what the scheduler says |
 //! | `standing` | whether a silent task is polled at all |
 //! | `wakers` | waking, and surviving user code that panics |
@@ -57,6 +58,7 @@ mod parts;
 mod pending;
 mod perform;
 mod phase;
+mod repair;
 mod reserve;
 mod reshape;
 mod run;
@@ -101,6 +103,7 @@ pub use park::{Parked, Waiting};
 pub(crate) use pending::{Pending, holds, pending};
 pub(crate) use perform::ask_holders;
 pub use phase::Phase;
+pub(crate) use repair::repair;
 pub(crate) use reserve::Kept;
 pub use reserve::Reservation;
 pub use run::Run;

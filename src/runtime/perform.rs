@@ -7,7 +7,7 @@ use super::cell::TaskCell;
 use super::domain::{self, Actions, Domain};
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
-use super::{blocked, facts, links, log, park};
+use super::{blocked, facts, links, log, park, repair};
 use crate::engine::{Effect, End, Grant, Key, Notice, Reason, State};
 use crate::host::Id;
 use crate::sync::Arc;
@@ -110,6 +110,7 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
             task.settle(end);
         }
         Effect::Inspect { key, task } => domain.inspect(key, &task),
+        Effect::Overlooked { task } => repair::overlooked(domain, &task),
         Effect::InspectHolders => blocked::inspect(domain),
         Effect::AskHolders { reason } => {
             ask_holders(domain, reason);

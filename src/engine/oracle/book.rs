@@ -194,6 +194,7 @@ impl Book {
                 assert!(model.is_idle(), "S7: idle");
                 self.idle_wanted = false;
             }
+            Event::Overlooked(token) => panic!("S5: {token} could have had a slot"),
             Event::Looked(_) => {}
             Event::Notice(ref notice) => self.noticed(now, notice, sim, model),
         }

@@ -49,6 +49,10 @@ impl Sim {
             Effect::Lost { task } => self.note(Event::Lost(task)),
             Effect::Settle { task, end } => self.settle(task, end),
             Effect::Inspect { key, task } => self.inspect(key, task),
+            Effect::Overlooked { task } => {
+                self.note(Event::Overlooked(task));
+                self.act(|lane, now, effects| lane.mend(now, effects));
+            }
             Effect::InspectHolders => self.inspect_holders(),
             Effect::AskHolders { .. } if self.hold_asks => {}
             Effect::AskHolders { reason } => {

@@ -49,6 +49,8 @@ pub(in crate::engine) enum Event {
     Gathered(Token),
     /// It has waited for somebody as long as it may.
     Outwaited(Token),
+    /// It could have had a slot, and had none (S5).
+    Overlooked(Token),
     /// Its runner has dropped it and runs its hooks.
     TeardownBegun(Token),
     /// The holders of a blocked lane were looked at.
@@ -584,7 +586,10 @@ impl Sim {
 
     fn tick(&mut self) {
         self.alarm = None;
-        self.act(Lane::tick);
+        self.act(|lane, now, effects| {
+            lane.watch_over(effects);
+            lane.tick(now, effects);
+        });
         self.check();
     }
 

@@ -121,6 +121,7 @@ impl Trial {
         self.compare();
         self.check_siblings(&log);
         self.look_early();
+        self.audit();
         self.before = self.prints();
     }
 
@@ -235,6 +236,16 @@ impl Trial {
         assert_eq!(self.prints(), prints, "a look that was not due");
     }
 
+    /// The books are right, and to look at them changes nothing.
+    fn audit(&mut self) {
+        let (before, armed) = (self.prints(), self.sim.lane.armed);
+        let (mut effects, now) = (Effects::new(), self.sim.now);
+        let found = self.sim.lane.audit(now, &mut effects);
+        assert_eq!((found, effects), (Vec::new(), Effects::new()), "S5");
+        assert_eq!(self.prints(), before, "S4: an audit touched somebody");
+        self.sim.lane.armed = armed;
+    }
+
     pub(super) fn prints(&self) -> Vec<Print> {
         let lane = &self.sim.lane;
         let print = |(key, record): (Key, &crate::engine::task::Record<Token>)| Print {
@@ -295,6 +306,7 @@ const fn whose(event: &Event) -> Option<Token> {
         | Event::Withdrawn(task)
         | Event::Gathered(task)
         | Event::Outwaited(task)
+        | Event::Overlooked(task)
         | Event::TeardownBegun(task)
         | Event::Notice(
             Notice::Stalled { task, .. }

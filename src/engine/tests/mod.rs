@@ -4,6 +4,7 @@
 //! `oracle::sim` is the shell of these tests, and checks after every input what
 //! holds at all times. `storm` brings its own, lighter one.
 
+mod audit;
 mod blocked;
 mod contract;
 mod detach;

@@ -79,7 +79,10 @@ impl Hall {
             assert!(visits < 10_000, "the driver spins");
             self.now = self.now.max(at);
             self.seats[index].alarm = None;
-            self.act(index, Lane::tick);
+            self.act(index, |lane, now, effects| {
+                lane.watch_over(effects);
+                lane.tick(now, effects);
+            });
             for look in std::mem::take(&mut self.looks) {
                 self.look(look);
             }
@@ -155,6 +158,7 @@ impl Hall {
                     self.saw(index, &Event::Notice(notice.clone()));
                 }
                 Effect::Inspect { key, task } => self.looks.push(Look::Task(index, key, task)),
+                Effect::Overlooked { task } => panic!("S5: {task} could have had a slot"),
                 Effect::InspectHolders => self.looks.push(Look::Holders(index)),
                 _ => {}
             }

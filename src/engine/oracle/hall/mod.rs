@@ -234,6 +234,21 @@ impl Hall {
         assert_eq!(self.group.entries(), 0, "S15: what is left of nobody");
     }
 
+    /// The books are right, and to look at them changes nothing.
+    fn audit(&mut self) {
+        assert_eq!(self.group.audit(), []);
+        for seat in &mut self.seats {
+            let member = seat.member.iter();
+            let of_member = |member| self.group.check_member(self.now, member, Some(&seat.lane));
+            let of_group: Vec<Drift> = member.copied().flat_map(of_member).collect();
+            assert_eq!(of_group, []);
+            let (mut effects, armed) = (Effects::new(), seat.lane.armed);
+            let found = seat.lane.audit(self.now, &mut effects);
+            assert_eq!((found, effects), (Vec::new(), Effects::new()), "S5");
+            seat.lane.armed = armed;
+        }
+    }
+
     /// Whom a verb concerns that speaks to the queued. One that comes back for its
     /// slot is active.
     fn queued(&self, index: usize) -> Vec<Token> {
@@ -314,7 +329,8 @@ impl Hall {
         self.serve();
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        self.audit();
         assert_eq!(self.to_settle, [], "S7: who was not told");
         self.model.check_served(self.now);
         assert_eq!(
