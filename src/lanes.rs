@@ -20,8 +20,7 @@ use crate::sync::Arc;
 use crate::timeout::check_limit;
 use crate::{
     Chain, Diagnosis, Drain, DrainReport, Lane, Reconfigure, RepairReport, TaskExplanation, TaskId,
-    Waitpoint,
-    observe,
+    Waitpoint, observe,
 };
 
 /// A scheduler: named lanes, each a queue with its own slots.

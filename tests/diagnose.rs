@@ -300,6 +300,39 @@ async fn a_lane_at_capacity_whose_holders_move_is_the_last_of_worries() {
     moves.cancel(Reason::User);
 }
 
+/// Ten come in the time in which five are served.
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_grows_faster_than_it_drains_is_found() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    let mut tasks = Vec::new();
+    for _ in 0..60 {
+        tasks.push(main.spawn(async |_| sleep(4 * SECOND).await));
+        sleep(2 * SECOND).await;
+    }
+    let found = lanes.diagnose().findings;
+    let lane = || "main".to_owned();
+    let grows = Problem::Grows {
+        lane: lane(),
+        arrivals_per_hour: 1800,
+        dispatches_per_hour: 900,
+    };
+    assert_eq!(found[0].problem, grows, "{found:#?}");
+    assert_eq!(found[1].problem, Problem::AtCapacity { lane: lane() });
+    let more = Remedy::SetMaxConcurrent {
+        lane: lane(),
+        at_least: 2,
+    };
+    assert!(found[0].remedies.contains(&more), "{}", found[0]);
+    // What it has come to is told beforehand, too.
+    let why = main.explain().to_string();
+    assert!(why.contains("; 4s more at its recent pace"), "{why}");
+    main.set_max_concurrent(8).unwrap();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_well(&lanes);
+}
+
 fn grouped(budget: usize, reserved: usize) -> Lanes {
     let mut group = GroupConfig::new(budget).member("review").member("plugin");
     if reserved > 0 {

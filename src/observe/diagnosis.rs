@@ -145,10 +145,14 @@ pub enum Problem {
         /// Those tasks.
         tasks: Vec<TaskId>,
     },
-    /// More tasks come than are dispatched.
+    /// More tasks come to a lane than are dispatched, and somebody has waited for long.
     Grows {
         /// The lane.
         lane: String,
+        /// How many come in an hour, by recent history.
+        arrivals_per_hour: u64,
+        /// How many are given a slot in an hour, by recent history.
+        dispatches_per_hour: u64,
     },
     /// Everybody who waits in a lane has waited for long, and nobody waits for them: the
     /// handles of all of them were dropped.
@@ -328,6 +332,9 @@ impl<'a> Look<'a> {
             evidence: Some(Box::new(why.clone())),
         };
         found.add(with(problem));
+        if let Some(grows) = self.grows() {
+            found.add(with(grows));
+        }
         if callers_are_gone(self.domain) {
             let clear = Remedy::Clear {
                 lane: self.lane.name.clone(),
@@ -339,6 +346,24 @@ impl<'a> Look<'a> {
                 })
             });
         }
+    }
+
+    /// A fifth more come than are served. What is mended by a holder that ends is
+    /// that holder's finding.
+    fn grows(&self) -> Option<Problem> {
+        let pace = &self.lane.pace;
+        let (arrivals, dispatches) = (pace.arrivals_per_second?, pace.dispatches_per_second?);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate is positive, and what is beyond u64 is as well u64::MAX"
+        )]
+        let per_hour = |rate: f64| (rate * 3600.0).round() as u64;
+        (arrivals > dispatches * 1.2).then(|| Problem::Grows {
+            lane: self.lane.name.clone(),
+            arrivals_per_hour: per_hour(arrivals),
+            dispatches_per_hour: per_hour(dispatches),
+        })
     }
 
     /// What it is that the first waiter waits for, if that is wrong.

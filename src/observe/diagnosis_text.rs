@@ -94,9 +94,15 @@ impl Display for Problem {
                 [task] => write!(f, "an orphan of lane {lane:?} runs on: {task}"),
                 tasks => write!(f, "{} orphans of lane {lane:?} run on", tasks.len()),
             },
-            Self::Grows { lane } => {
-                write!(f, "more tasks come to lane {lane:?} than are dispatched")
-            }
+            Self::Grows {
+                lane,
+                arrivals_per_hour,
+                dispatches_per_hour,
+            } => write!(
+                f,
+                "the queue of lane {lane:?} grows: {arrivals_per_hour} come in an hour, \
+                 and {dispatches_per_hour} are dispatched"
+            ),
             Self::CallersGone { lane } => {
                 write!(f, "nobody waits for whoever waits in lane {lane:?}")
             }

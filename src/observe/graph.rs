@@ -120,6 +120,13 @@ pub enum Wait {
         queued_ahead: usize,
         /// How many hold a slot of that lane.
         active_ahead: usize,
+        /// How much longer it will wait if the lane goes on as it did; `None` without
+        /// enough of a history.
+        #[cfg_attr(
+            feature = "serde",
+            serde(serialize_with = "crate::snapshot::maybe_millis")
+        )]
+        expected: Option<Duration>,
     },
     /// A place in a lane's full queue.
     Place {
@@ -130,6 +137,13 @@ pub enum Wait {
         queued_ahead: usize,
         /// How many hold a slot of that lane.
         active_ahead: usize,
+        /// How much longer it will wait if the lane goes on as it did; `None` without
+        /// enough of a history.
+        #[cfg_attr(
+            feature = "serde",
+            serde(serialize_with = "crate::snapshot::maybe_millis")
+        )]
+        expected: Option<Duration>,
     },
     /// Another task, which it awaits.
     Task {

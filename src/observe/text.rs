@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use super::explanation::{Cause, LaneExplanation, Never, Remedy, TaskExplanation};
 use super::graph::{Due, LaneNode, Stage, TaskNode, Wait, WaitGraph};
@@ -409,17 +410,19 @@ impl<'a> Tree<'a> {
                     lane,
                     queued_ahead: queued,
                     active_ahead: active,
+                    expected,
                 } => {
                     let ahead = format!("; ahead: {queued} queued, {active} active");
-                    self.lane(lane, &ahead, depth);
+                    self.lane(lane, &(ahead + &usually(*expected)), depth);
                 }
                 Wait::Place {
                     lane,
                     queued_ahead: queued,
                     active_ahead: active,
+                    expected,
                 } => {
                     let ahead = format!("; ahead: {queued} waiting, {active} active");
-                    self.lane(lane, &ahead, depth);
+                    self.lane(lane, &(ahead + &usually(*expected)), depth);
                 }
                 Wait::Task { id, may_abandon } => {
                     let as_what = if *may_abandon {
@@ -607,6 +610,13 @@ impl Display for Shares<'_> {
         }
         Ok(())
     }
+}
+
+/// What the lane's recent history lets one expect.
+fn usually(expected: Option<Duration>) -> String {
+    expected.map_or_else(String::new, |wait| {
+        format!("; {} more at its recent pace", Span(wait))
+    })
 }
 
 impl Display for Never {

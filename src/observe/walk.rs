@@ -198,16 +198,22 @@ impl Walk {
         let key = cell.slot_key();
         let queued_ahead = line.served.iter().position(|of| *of == key).unwrap_or(0);
         let (lane, active_ahead) = (cell.domain().name.to_string(), line.active);
+        let now = self.now;
+        let expected = cell
+            .domain()
+            .read(|engine| engine.pace().expected_wait(queued_ahead, now));
         Some(match state {
             State::AtDoor => Wait::Place {
                 lane,
                 queued_ahead,
                 active_ahead,
+                expected,
             },
             _ => Wait::Slot {
                 lane,
                 queued_ahead,
                 active_ahead,
+                expected,
             },
         })
     }

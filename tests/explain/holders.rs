@@ -50,7 +50,8 @@ async fn a_waiter_behind_a_silent_holder() {
         [Wait::Slot {
             lane: lane_of("main"),
             queued_ahead: 1,
-            active_ahead: 1
+            active_ahead: 1,
+            expected: None,
         }]
     );
     assert_eq!(
@@ -457,7 +458,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
         (&json!("main"), &json!("running"))
     );
     assert_eq!(task["dues"][0]["after"], 3_590_000);
-    let waits = json!([{"slot": {"lane": "main", "queued_ahead": 0, "active_ahead": 1}}]);
+    let waits = json!([{"slot": {"lane": "main", "queued_ahead": 0, "expected": null, "active_ahead": 1}}]);
     assert_eq!(value["graph"]["tasks"][0]["waits"], waits);
 }
 

@@ -186,6 +186,7 @@ async fn before_a_full_queue() {
         lane: lane_of("main"),
         queued_ahead: 2,
         active_ahead: 1,
+        expected: None,
     };
     assert_eq!(why.graph.tasks[0].waits, [place]);
     let more = Remedy::QueueCapacity {
