@@ -7,20 +7,21 @@ use std::time::Duration;
 use crate::Standing;
 use crate::config::{LaneConfig, OnDeadlock};
 use crate::control;
-use crate::engine::{Reason, State, TICK};
+use crate::engine::{End, Reason, State, TICK};
 use crate::error::{
     ChainError, ConfigError, ControlError, LaneNameError, ResumeError, WaitActiveError,
     WaitpointError,
 };
+use crate::events::Hub;
 use crate::group::GroupConfig;
 use crate::plan::{DEFAULT, Draft, Plan};
 use crate::runtime::{self, DomainRef, Draining, Idle, Shared, StandingDrain, Watchdog};
 use crate::snapshot::{GroupSnapshot, LaneSnapshot, Snapshot, StuckRuntime};
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 use crate::timeout::check_limit;
 use crate::{
-    Chain, Diagnosis, Drain, DrainReport, Lane, Reconfigure, RepairReport, TaskExplanation, TaskId,
-    Waitpoint, observe,
+    Chain, Diagnosis, Drain, DrainReport, EventStream, EventsOff, Lane, Reconfigure, RepairReport,
+    TaskExplanation, TaskId, Waitpoint, observe,
 };
 
 /// A scheduler: named lanes, each a queue with its own slots.
@@ -54,6 +55,7 @@ impl Drop for Owner {
         let lanes = self.shared.stand(|standing| standing.closed = true);
         control::abandon(&lanes);
         self.shared.dissolve();
+        self.shared.close_log();
     }
 }
 
@@ -307,9 +309,14 @@ impl Lanes {
         let domain = self.domain_of(id)?;
         let forgotten = domain.act(|engine, _| match engine.record(id.key) {
             None => Err(ControlError::UnknownTask { id }),
-            Some(_) => engine
-                .forget_orphan(id.key)
-                .ok_or(ControlError::NotAnOrphan { id }),
+            Some(record) => {
+                let done = record.payload.word.get() == runtime::Word::Done;
+                if done && record.state == State::Orphan {
+                    engine.note_end(id.key, End::Completed);
+                }
+                let forgotten = engine.forget_orphan(id.key);
+                forgotten.ok_or(ControlError::NotAnOrphan { id })
+            }
         })?;
         self.shared().orphans.release();
         drop(forgotten);
@@ -387,6 +394,7 @@ impl Lanes {
     pub fn shutdown(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let lanes = self.shared().stand(|standing| standing.closed = true);
         control::shutdown(&lanes);
+        self.shared().close_log();
         async move {
             for domain in &lanes {
                 Idle::new(domain).await;
@@ -538,6 +546,7 @@ impl Lanes {
                 .collect(),
             waitpoints: self.shared().waitpoints.snapshot(self.shared().clock.now()),
             stuck_runtimes: StuckRuntime::all(self.shared()),
+            events: self.shared().hub.as_ref().map(|hub| hub.counters()),
         }
     }
 
@@ -567,6 +576,62 @@ impl Lanes {
     /// ```
     pub fn repair(&self) -> RepairReport {
         runtime::repair(self.shared())
+    }
+
+    /// What happens from now on, to all tasks and lanes. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`EventsOff`] if no events are kept; see [`LanesBuilder::events`].
+    pub fn events(&self) -> Result<EventStream, EventsOff> {
+        Ok(EventStream::from(self.hub()?, None))
+    }
+
+    /// What happened, and happens, from the event with this number on. Of what is not
+    /// kept any more the stream says how much it was, once, with an
+    /// [`Overflow`](crate::Overflow); for a number that is yet to come it waits. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`EventsOff`] if no events are kept; see [`LanesBuilder::events`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use laneway::{EventKind, LaneConfig, Lanes};
+    ///
+    /// let lanes = Lanes::builder().lane("main", LaneConfig::new(1)).events(3).build()?;
+    /// let main = lanes.lane("main")?;
+    /// for _ in 0..3 {
+    ///     main.run(async |_| ()).await?;
+    /// }
+    /// let mut events = lanes.subscribe_from(0)?;
+    /// let overflow = events.next().await.expect("there are some").unwrap_err();
+    /// assert_eq!((overflow.missed, overflow.available_from), (4, 4));
+    /// let event = events.next().await.expect("there are some")?;
+    /// assert_eq!((event.seq, &*event.lane), (4, "main"));
+    /// assert!(matches!(event.kind, EventKind::Settled { .. }));
+    /// # Ok(()) }
+    /// ```
+    pub fn subscribe_from(&self, seq: u64) -> Result<EventStream, EventsOff> {
+        Ok(EventStream::from(self.hub()?, Some(seq)))
+    }
+
+    /// What happened, and happens, to one task, from the oldest event on that is kept. The
+    /// stream ends after the task's last word, and at once for a task that nothing is
+    /// known of. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`EventsOff`] if no events are kept; see [`LanesBuilder::events`].
+    pub fn task_events(&self, id: TaskId) -> Result<EventStream, EventsOff> {
+        let hub = self.hub()?;
+        let home = self.shared().by_serial(id.lane);
+        let home = home.map_or_else(Weak::new, |lane| Arc::downgrade(&lane));
+        Ok(EventStream::of(hub, id, home))
+    }
+
+    fn hub(&self) -> Result<&Arc<Hub>, EventsOff> {
+        self.shared().hub.as_ref().ok_or(EventsOff)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -604,6 +669,7 @@ pub struct LanesBuilder {
     fence_start: Option<u64>,
     on_deadlock: OnDeadlock,
     watchdog: bool,
+    events: Option<usize>,
 }
 
 impl LanesBuilder {
@@ -617,6 +683,7 @@ impl LanesBuilder {
             fence_start: None,
             on_deadlock: OnDeadlock::Refuse,
             watchdog: false,
+            events: None,
         }
     }
 
@@ -732,6 +799,16 @@ impl LanesBuilder {
         self
     }
 
+    /// Turns on the log of events: what happens to tasks and lanes, of which the latest
+    /// so many are kept, at some 80 bytes each and at the most 2^24 of them. Without
+    /// this nothing is written down, and nothing paid for it.
+    ///
+    /// See [`Lanes::events`] for how to read it.
+    pub const fn events(mut self, capacity: usize) -> Self {
+        self.events = Some(capacity);
+        self
+    }
+
     /// How many orphans there may be over all lanes; 64 unless told.
     pub const fn max_orphans(mut self, max_orphans: usize) -> Self {
         self.max_orphans = max_orphans;
@@ -743,8 +820,8 @@ impl LanesBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]: a name, a pattern, a duration or a first fence that
-    /// cannot work, a lane, a pattern or a group that is configured twice, two
+    /// [`ConfigError`]: a name, a pattern, a duration, a first fence or a number of
+    /// events that cannot work, a lane, a pattern or a group that is configured twice, two
     /// patterns of which neither is more specific, or a group that cannot have
     /// a member or keep for it what it was to; or a system without a thread for
     /// the [`watchdog`](Self::watchdog).
@@ -770,6 +847,13 @@ impl LanesBuilder {
         let fence = self.fence_start.unwrap_or_else(crate::clock::unix_micros);
         let mut shared = Shared::new(self.observe_only, self.max_orphans, plan, fence);
         shared.on_deadlock = self.on_deadlock;
+        if let Some(given) = self.events {
+            if !(1..=crate::events::MOST).contains(&given) {
+                let max = crate::events::MOST;
+                return Err(ConfigError::Events { given, max });
+            }
+            shared.hub = Some(Arc::new(Hub::new(given)));
+        }
         let shared = Arc::new(shared);
         if self.watchdog {
             let watchdog = Watchdog::start(Arc::downgrade(&shared));

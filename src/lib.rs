@@ -15,8 +15,8 @@
 //!   lock and no runtime: time comes in, effects come out.
 //! * `runtime` carries out, on tokio. One method locks the engine, feeds it one
 //!   input, and carries out the effects after the lock is released.
-//! * Observers (snapshots, explanations, `tracing` events and spans) read facts and
-//!   steer nothing.
+//! * Observers (snapshots, explanations, the log of events, `tracing` events and spans)
+//!   read facts and steer nothing.
 //!
 //! # What Rust cannot do
 //!
@@ -48,6 +48,7 @@ mod config_file;
 mod control;
 mod engine;
 mod error;
+mod events;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -82,6 +83,9 @@ pub use error::{
     InvalidDuration, InvalidName, InvalidOption, LaneNameError, MemberProblem, NameProblem,
     PanicPayload, PatternProblem, ResumeError, TaskError, TryAcquireError, WaitActiveError,
     WaitingError, WaitpointCancelled, WaitpointError, WaitsFor,
+};
+pub use events::{
+    Event, EventCounters, EventKind, EventStream, EventsOff, Outcome, Overflow, Reclaimed,
 };
 pub use group::GroupConfig;
 pub use id::TaskId;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::TaskId;
 use crate::engine::{self, BlockedBy, Key, Mode, Priority, Reason, Record, Spec, State, Time};
+use crate::events::EventCounters;
 use crate::plan::Origin;
 use crate::runtime::{
     Domain, GroupCell, Shared, Standing, TaskCell, Watchdog, parked_snapshot, read_facts, standing,
@@ -26,6 +27,8 @@ pub struct Snapshot {
     /// Runtimes that poll nobody, as the
     /// [watchdog](crate::LanesBuilder::watchdog) found; none without it.
     pub stuck_runtimes: Vec<StuckRuntime>,
+    /// What became of events, where they are kept.
+    pub events: Option<EventCounters>,
 }
 
 /// A runtime whose every thread is blocked.

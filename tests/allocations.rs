@@ -35,6 +35,32 @@ fn a_run_that_finds_a_slot_free_allocates_nothing() {
     assert_eq!(counted.count_total, 0, "{counted:?}");
 }
 
+/// With a log of events neither, once that has its memory.
+#[test]
+fn a_run_that_is_written_down_allocates_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(2))
+        .events(50)
+        .build()
+        .unwrap();
+    let main = lanes.lane("main").unwrap();
+    let run = |times: usize| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                main.run(async |cx| cx.fence()).await.unwrap();
+            }
+        });
+    };
+    run(8);
+    let counted = measure(|| run(100));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert_eq!(lanes.snapshot().events.unwrap().published, 1 + 2 * 108);
+}
+
 /// S15: lanes that a pattern makes and nobody uses any more cost nothing, not
 /// even at their peak.
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::effects::Blocked;
+use super::journal::What;
 use super::lane::Lane;
 use super::task::TICK;
 use super::time::Time;
@@ -159,6 +160,7 @@ impl<P: Clone> Lane<P> {
             self.watch.check = Some(now + self.watch.step);
             self.watch.step = (self.watch.step * 2).min(LONGEST_STEP.max(warn_after));
         }
+        self.note_lane(Some(now), || What::Blocked(Box::new(blocked)));
         Some(blocked)
     }
 }

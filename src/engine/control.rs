@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::effects::{Effect, Effects};
+use super::journal::What;
 use super::lane::{Lane, Leftover, Mode, Settings};
 use super::queue::Priority;
 use super::slab::Key;
@@ -19,6 +20,7 @@ impl<P: Clone> Lane<P> {
         effects: &mut Effects<P>,
     ) {
         self.settings.max_concurrent = max_concurrent;
+        self.note_lane(Some(now), || What::Limited { max_concurrent });
         self.dispatch(now, effects);
     }
 
@@ -28,6 +30,7 @@ impl<P: Clone> Lane<P> {
         let now = self.advance(now);
         let warn_after = self.settings.warn_after;
         self.settings = settings;
+        self.note_lane(Some(now), || What::SetAnew);
         if self.settings.warn_after != warn_after {
             self.watch.set_anew(self.warn_after());
         }
@@ -49,6 +52,7 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn pause(&mut self, until: Option<Time>) {
         self.paused = true;
         self.resume_at = until;
+        self.note_lane(None, || What::Paused { until });
     }
 
     /// Also takes back a drain: new tasks are accepted again.
@@ -56,6 +60,9 @@ impl<P: Clone> Lane<P> {
         if self.paused {
             let now = self.advance(now);
             self.pace.resumed(now);
+        }
+        if self.paused || matches!(self.mode, Mode::Draining { .. }) {
+            self.note_lane(Some(now), || What::Resumed);
         }
         self.paused = false;
         self.resume_at = None;
@@ -72,7 +79,9 @@ impl<P: Clone> Lane<P> {
 
     /// A drain that is under way goes on: its deadline is a promise.
     pub(crate) fn close(&mut self) {
-        self.closed = true;
+        if !std::mem::replace(&mut self.closed, true) {
+            self.note_lane(None, || What::Closed);
+        }
         if self.mode == Mode::Open {
             self.mode = Mode::Closed;
         }
@@ -80,6 +89,9 @@ impl<P: Clone> Lane<P> {
 
     /// Nothing new, nothing queued; the holders are to be asked.
     pub(crate) fn shutdown(&mut self, now: Time, effects: &mut Effects<P>) {
+        if self.mode != Mode::Shutdown {
+            self.note_lane(Some(now), || What::Shutdown);
+        }
         self.mode = Mode::Shutdown;
         self.settle_all_queued(now, effects, |waited| End::Shutdown { waited });
         effects.push(Effect::AskHolders {
@@ -101,6 +113,7 @@ impl<P: Clone> Lane<P> {
                 queued,
                 deadline: Some(deadline),
             };
+            self.note_lane(None, || What::Draining { deadline });
         }
     }
 
@@ -139,6 +152,7 @@ impl<P: Clone> Lane<P> {
             return;
         }
         self.settling = false;
+        self.note_lane(Some(now), || What::DrainOver);
         // Not even descendants from here on: nobody would hand them back.
         self.mode = Mode::Draining {
             deadline: None,
@@ -221,13 +235,19 @@ impl<P: Clone> Lane<P> {
                 && record.state.waits()
             {
                 let end = end(now.since(record.place.since));
-                self.settle_queued(*key, end, effects);
+                self.settle_queued(now, *key, end, effects);
             }
         }
     }
 
     /// One waiter is told that it will not run.
-    pub(super) fn settle_queued(&mut self, key: Key, end: End, effects: &mut Effects<P>) {
+    pub(super) fn settle_queued(
+        &mut self,
+        now: Time,
+        key: Key,
+        end: End,
+        effects: &mut Effects<P>,
+    ) {
         let Some(record) = self.tasks.get(key) else {
             return;
         };
@@ -236,6 +256,10 @@ impl<P: Clone> Lane<P> {
             // There is no task to hand back.
             End::Returned { waited } if !task => Leftover::Cancel.end(waited),
             end => end,
+        };
+        self.note_settled(now, key, end);
+        let Some(record) = self.tasks.get(key) else {
+            return;
         };
         if record.state == State::Queued {
             self.queue.remove(&mut self.tasks, key.index);
@@ -254,19 +278,19 @@ impl<P: Clone> Lane<P> {
     /// Settles a waiter for a reason of the shell's, or one whose grant the
     /// shell has taken back.
     /// The dispatch follows when all of them are settled.
-    pub(crate) fn withdraw(&mut self, key: Key, end: End, effects: &mut Effects<P>) {
+    pub(crate) fn withdraw(&mut self, now: Time, key: Key, end: End, effects: &mut Effects<P>) {
         match self.tasks.get(key).map(|record| record.state) {
             Some(state) if state.waits() => {}
             Some(State::Granted) => self.vacate(key),
             _ => return,
         }
-        self.settle_queued(key, end, effects);
+        self.settle_queued(now, key, end, effects);
     }
 
     /// [`withdraw`](Self::withdraw) of one, and what follows from it.
     pub(crate) fn call_off(&mut self, now: Time, key: Key, end: End, effects: &mut Effects<P>) {
         let now = self.advance(now);
-        self.withdraw(key, end, effects);
+        self.withdraw(now, key, end, effects);
         self.dispatch(now, effects);
         self.note_idle(effects);
     }
@@ -297,12 +321,12 @@ impl<P: Clone> Lane<P> {
         let elapsed = now.since(record.started);
         match record.state {
             state if state.waits() || withdrawn && state == State::Placed => {
-                self.settle_queued(key, queued, effects);
+                self.settle_queued(now, key, queued, effects);
                 self.let_in(now, effects);
             }
             State::Granted if withdrawn => {
                 self.vacate(key);
-                self.settle_queued(key, queued, effects);
+                self.settle_queued(now, key, queued, effects);
                 self.dispatch(now, effects);
             }
             State::Granted | State::Running | State::Parked { .. } | State::Detached => {
@@ -315,6 +339,22 @@ impl<P: Clone> Lane<P> {
         }
         self.note_idle(effects);
         true
+    }
+
+    /// The caller of a holder is told, and the slot stays held: its runner cannot
+    /// be stopped.
+    pub(crate) fn tell(&mut self, now: Time, key: Key, end: End, effects: &mut Effects<P>) {
+        if let Some(record) = self.tasks.get_mut(key)
+            && !std::mem::replace(&mut record.say().told, true)
+        {
+            let task = record.payload.clone();
+            self.note(now, key, || What::Settled {
+                end: What::boxed(end),
+                panicked: false,
+                holds: true,
+            });
+            effects.push(Effect::Settle { task, end });
+        }
     }
 
     /// Takes a slot for a reset, past every bound; the dispatch follows when
@@ -339,7 +379,8 @@ impl<P: Clone> Lane<P> {
             let waited = now.since(record.place.since);
             let reason = Reason::Reset;
             self.vacate(key);
-            self.settle_queued(key, End::CancelledQueued { reason, waited }, effects);
+            let end = End::CancelledQueued { reason, waited };
+            self.settle_queued(now, key, end, effects);
             return false;
         }
         if !record.state.holds_slot() {
@@ -358,6 +399,8 @@ impl<P: Clone> Lane<P> {
             return None;
         }
         self.orphans -= 1;
+        self.note_end(key, record.end().unwrap_or(End::Completed));
+        self.note_untimed(key, || What::OrphanForgotten);
         self.forget(key).map(|gone| gone.payload)
     }
 
@@ -381,6 +424,7 @@ impl<P: Clone> Lane<P> {
         }
         if let Some(record) = self.tasks.get_mut(key) {
             record.priority = priority;
+            self.note_untimed(key, || What::Raised { priority });
         }
         if queued {
             self.queue.push(&mut self.tasks, key.index);

@@ -7,6 +7,7 @@
 
 use super::effects::{Effect, Effects, Notice};
 use super::entry::{Accepted, Entry, IfFull, Line, Refused};
+use super::journal::What;
 use super::lane::{Lane, count};
 use super::queue::{First, Place, Priority, Queue};
 use super::slab::{Key, Slab};
@@ -199,6 +200,7 @@ impl<P: Clone> Lane<P> {
             } else {
                 record.state = State::Queued;
                 self.queue.push(&mut self.tasks, index);
+                self.note(now, key, || What::LetIn);
             }
         }
         self.close_door();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::effects::{Effect, Effects, Notice};
+use super::journal::{Ahead, What};
 use super::lane::{Lane, Mode, claim_by};
 use super::slab::Key;
 use super::task::{CEILING, CLAIM, Ceiling, End, Facts, Record, Silence, Spec, State, TICK};
@@ -95,6 +96,7 @@ impl<P: Clone> Lane<P> {
             State::Parked { until } => self.look_at(key, Some(until)),
             State::Asked { until } if until <= now => {
                 let reason = record.end().map_or(Reason::User, |end| end.reason());
+                self.note(now, key, || What::GraceOver { reason });
                 self.tell_to_drop(now, key, reason, spec, facts, effects);
             }
             State::Asked { until } => self.look_at(key, Some(until)),
@@ -128,10 +130,11 @@ impl<P: Clone> Lane<P> {
             self.leave(key);
         }
         self.set_state(key, State::Asleep);
+        self.note(now, key, || What::Unclaimed);
         match self.too_late(waited) {
             // Its task has begun, and may come back after a drain.
             Some(end) if !stands_in || self.mode == Mode::Shutdown => {
-                self.settle_queued(key, end, effects)
+                self.settle_queued(now, key, end, effects)
             }
             // What it is to be told about its waiting is found out anew.
             _ => self.look_at(key, Some(now)),
@@ -166,6 +169,7 @@ impl<P: Clone> Lane<P> {
             record.started = now;
             let look = claim_by(record.first_look);
             self.timers.set(&mut self.tasks, key.index, now + look);
+            self.note(now, key, || What::Gathered);
         }
     }
 
@@ -176,7 +180,7 @@ impl<P: Clone> Lane<P> {
 
     fn judge_queued(&mut self, now: Time, key: Key, spec: &Spec, effects: &mut Effects<P>) {
         if let Some(end) = self.judge_wait(now, key, spec, effects) {
-            self.settle_queued(key, end, effects);
+            self.settle_queued(now, key, end, effects);
             self.let_in(now, effects);
             self.note_idle(effects);
         }
@@ -225,8 +229,17 @@ impl<P: Clone> Lane<P> {
             });
         }
         let timed_out = pending(spec.wait, &mut timed_out);
+        let warned = said.wait_exceeded && !record.said().wait_exceeded;
         if said != *record.said() {
             *record.say() = said;
+        }
+        let at = next.map(|after| record.enqueued + after);
+        if warned {
+            let ahead = Ahead {
+                queued: record.queued_ahead,
+                active: record.active_ahead,
+            };
+            self.note(now, key, || What::WaitExceeded { waited, ahead });
         }
         if timed_out {
             return Some(End::TimedOut {
@@ -236,7 +249,6 @@ impl<P: Clone> Lane<P> {
                 idle: waited,
             });
         }
-        let at = next.map(|after| record.enqueued + after);
         self.look_at(key, at);
         None
     }
@@ -273,6 +285,7 @@ impl<P: Clone> Lane<P> {
         effects: &mut Effects<P>,
     ) -> Verdict {
         let observe_only = self.settings.observe_only;
+        self.note_moved(now, key, facts);
         let Some(record) = self.tasks.get_mut(key) else {
             return Verdict::Nothing;
         };
@@ -354,11 +367,11 @@ impl<P: Clone> Lane<P> {
             (Some(due), Some((limit, Silence::Stall)))
                 if only_report && due <= record.said().stalled =>
             {
-                let repeat = repeat_at(due, record.said().stalled, limit);
+                let mut repeat = repeat_at(due, record.said().stalled, limit);
                 if repeat <= now {
-                    report_stall(now, record, spec, facts, effects);
+                    repeat = repeat_at(due, now, limit);
+                    self.report_stall(now, key, spec, facts, effects);
                 }
-                let repeat = repeat_at(due, record.said().stalled, limit);
                 Some(repeat.min(now + limit).min(first_report))
             }
             (Some(due), Some((limit, kind))) => match wait_or_grace(now, due, record) {
@@ -369,7 +382,7 @@ impl<P: Clone> Lane<P> {
                     return Verdict::Nothing;
                 }
                 None if only_report => {
-                    report_stall(now, record, spec, facts, effects);
+                    self.report_stall(now, key, spec, facts, effects);
                     Some(
                         repeat_at(due, now, limit)
                             .min(now + limit)
@@ -420,11 +433,31 @@ impl<P: Clone> Lane<P> {
             return Some(at);
         }
         record.say().never_reports = true;
+        let elapsed = now.since(record.begun());
         effects.report(Notice::NeverReports {
             task: record.payload.clone(),
-            elapsed: now.since(record.begun()),
+            elapsed,
         });
+        self.note(now, key, || What::NeverReports { elapsed });
         None
+    }
+
+    /// Of a stall that nothing else is done about.
+    fn report_stall(
+        &mut self,
+        now: Time,
+        key: Key,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        if let Some(record) = self.tasks.get_mut(key) {
+            let end = stalled(now, record, spec, facts);
+            let task = record.payload.clone();
+            effects.report(Notice::Stalled { task, end });
+            record.say().stalled = now;
+            self.note(now, key, || What::OnlyReported(Box::new(end)));
+        }
     }
 
     fn judge_take(
@@ -505,20 +538,6 @@ pub(super) fn stalled<P>(now: Time, record: &Record<P>, spec: &Spec, facts: &Fac
             ceiling: idle,
         },
     }
-}
-
-/// Of a stall that nothing else is done about.
-fn report_stall<P: Clone>(
-    now: Time,
-    record: &mut Record<P>,
-    spec: &Spec,
-    facts: &Facts,
-    effects: &mut Effects<P>,
-) {
-    let end = stalled(now, record, spec, facts);
-    let task = record.payload.clone();
-    effects.report(Notice::Stalled { task, end });
-    record.say().stalled = now;
 }
 
 /// When a stall that was reported is reported again: each time after twice as

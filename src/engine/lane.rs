@@ -7,6 +7,7 @@ use super::door::Door;
 use super::effects::{Effect, Effects, Grant, Notice, Reclaim, Recovery};
 use super::entry::{Accepted, Entry, IfFull, Line, Refused, Released, Room};
 use super::group::Gate;
+use super::journal::{Ahead, Journal, What};
 use super::pace::Pace;
 use super::queue::{Place, Queue};
 use super::slab::{Key, Slab};
@@ -60,6 +61,8 @@ pub(crate) struct Lane<P> {
     pub(super) watch: Watch,
     pub(super) pace: Pace,
     pub(super) tally: Tally,
+    /// Where somebody keeps a log.
+    pub(super) journal: Option<Box<Journal<P>>>,
     /// Somebody awaits the moment at which nobody is queued or active.
     idle_wanted: bool,
     pub(super) fence: u64,
@@ -156,6 +159,7 @@ impl<P: Clone> Lane<P> {
                 ineffective: 0,
                 repaired: 0,
             },
+            journal: None,
             idle_wanted: false,
             fence,
             clock: Time::from_nanos(0),
@@ -265,11 +269,22 @@ impl<P: Clone> Lane<P> {
                 self.watch.moved();
                 self.holders.push(key);
                 let fence = self.next_grant();
+                if self.has_journal() {
+                    self.write_start(now, key, Span::of(entry.waited), fence, holder);
+                }
                 return Ok(Accepted::Started { key, fence });
             }
             Room::Queue => self.queue.push(&mut self.tasks, key.index),
             Room::Door => self.stand_at_door(key),
         }
+        let ahead = Ahead {
+            queued: queued_ahead,
+            active: holder,
+        };
+        self.note(now, key, || match room {
+            Room::Door => What::AtDoor(ahead),
+            _ => What::Queued(ahead),
+        });
         self.note_waiter(now);
         Ok(Accepted::Queued { key })
     }
@@ -364,14 +379,24 @@ impl<P: Clone> Lane<P> {
             record.place.since
         });
         self.pace.dispatched(now, waited);
+        let ahead = Ahead {
+            queued: record.queued_ahead,
+            active: record.active_ahead,
+        };
         effects.push(Effect::Grant(Grant {
             task: record.payload.clone(),
             fence,
             at: now,
             waited,
-            queued_ahead: record.queued_ahead as usize,
-            active_ahead: record.active_ahead as usize,
+            queued_ahead: ahead.queued as usize,
+            active_ahead: ahead.active as usize,
         }));
+        self.note(now, key, || What::Dispatched {
+            at_once: false,
+            waited: Span::of(waited),
+            fence,
+            ahead,
+        });
         Some(key)
     }
 
@@ -406,6 +431,7 @@ impl<P: Clone> Lane<P> {
         };
         if self.gate == Gate::Free {
             self.tally.verified(&recovery);
+            self.note_reclaim(&task, end, how, &recovery);
         }
         let orphans = self.orphans;
         effects.report(Notice::Reclaimed {
@@ -477,6 +503,10 @@ impl<P: Clone> Lane<P> {
             return;
         }
         let look = record.enqueued + spec.first_look_queued();
+        self.note(now, key, || What::Rejoined);
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
         if record.keeps {
             self.stand_at_door(key);
         } else {
@@ -522,6 +552,7 @@ impl<P: Clone> Lane<P> {
             self.resume_at = None;
             self.paused = false;
             self.pace.resumed(now);
+            self.note_lane(Some(now), || What::Resumed);
             self.dispatch(now, effects);
         }
         self.drain_due(now, effects);

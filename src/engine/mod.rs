@@ -37,6 +37,7 @@
 //! | `outlook` | what time will do to a task |
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `pace` | how fast a lane's waiters come and are served |
+//! | `journal` | what happened, for whoever keeps a log of it |
 //! | `queue` | who is next |
 //! | `door` | who waits for a place in a full queue |
 //! | `timers` | the next moment of each task |
@@ -52,6 +53,7 @@ mod entry;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod faults;
 mod group;
+mod journal;
 mod judge;
 mod lane;
 #[cfg(any(fuzzing, all(test, not(any(laneway_loom, laneway_shuttle)))))]
@@ -80,6 +82,7 @@ pub(crate) use entry::{Accepted, Entry, IfFull, Refused, Released};
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 pub(crate) use faults::{Fault, GroupFault};
 pub(crate) use group::Group;
+pub(crate) use journal::{Ahead, Fact, More, Names, News, Tag, Told, What};
 pub(crate) use judge::Verdict;
 pub(crate) use lane::{Lane, Leftover, Mode, Settings, Tally};
 pub(crate) use outlook::Outlook;
@@ -88,6 +91,6 @@ pub(crate) use pace::Pace;
 pub use queue::Priority;
 pub(crate) use slab::Key;
 pub(crate) use supersede::Older;
-pub(crate) use task::{Ceiling, End, Facts, Record, Spec, State, TICK};
+pub(crate) use task::{Ceiling, End, Facts, Gone, Record, Spec, State, TICK};
 pub(crate) use time::{LONGEST, Time};
 pub use vocabulary::{Limit, OnStall, Reason};

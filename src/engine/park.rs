@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::effects::{Effect, Effects};
 use super::entry::{Accepted, Entry, Line, Refused};
+use super::journal::What;
 use super::lane::{Lane, Mode};
 use super::slab::Key;
 use super::task::{Facts, Spec, State};
@@ -51,6 +52,11 @@ impl<P: Clone> Lane<P> {
         }
         record.state = State::Parked { until };
         record.late.get_or_insert_default().still_since = now;
+        self.note(now, key, || What::Parked {
+            what: None,
+            until,
+            leaves,
+        });
         if leaves {
             self.vacate(key);
             if let Some(record) = self.tasks.get_mut(key) {
@@ -86,6 +92,7 @@ impl<P: Clone> Lane<P> {
             return;
         };
         let task = record.payload.clone();
+        self.note(now, key, || What::Outwaited);
         self.stop_waiting(now, key);
         effects.push(Effect::Outwaited { task });
     }
@@ -102,6 +109,7 @@ impl<P: Clone> Lane<P> {
             record.state = State::Running;
             record.go_on(now);
             self.look_at(key, Some(now));
+            self.note(now, key, || What::Unparked);
         }
     }
 
@@ -144,6 +152,8 @@ impl<P: Clone> Lane<P> {
         record.holder = holder;
         self.parked -= 1;
         self.holders[holder as usize] = key;
+        self.note_untimed(stand_in, || What::Left);
+        self.note_untimed(key, || What::Regained);
         self.forget(stand_in).map(|gone| gone.payload)
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::effects::Effects;
 use super::entry::{Accepted, Entry, IfFull, Refused};
+use super::journal::What;
 use super::lane::{Lane, count};
 use super::queue::Place;
 use super::slab::Key;
@@ -48,6 +49,7 @@ impl<P: Clone> Lane<P> {
         });
         let look = now + spec.first_look_queued();
         self.timers.set(&mut self.tasks, key.index, look.min(until));
+        self.note(now, key, || What::PutOff { window });
         Ok(Accepted::Queued { key })
     }
 
@@ -73,6 +75,7 @@ impl<P: Clone> Lane<P> {
         let look = record.enqueued + spec.first_look_queued();
         self.queue.push(&mut self.tasks, key.index);
         self.look_at(key, Some(look.max(now)));
+        self.note(now, key, || What::LetIn);
         self.note_waiter(now);
         self.dispatch(now, effects);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::effects::{Effect, Effects, Notice, Reclaim};
+use super::journal::What;
 use super::judge::stalled;
 use super::lane::Lane;
 use super::slab::Key;
@@ -36,17 +37,24 @@ impl<P: Clone> Lane<P> {
             return;
         }
         record.set_end(end);
-        if facts.listens && !spec.grace.is_zero() {
+        let listens = facts.listens && !spec.grace.is_zero();
+        let grace = if listens { spec.grace } else { Duration::ZERO };
+        let reason = end.reason();
+        self.note(now, key, || What::Asked { reason, grace });
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if listens {
             let until = now + spec.grace;
             record.state = State::Asked { until };
             effects.push(Effect::Ask {
                 task: record.payload.clone(),
-                reason: end.reason(),
+                reason,
                 drop_now: false,
             });
             self.look_at(key, Some(until));
         } else {
-            self.tell_to_drop(now, key, end.reason(), spec, facts, effects);
+            self.tell_to_drop(now, key, reason, spec, facts, effects);
         }
     }
 
@@ -75,6 +83,7 @@ impl<P: Clone> Lane<P> {
             }
         }
         self.look_at(key, Some(until));
+        self.note(now, key, || What::TeardownBegun);
         holds_slot
     }
 
@@ -120,6 +129,7 @@ impl<P: Clone> Lane<P> {
         };
         record.state = State::Orphan;
         record.say().hooks_until = hooks_until;
+        let told = std::mem::replace(&mut record.say().told, true);
         let (task, counts) = (record.payload.clone(), record.is_task());
         self.vacate(key);
         self.forget_parking(key);
@@ -127,6 +137,10 @@ impl<P: Clone> Lane<P> {
         self.orphans += 1;
         self.tally.taken += 1;
         self.tally.cut_short += u64::from(counts);
+        self.note_taken(now, key, false);
+        if counts && !told {
+            self.note_settled(now, key, end);
+        }
         effects.push(Effect::Lost { task: task.clone() });
         effects.push(Effect::Ask {
             task: task.clone(),
@@ -166,6 +180,7 @@ impl<P: Clone> Lane<P> {
         self.tally.taken += 1;
         let next = [spec.budget.map(|budget| started + budget), facts.deadline];
         self.look_at(key, next.into_iter().flatten().min());
+        self.note_taken(now, key, true);
         effects.push(Effect::Lost { task: task.clone() });
         self.recover(now, task, end, Reclaim::Detached, effects);
         self.note_idle(effects);
@@ -188,6 +203,10 @@ impl<P: Clone> Lane<P> {
             record.say().refused = true;
             effects.report(Notice::TakeRefused {
                 task: record.payload.clone(),
+                orphans,
+                max_orphans: bound,
+            });
+            self.note(now, key, || What::TakeRefused {
                 orphans,
                 max_orphans: bound,
             });
@@ -234,8 +253,13 @@ impl<P: Clone> Lane<P> {
             record.end().unwrap_or(end)
         };
         record.set_end(told);
+        record.say().told = true;
         record.state = State::Orphan;
         let task = record.payload.clone();
+        let reason = end.reason();
+        let grace = Duration::ZERO;
+        self.note(now, key, || What::Asked { reason, grace });
+        self.note_settled(now, key, told);
         self.timers.clear(&mut self.tasks, key.index);
         effects.push(Effect::Ask {
             task: task.clone(),

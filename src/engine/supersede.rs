@@ -86,7 +86,8 @@ impl<P: Clone> Lane<P> {
             if let Some(record) = self.tasks.get(key) {
                 let waited = now.since(record.place.since);
                 let reason = Reason::Superseded;
-                self.settle_queued(key, End::CancelledQueued { reason, waited }, effects);
+                let end = End::CancelledQueued { reason, waited };
+                self.settle_queued(now, key, end, effects);
             }
         }
         let accepted = self.submit_as(now, task, spec, entry, line)?;

@@ -390,6 +390,8 @@ pub(super) struct Late {
     /// How long its clocks have stood still in all, and since when they do.
     pub(super) stood: Duration,
     pub(super) still_since: Time,
+    /// Its last sign of life that the journal has.
+    pub(super) seen: Time,
     /// When they went on.
     pub(super) back: Time,
 }
@@ -474,6 +476,7 @@ impl<P> Record<P> {
         Gone {
             payload: self.payload,
             state: self.state,
+            keeps: self.keeps,
             since: self.place.since,
             late: self.late,
         }
@@ -526,6 +529,8 @@ pub(crate) struct Gone<P> {
     pub(crate) payload: P,
     /// What it was in until then.
     pub(crate) state: State,
+    /// See [`Record::keeps`].
+    pub(crate) keeps: bool,
     /// When it joined the queue.
     pub(crate) since: Time,
     late: Option<Box<Late>>,
@@ -550,6 +555,11 @@ impl<P> Gone<P> {
 
     pub(crate) fn finished(&self) -> bool {
         self.late.as_deref().is_some_and(|late| late.said.finished)
+    }
+
+    /// See [`Said::told`].
+    pub(crate) fn is_told(&self) -> bool {
+        self.late.as_deref().is_some_and(|late| late.said.told)
     }
 
     /// See [`Said::delivers`].
@@ -588,6 +598,8 @@ pub(crate) struct Said {
     pub(crate) finished: bool,
     /// Detached, and through by itself: its caller gets what it came to.
     pub(crate) delivers: bool,
+    /// Its caller was told how it ended, and it is still here.
+    pub(crate) told: bool,
 }
 
 impl Said {
@@ -603,6 +615,7 @@ impl Said {
         teardown: false,
         finished: false,
         delivers: false,
+        told: false,
     };
 }
 

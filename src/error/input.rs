@@ -265,6 +265,14 @@ pub enum ConfigError {
         /// What the system said.
         kind: std::io::ErrorKind,
     },
+    /// So many events cannot be kept.
+    #[error("{given} events cannot be kept: at least one, and {max} at the most")]
+    Events {
+        /// How many were to be.
+        given: usize,
+        /// The greatest number that is accepted.
+        max: usize,
+    },
 }
 
 fn default_lane(pattern: &str) -> &'static str {

@@ -28,6 +28,7 @@
 //! | `circles` | waits that close a circle |
 //! | `groups` | lanes that share a budget |
 //! | `plans` | lanes that are set anew |
+//! | `events` | the log of events and its readers |
 //! | `three` | three threads at once |
 //! | `crowd` | many tasks (shuttle) |
 
@@ -38,6 +39,7 @@ mod circles;
 mod crowd;
 mod door;
 mod ending;
+mod events;
 mod explore;
 mod groups;
 mod moments;

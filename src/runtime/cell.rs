@@ -633,6 +633,11 @@ impl TaskCell {
 }
 
 impl Labels {
+    /// The task of which this is no more than a part.
+    pub(super) fn part_of(&self) -> Option<TaskId> {
+        self.principal.as_ref().map(|task| task.id())
+    }
+
     /// `None` where there are none.
     fn of(options: &mut Options) -> Option<Self> {
         let labels = Self {

@@ -15,9 +15,9 @@ use super::phase::Phase;
 use super::teardown::Hook;
 use super::track::{Tracked, TrackedRead};
 use super::wakers::{Ticket, drop_guarded};
-use super::{current, deadlock};
+use super::{current, deadlock, journal};
 use crate::TaskId;
-use crate::engine::Reason;
+use crate::engine::{Reason, What};
 use crate::host::{Handle, JoinHandle};
 use crate::sync::{Arc, Ordering};
 
@@ -420,6 +420,7 @@ impl TaskContext {
 }
 
 pub(crate) fn note(task: &TaskCell, text: Arc<str>) {
+    journal::note(task, || What::Note(Arc::clone(&text)));
     let old = task.shared.lock().rare().note.replace(text);
     drop(old);
     task.report_progress();

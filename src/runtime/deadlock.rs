@@ -25,7 +25,7 @@ use super::waits::{Circle, Start, Waits, moves_by_itself};
 use super::wakers::wake_all;
 use super::word::Word;
 use crate::config::OnDeadlock;
-use crate::engine::{End, Reason};
+use crate::engine::{End, Reason, What};
 use crate::error::Cycle;
 use crate::sync::{Arc, Ordering};
 
@@ -127,6 +127,16 @@ fn resolve(start: Start<'_>) {
         if !refuses || refuse(&circle) {
             lane.deadlocks.fetch_add(1, Ordering::Relaxed);
             log::deadlock(lane, &circle.cycle, refuses);
+            if lane.shared.hub.is_some() {
+                let cycle = Arc::from(circle.cycle.to_string());
+                let refused = refuses;
+                lane.act(|engine, _| {
+                    engine.note_lane(None, || What::Deadlock {
+                        circle: cycle,
+                        refused,
+                    })
+                });
+            }
         }
         if !refuses {
             return;

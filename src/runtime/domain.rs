@@ -5,6 +5,7 @@ use super::drain::Returned;
 use super::group::{Beside, GroupCell, Seat};
 use super::inbox::Offers;
 use super::inherit::Heirs;
+use super::journal;
 use super::links;
 use super::perform;
 use super::shared::{Shared, Standing};
@@ -98,6 +99,7 @@ impl Domain {
         } else {
             sequel.carry_out(self);
         }
+        self.tell_readers();
         output
     }
 
@@ -155,8 +157,10 @@ impl Domain {
         drop(seat);
         let first = hall.serve(&mut sequel.beside);
         if sequel.effects.reports_reclaim() {
-            let engine = &mut self.seat.lock().engine;
-            hall.verify(engine, first, &mut sequel.effects);
+            let mut seat = self.seat.lock();
+            hall.verify(&mut seat.engine, first, &mut sequel.effects);
+            journal::note_reclaims(&mut seat.engine, &sequel.effects);
+            self.write_down(&mut seat.engine);
         }
         output
     }
@@ -305,7 +309,12 @@ impl Domain {
 
     /// The runner is through with its task, or its waiter is gone.
     #[inline]
-    pub(crate) fn release(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
+    pub(crate) fn release(
+        self: &Arc<Self>,
+        task: &TaskCell,
+        completed: bool,
+        reason: Reason,
+    ) -> Release {
         if task.is_linked() {
             // Before anybody else has what it had (S11).
             task.lose();
@@ -314,9 +323,12 @@ impl Domain {
         let mut seat = self.seat.lock();
         if !seat.is_alone() {
             drop(seat);
-            return self.release_in_group(task, completed);
+            return self.release_in_group(task, completed, reason);
         }
         let released = release_locked(&mut seat.engine, task, completed);
+        if seat.engine.has_journal() {
+            journal::note_release(&mut seat.engine, task, &released, completed, reason);
+        }
         if seat.engine.has_sequel(&released) {
             let mut sequel = Sequel::new();
             let effects = &mut sequel.effects;
@@ -327,16 +339,26 @@ impl Domain {
         } else {
             // No moment comes sooner because somebody left.
             self.hint(&seat.engine);
+            self.write_down(&mut seat.engine);
             drop(seat);
         }
+        self.tell_readers();
         self.let_go(task, completed, released)
     }
 
     #[cold]
     #[inline(never)]
-    fn release_in_group(self: &Arc<Self>, task: &TaskCell, completed: bool) -> Release {
+    fn release_in_group(
+        self: &Arc<Self>,
+        task: &TaskCell,
+        completed: bool,
+        reason: Reason,
+    ) -> Release {
         let released = self.act(|engine, effects| {
             let released = release_locked(engine, task, completed);
+            if engine.has_journal() {
+                journal::note_release(engine, task, &released, completed, reason);
+            }
             if engine.has_sequel(&released) {
                 engine.settle_release(self.now(), &released, effects);
             }
@@ -409,6 +431,24 @@ impl Domain {
             && self.read(|engine| engine.is_idle() && engine.orphans() == 0)
     }
 
+    /// What happened goes to the log, if there is one, before the lock is released.
+    #[inline]
+    fn write_down(&self, engine: &mut Engine) {
+        if let Some(news) = engine.news()
+            && let Some(hub) = &self.shared.hub
+        {
+            hub.write(self.serial, news);
+        }
+    }
+
+    /// Whoever waits for what happened is woken, with no lock held.
+    #[inline]
+    pub(super) fn tell_readers(&self) {
+        if let Some(hub) = &self.shared.hub {
+            hub.wake();
+        }
+    }
+
     #[inline]
     fn hint(&self, engine: &Engine) {
         let waiters = engine.waiters() > 0;
@@ -441,6 +481,7 @@ pub(crate) struct Staged {
 impl Staged {
     pub(crate) fn carry_out(self) {
         self.sequel.carry_out(&self.domain);
+        self.domain.tell_readers();
     }
 
     /// The lane of everybody who is given a slot or a place by it.
@@ -481,6 +522,7 @@ impl Sequel {
             self.effects.iter().for_each(publish);
         }
         domain.hint(engine);
+        domain.write_down(engine);
         self.arm = engine.rearm();
     }
 

@@ -203,6 +203,9 @@ impl Drop for Shared {
         if let Some(watchdog) = self.watchdog.get() {
             watchdog.look_up();
         }
+        if let Some(hub) = &self.hub {
+            hub.end();
+        }
     }
 }
 

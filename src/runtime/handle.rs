@@ -15,9 +15,10 @@ use super::spare;
 use super::submit::lane_of;
 use super::wakers::drop_guarded;
 use crate::engine::{End, Key, Reason, State};
+use crate::events::Hub;
 use crate::options::Refusal;
-use crate::sync::{Arc, Mutex};
-use crate::{Lane, TaskError, TaskId};
+use crate::sync::{Arc, Mutex, Weak};
+use crate::{EventStream, EventsOff, Lane, TaskError, TaskId};
 
 /// A detached task: await it for the result, or drop it and let it run.
 ///
@@ -71,6 +72,8 @@ enum Inner<T> {
     Over {
         id: TaskId,
         error: Option<TaskError>,
+        /// Where its events are, if they are kept.
+        hub: Option<Arc<Hub>>,
     },
 }
 
@@ -106,6 +109,7 @@ impl<T> TaskHandle<T> {
                     _ => lane.burn_id(),
                 },
                 error: Some(refusal.task_error(&lane.domain.name)),
+                hub: lane.domain.shared.hub.clone(),
             },
         };
         Self {
@@ -156,6 +160,23 @@ impl<T> TaskHandle<T> {
         if let Inner::Task { task, .. } = &self.inner {
             task.domain().cancel(task.slot_key(), reason);
         }
+    }
+
+    /// What happened, and happens, to the task, until its end; see
+    /// [`Lanes::task_events`](crate::Lanes::task_events). Nothing, for one that was
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// [`EventsOff`] if no events are kept; see
+    /// [`LanesBuilder::events`](crate::LanesBuilder::events).
+    pub fn events(&self) -> Result<EventStream, EventsOff> {
+        let (hub, home) = match &self.inner {
+            Inner::Task { task, .. } => (&task.domain().shared.hub, Arc::downgrade(task.domain())),
+            Inner::Over { hub, .. } => (hub, Weak::new()),
+        };
+        let hub = hub.as_ref().ok_or(EventsOff)?;
+        Ok(EventStream::of(hub, self.id(), home))
     }
 
     /// From now on, dropping the handle cancels the task, with
@@ -225,7 +246,11 @@ impl<T> Future for TaskHandle<T> {
             }
             (None, end) => value(lane, id, end, outcome),
         };
-        let over = Inner::Over { id, error: None };
+        let over = Inner::Over {
+            id,
+            error: None,
+            hub: task.domain().shared.hub.clone(),
+        };
         if let Inner::Task { task, output } = std::mem::replace(&mut this.inner, over) {
             drop(output);
             // The next task may have its cell, if its runner is gone by now.

@@ -289,7 +289,8 @@ impl<M: Send + 'static> Inbox<M> {
                 if let (Some(message), Some(waited), Some(envelope)) = (message, waits, envelope) {
                     *envelope.taker.lock() = Some(task.id());
                     let reason = Reason::HandedOver;
-                    engine.withdraw(key, End::CancelledQueued { reason, waited }, effects);
+                    let end = End::CancelledQueued { reason, waited };
+                    engine.withdraw(now, key, end, effects);
                     engine.let_in(now, effects);
                     return (Taken::Message(message), seen);
                 }

@@ -354,6 +354,11 @@ fn stop(cell: &TaskCell, now: Time, until: Time, leaves: bool) -> bool {
         if parked && leaves {
             cell.lose();
         }
+        if parked && engine.has_journal() {
+            let what = what_for(cell.principal().map_or(cell, |task| &**task));
+            what.into_iter()
+                .for_each(|what| engine.note_waits_for(what));
+        }
         parked
     })
 }

@@ -208,14 +208,11 @@ pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
                 let holds = |state: State| state.holds_slot();
                 let state = engine.record(*key).map(|record| record.state);
                 if unclaimed {
-                    engine.withdraw(*key, End::RuntimeShutdown, effects);
+                    engine.withdraw(now, *key, End::RuntimeShutdown, effects);
                 } else if task.is_blocking() && state.is_some_and(holds) {
                     // Its slot stays held as long as the thread is busy, or
                     // until it stalls; its caller need not wait for that.
-                    effects.push(Effect::Settle {
-                        task: Arc::clone(task),
-                        end: End::RuntimeShutdown,
-                    });
+                    engine.tell(now, *key, End::RuntimeShutdown, effects);
                 }
             }
             engine.dispatch(now, effects);

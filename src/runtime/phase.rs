@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::cell::TaskCell;
+use super::journal;
 use super::parts::OpenPhase;
+use crate::engine::What;
 use crate::error::InvalidDuration;
 use crate::sync::Arc;
 use crate::timeout::check_limit;
@@ -42,6 +44,7 @@ pub struct Phase {
 
 impl Phase {
     pub(crate) fn enter(task: &Arc<TaskCell>, text: Arc<str>) -> Self {
+        journal::note(task, || What::PhaseBegun(Arc::clone(&text)));
         let id = {
             let mut parts = task.shared.lock();
             let parts = parts.rare();
@@ -88,18 +91,23 @@ impl Phase {
 
 impl Drop for Phase {
     fn drop(&mut self) {
-        {
+        let left = {
             let mut parts = self.task.shared.lock();
             let parts = parts.rare();
             let at = parts.phases.iter().position(|phase| phase.id == self.id);
-            if let Some(phase) = at.map(|at| parts.phases.remove(at))
+            let phase = at.map(|at| parts.phases.remove(at));
+            if let Some(phase) = &phase
                 && parts
                     .note
                     .as_ref()
                     .is_some_and(|note| Arc::ptr_eq(note, &phase.text))
             {
-                parts.note = phase.outer_note;
+                parts.note.clone_from(&phase.outer_note);
             }
+            phase
+        };
+        if let Some(phase) = left {
+            journal::note(&self.task, || What::PhaseOver(phase.text));
         }
         self.task.report_progress();
         // What applies from now on may be tighter than the phase was.

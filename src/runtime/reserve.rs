@@ -54,7 +54,7 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         // Nothing is known of a place that was used, or has lapsed.
-        self.0.domain().release(&self.0, false);
+        self.0.domain().release(&self.0, false, Reason::Completed);
         self.0.settle(End::Completed);
     }
 }

@@ -356,7 +356,7 @@ pub(super) fn taken_for(task: &TaskCell) -> Reason {
 /// and settles the task, if nobody did. `None` when it ended by itself.
 #[inline]
 pub(crate) fn let_go(mut task: Arc<TaskCell>, reason: Reason, completed: bool) -> Option<End> {
-    let release = task.domain().release(&task, completed);
+    let release = task.domain().release(&task, completed, reason);
     let done = task.word.get() == Word::Done;
     if done {
         // Where nobody else knows of the task any more, there is nobody to tell.

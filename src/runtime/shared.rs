@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use super::domain::{Domain, DomainRef, Engine};
 use super::driver::Drivers;
 use super::group::{self, GroupCell, Groups};
+use super::journal::NAMES;
 use super::keys::Keys;
 use super::orphans::Orphans;
 use super::timers::DomainTimers;
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::OnDeadlock;
 use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
+use crate::events::Hub;
 use crate::plan::{Draft, Plan, Terms};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Serials, Weak};
 use crate::waitpoint::Waitpoints;
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) watchdog: OnceLock<Watchdog>,
     pub(crate) keys: Keys,
     pub(crate) waitpoints: Waitpoints,
+    /// The log of events, where it is turned on.
+    pub(crate) hub: Option<Arc<Hub>>,
     directory: Mutex<Directory>,
     /// Held from one version of the plan to the next, before the directory.
     pub(super) reconfiguring: Mutex<()>,
@@ -89,6 +93,7 @@ impl Shared {
             watchdog: OnceLock::new(),
             keys: Keys::default(),
             waitpoints: Waitpoints::default(),
+            hub: None,
             directory: Mutex::new(Directory {
                 lanes: HashMap::new(),
                 by_serial: HashMap::new(),
@@ -131,7 +136,10 @@ impl Shared {
             (Some(terms), false) => Arc::clone(terms),
         };
         let domain = self.make(&mut directory, Arc::from(name), terms, true);
-        Ok(DomainRef::first(&domain))
+        let domain = DomainRef::first(&domain);
+        drop(directory);
+        domain.tell_readers();
+        Ok(domain)
     }
 
     pub(super) fn groups_by_name(&self) -> Groups {
@@ -211,7 +219,11 @@ impl Shared {
             if used || !domain.is_pristine(directory.mode) {
                 return;
             }
-            directory.by_serial.remove(&domain.serial);
+            if directory.by_serial.remove(&domain.serial).is_some()
+                && let Some(hub) = &self.hub
+            {
+                hub.lane_gone(domain.serial);
+            }
             trim(&mut directory.by_serial);
             let fence = domain.read(|engine| engine.next_fence());
             directory.fence_floor = directory.fence_floor.max(fence);
@@ -222,6 +234,7 @@ impl Shared {
             }
         }
         self.timers.disarm(domain.serial);
+        domain.tell_readers();
     }
 
     /// The scheduler is gone: nobody finds a lane by its name any more. The
@@ -245,6 +258,13 @@ impl Shared {
         all
     }
 
+    /// No task comes any more, and so readers of events need not wait for one.
+    pub(crate) fn close_log(&self) {
+        if let Some(hub) = &self.hub {
+            hub.close();
+        }
+    }
+
     fn make(
         self: &Arc<Self>,
         directory: &mut Directory,
@@ -255,8 +275,13 @@ impl Shared {
         let settings = terms.config.settings(self.observe_only);
         let mut engine = Lane::new(settings, directory.fence_floor);
         directory.mode.apply(&mut engine);
+        let serial = SERIALS.next();
+        if let Some(hub) = &self.hub {
+            hub.lane_made(serial, &name);
+            engine.keep_journal(NAMES);
+        }
         let shared = Arc::clone(self);
-        let domain = Domain::new(SERIALS.next(), name, shared, terms, counted, engine);
+        let domain = Domain::new(serial, name, shared, terms, counted, engine);
         domain.returned.lock().expected = directory.mode.draining.is_some();
         let domain = Arc::new(domain);
         if let Some((group, share)) = group::place(&directory.plan, &directory.groups, &domain.name)

@@ -86,7 +86,7 @@ impl Slot {
             if !task.word.shift(Word::Granted, Word::Running) {
                 let end = task.settled().unwrap_or(End::RuntimeShutdown);
                 let lane = lane_of(&task, &end);
-                task.domain().release(&task, false);
+                task.domain().release(&task, false, Reason::Dropped);
                 return Err(TryAcquireError::new(lane, end));
             }
         }

@@ -461,7 +461,7 @@ impl Admission {
                     // Its slot may have been taken before this first look at
                     // it, and then it is an orphan that nobody else lets go
                     // of (S10).
-                    task.domain().release(task, false);
+                    task.domain().release(task, false, end.reason());
                     let (lane, id) = (lane_of(task, &end), task.id());
                     let told = deadlock::told(task, &end);
                     self.task = None;
@@ -536,7 +536,7 @@ pub(crate) fn rejoin(task: &Arc<TaskCell>) {
 /// Nobody will come for this task's slot any more.
 pub(crate) fn give_up(task: &Arc<TaskCell>, reason: Reason) {
     super::domain::withdraw(task);
-    let since = task.domain().release(task, false).since;
+    let since = task.domain().release(task, false, reason).since;
     task.settle(if reason == Reason::RuntimeShutdown {
         End::RuntimeShutdown
     } else {

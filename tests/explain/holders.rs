@@ -458,7 +458,8 @@ async fn it_serializes_with_durations_in_milliseconds() {
         (&json!("main"), &json!("running"))
     );
     assert_eq!(task["dues"][0]["after"], 3_590_000);
-    let waits = json!([{"slot": {"lane": "main", "queued_ahead": 0, "expected": null, "active_ahead": 1}}]);
+    let waits =
+        json!([{"slot": {"lane": "main", "queued_ahead": 0, "expected": null, "active_ahead": 1}}]);
     assert_eq!(value["graph"]["tasks"][0]["waits"], waits);
 }
 

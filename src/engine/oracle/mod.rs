@@ -13,6 +13,7 @@
 //! | `limits`, `punctual` | when a task is due, and whether it was in time (S8, S19) |
 //! | `hall` | several lanes of one group, and who of them is next (S1, S5, S6) |
 //! | `quiet` | when a lane that does not move must say so (S16) |
+//! | `facts` | what its journal says of it all |
 //!
 //! Nothing here asks the engine why it did something: it is told what callers
 //! and runners did, sees what they were told, and computes from that alone what
@@ -29,6 +30,7 @@
 mod book;
 pub(crate) mod bytes;
 mod elsewhere;
+pub(in crate::engine) mod facts;
 pub(in crate::engine) mod hall;
 mod life;
 mod limits;

@@ -138,6 +138,7 @@ impl Sim {
     pub(in crate::engine) fn granted(&mut self, token: Token, fence: u64) {
         assert!(fence > self.last_fence, "S11: fences only grow");
         self.last_fence = fence;
+        self.ledger.grant(token, fence);
         assert!(
             self.lane.active() <= self.lane.settings().max_concurrent,
             "S1: granted past the bound"
@@ -211,6 +212,12 @@ impl Sim {
             return;
         }
         let lane = &self.lane;
+        self.ledger.check(lane);
+        for (token, task) in (0..).zip(&self.tasks) {
+            if let (Some(end), Some(told)) = (task.settled, self.ledger.told(token)) {
+                assert_eq!(end, told, "S2: what {token} and the journal were told");
+            }
+        }
         let count = |of: fn(State) -> bool| lane.records().filter(|(_, r)| of(r.state)).count();
         let away = lane.records().filter(|(_, record)| record.away).count();
         assert_eq!(lane.active(), count(State::holds_slot) - away);

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::facts::{Ledger, NAMES};
 use crate::engine::*;
 
 pub(in crate::engine) type Token = u32;
@@ -104,6 +105,8 @@ pub(in crate::engine) struct Sim {
     pub(in crate::engine) alarm: Option<Time>,
     pub(in crate::engine) last_fence: u64,
     pub(in crate::engine) depth: u32,
+    /// What the lane's journal says.
+    pub(in crate::engine) ledger: Ledger,
 }
 
 pub(in crate::engine) const fn secs(secs: u64) -> Duration {
@@ -172,8 +175,10 @@ impl Sim {
 
     pub(in crate::engine) fn with(settings: Settings) -> Self {
         let begun = Time::START + secs(3600);
+        let mut lane = Lane::new(settings, 1_000);
+        lane.keep_journal(NAMES);
         Self {
-            lane: Lane::new(settings, 1_000),
+            lane,
             now: begun,
             tasks: Vec::new(),
             root_speaks: false,
@@ -188,6 +193,7 @@ impl Sim {
             alarm: None,
             last_fence: 999,
             depth: 0,
+            ledger: Ledger::default(),
         }
     }
 
@@ -603,6 +609,8 @@ impl Sim {
         }
         let released = self.act(|lane, now, effects| {
             let released = lane.release(key, completed);
+            let told = told(&released, completed);
+            lane.note_release(now, key, &released, told.into(), completed);
             if lane.has_sequel(&released) {
                 lane.settle_release(now, &released, effects);
             }
@@ -627,6 +635,7 @@ impl Sim {
     ) -> R {
         let mut effects = Effects::new();
         let output = input(&mut self.lane, self.now, &mut effects);
+        self.ledger.read(&mut self.lane);
         if let Some(at) = self.lane.rearm() {
             self.alarm = Some(at);
         }
@@ -636,5 +645,19 @@ impl Sim {
         }
         self.depth -= 1;
         output
+    }
+}
+
+/// How the caller of a task is told that it ended, where nobody told it before.
+fn told(released: &Released<Token>, completed: bool) -> End {
+    let waited = Duration::ZERO;
+    let reason = Reason::Dropped;
+    match released {
+        _ if completed => End::Completed,
+        Released::Held(gone) | Released::Orphan(gone) => {
+            let dropped = End::CancelledQueued { reason, waited };
+            gone.ended().unwrap_or(dropped)
+        }
+        Released::Unknown => End::CancelledQueued { reason, waited },
     }
 }

@@ -350,7 +350,8 @@ impl Trial {
             Op::Forget(which) => {
                 if let Some(token) = self.pick(which, |stage| stage == Stage::Orphan) {
                     let key = self.sim.key(token);
-                    assert_eq!(self.sim.lane.forget_orphan(key), Some(token));
+                    let forgotten = self.sim.act(|lane, _, _| lane.forget_orphan(key));
+                    assert_eq!(forgotten, Some(token));
                     self.model.forget(token);
                     self.book.life(token).stage = Stage::Gone;
                     // One that is about to deliver a late result does so yet.
@@ -367,7 +368,7 @@ impl Trial {
                         self.sim.trace(Event::Withdrawn(token));
                     }
                     self.sim.say(|lane, now, effects| {
-                        lane.withdraw(key, End::RuntimeShutdown, effects);
+                        lane.withdraw(now, key, End::RuntimeShutdown, effects);
                         lane.dispatch(now, effects);
                         lane.settled_all(effects);
                     });

@@ -277,6 +277,9 @@ impl Trial {
             }
         }
         assert_eq!(self.sim.lane.records().count(), 0, "S15");
+        let lives = &self.book.lives;
+        let ledger = &self.sim.ledger;
+        ledger.check_all_told(|token| lives[token as usize].stands_in);
         for (token, task) in (0..).zip(&self.sim.tasks) {
             let told = task.settled.is_some() || self.sim.dropped.contains(&token);
             assert!(told, "S7: {token} was never told");

@@ -290,7 +290,7 @@ fn s5_nobody_is_overlooked_where_a_lane_is_paused_or_drains_or_has_no_slot() {
     let mut effects = Effects::new();
     for key in all {
         let end = crate::engine::End::RuntimeShutdown;
-        sim.lane.withdraw(key, end, &mut effects);
+        sim.lane.withdraw(sim.now, key, end, &mut effects);
     }
     assert!(!overlooks(&sim), "nobody waits");
 }

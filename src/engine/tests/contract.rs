@@ -7,13 +7,17 @@ use std::time::Duration;
 use super::sim::{DETACHED, PRESENT, Sim, ceiling, millis, plain, secs};
 use crate::engine::task::Facts;
 use crate::engine::{
-    BlockedBy, Effect, Effects, Entry, Limit, Reason, Released, Spec, State, TICK,
+    BlockedBy, Effect, Effects, End, Entry, Limit, Reason, Released, Spec, State, TICK,
 };
 
 const MINUTE: Duration = secs(60);
 
 fn release(sim: &mut Sim, task: u32) -> Released<u32> {
-    sim.lane.release(sim.tasks[task as usize].key, true)
+    let key = sim.key(task);
+    let released = sim.lane.release(key, true);
+    let told = End::Completed.into();
+    sim.lane.note_release(sim.now, key, &released, told, true);
+    released
 }
 
 #[test]

@@ -175,6 +175,9 @@ impl Hall {
         if let Ok(Accepted::Started { key, .. } | Accepted::Queued { key }) = came {
             self.know(index, key, newcomer);
         }
+        if let Ok(Accepted::Started { fence, .. }) = came {
+            self.seats[index].ledger.grant(token, fence);
+        }
         came.is_ok()
     }
 

@@ -128,6 +128,7 @@ impl Hall {
 
     fn arm(&mut self, index: usize) {
         let seat = &mut self.seats[index];
+        seat.ledger.read(&mut seat.lane);
         if let Some(at) = seat.lane.rearm() {
             seat.alarm = Some(at);
         }
@@ -144,6 +145,7 @@ impl Hall {
             match *effect {
                 Effect::Grant(ref grant) => {
                     self.model.grant(index, grant.task, self.now);
+                    self.seats[index].ledger.grant(grant.task, grant.fence);
                     first.get_or_insert(grant.task);
                 }
                 Effect::Place { task } => self.saw(index, &Event::Placed(task)),

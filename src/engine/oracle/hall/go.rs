@@ -7,6 +7,9 @@ use super::deeds::Which;
 use super::drive::facts;
 use crate::engine::*;
 
+/// How anybody ended who was not told otherwise; here nobody asks.
+const TOLD: End = End::Completed;
+
 impl Hall {
     /// A holder or a waiter lets go.
     pub(super) fn let_go(&mut self, token: Option<Token>, completed: bool) {
@@ -16,6 +19,7 @@ impl Hall {
         self.released(index, token, completed);
         self.act(index, |lane, now, effects| {
             let released = lane.release(key, completed);
+            lane.note_release(now, key, &released, TOLD.into(), completed);
             if lane.has_sequel(&released) {
                 lane.settle_release(now, &released, effects);
             }
@@ -102,6 +106,9 @@ impl Hall {
             lane.take(now, key, &Facts::default(), effects);
         });
         self.released(index, token, false);
-        self.act(index, |lane, _, _| lane.release(key, false));
+        self.act(index, |lane, now, _| {
+            let released = lane.release(key, false);
+            lane.note_release(now, key, &released, TOLD.into(), false);
+        });
     }
 }

@@ -31,6 +31,7 @@ pub(in crate::engine) use deeds::{Comer, Place};
 pub(in crate::engine) use deeds::{Deed, Plan, Which};
 use model::Model;
 
+use super::facts::{Ledger, NAMES};
 use super::model::Door;
 use super::ops::leftover;
 use super::sim::{Token, settings};
@@ -64,6 +65,8 @@ struct Seat {
     /// Reclaims that helped, and those that did not.
     recovered: u64,
     ineffective: u64,
+    /// What the lane's journal says.
+    ledger: Ledger,
 }
 
 /// Where a task is, and what it came for.
@@ -101,6 +104,7 @@ impl Hall {
                 ..settings(max_concurrent)
             };
             let mut lane = Lane::new(settings, 1);
+            lane.keep_journal(NAMES);
             let member = Some(group.join(index, index_of(share), &mut lane));
             seats.push(Seat {
                 lane,
@@ -108,6 +112,7 @@ impl Hall {
                 alarm: None,
                 recovered: 0,
                 ineffective: 0,
+                ledger: Ledger::default(),
             });
             model.lane(max_concurrent, share, queue_capacity);
         }
@@ -346,6 +351,7 @@ impl Hall {
         assert!(entries.contains(&self.group.entries()), "S15: {entries:?}");
         for (seat, room) in self.seats.iter().zip(&self.model.rooms) {
             let (lane, model) = (&seat.lane, &room.lane);
+            seat.ledger.check(lane);
             assert_eq!(lane.active(), model.active());
             assert_eq!(lane.queued(), model.in_queue());
             assert_eq!(lane.waiters(), model.queued());

@@ -1,0 +1,498 @@
+//! The latest events of all lanes, their numbers, and who waits for more.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::event::{Event, EventCounters, Overflow};
+use super::tell;
+use crate::TaskId;
+use crate::clock::{Clock, unix_micros};
+use crate::engine::{Fact, News, Tag, Time, What};
+use crate::runtime::{Ticket, Wakers, drop_guarded, trim, wake_all};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+
+/// How many events may be kept at the most.
+pub(crate) const MOST: usize = 1 << 24;
+/// How many are looked at under one lock, so that no reader holds a lane up.
+const BATCH: usize = 64;
+
+/// See the module `events`.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    capacity: usize,
+    /// When the scheduler was built, on both clocks; the other in microseconds
+    /// since the Unix epoch.
+    built: (Time, u64),
+    log: Mutex<Log>,
+    /// Somebody waited for what is there now, and is to be woken.
+    due: AtomicBool,
+    streamed: AtomicU64,
+    dropped: AtomicU64,
+    readers: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    kept: Ring,
+    /// The names of the lanes, and of those that are gone while there is something
+    /// to be read of them: the numbers of their last events, in order.
+    names: HashMap<u64, Arc<str>>,
+    gone: VecDeque<(u64, u64)>,
+    /// Whoever waits for anything, and for what becomes of one task.
+    waiting: Wakers,
+    watching: HashMap<TaskId, Wakers>,
+    due: Vec<Waker>,
+    /// Tasks whose last word is yet to come.
+    open: usize,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    #[default]
+    No,
+    /// No task comes any more.
+    Closing,
+    /// Nothing comes any more.
+    Over,
+}
+
+/// The latest events.
+#[derive(Debug, Default)]
+struct Ring {
+    entries: Vec<Entry>,
+    /// Where the next one goes once they are full.
+    head: usize,
+    next: u64,
+}
+
+/// An event as it is kept.
+#[derive(Debug)]
+struct Entry {
+    /// By its number.
+    lane: u64,
+    fact: Fact,
+}
+
+/// Where a reader is.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) next: u64,
+    /// The only task that it reads of.
+    pub(super) of: Option<TaskId>,
+    /// It has found out where the log begins.
+    started: bool,
+    ticket: Ticket,
+}
+
+/// What a reader found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Some are fetched.
+    Events,
+    /// None of them was for it so far, and there is more.
+    More,
+    Missed(Overflow),
+    /// Nothing yet; it is registered, if it brought a waker.
+    Nothing,
+    /// Nothing any more.
+    Over,
+}
+
+impl Hub {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            built: (Clock.now(), unix_micros()),
+            log: Mutex::new(Log::default()),
+            due: AtomicBool::new(false),
+            streamed: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            readers: AtomicUsize::new(0),
+        }
+    }
+
+    // The side of the lanes.
+
+    /// Numbers what happened in a lane, which is locked, and takes it.
+    #[inline(never)]
+    pub(crate) fn write(&self, lane: u64, news: &mut News) {
+        let mut log = self.log.lock();
+        for fact in news.facts() {
+            log.put(self.capacity, lane, fact);
+        }
+        if !log.due.is_empty() {
+            self.due.store(true, Ordering::Release);
+        }
+        drop(log);
+        // With what was overwritten.
+        news.clear();
+    }
+
+    /// Wakes whoever waited for what was written; called with no lock held (S13).
+    #[inline]
+    pub(crate) fn wake(&self) {
+        if self.due.load(Ordering::Acquire) {
+            self.wake_all();
+        }
+    }
+
+    #[cold]
+    fn wake_all(&self) {
+        let due = {
+            let mut log = self.log.lock();
+            self.due.store(false, Ordering::Relaxed);
+            std::mem::take(&mut log.due)
+        };
+        wake_all(due);
+    }
+
+    pub(crate) fn lane_made(&self, lane: u64, name: &Arc<str>) {
+        self.log.lock().names.insert(lane, Arc::clone(name));
+        self.write_of(lane, What::Made);
+    }
+
+    /// Nothing is written of it any more.
+    pub(crate) fn lane_gone(&self, lane: u64) {
+        self.write_of(lane, What::Retired);
+        let mut log = self.log.lock();
+        let last = log.kept.next - 1;
+        log.gone.push_back((last, lane));
+        log.forget_names();
+    }
+
+    fn write_of(&self, lane: u64, what: What) {
+        let (at, tag) = (Time::FAR, Tag::of_lane());
+        let mut fact = Fact { at, tag, what };
+        let mut log = self.log.lock();
+        log.put(self.capacity, lane, &mut fact);
+        if !log.due.is_empty() {
+            self.due.store(true, Ordering::Release);
+        }
+    }
+
+    /// No task comes any more: streams end when those that there are have ended.
+    pub(crate) fn close(&self) {
+        self.end_with(Ending::Closing);
+    }
+
+    /// The lanes are gone.
+    pub(crate) fn end(&self) {
+        self.end_with(Ending::Over);
+    }
+
+    fn end_with(&self, ending: Ending) {
+        {
+            let mut log = self.log.lock();
+            log.ending = ending;
+            log.wake_everybody();
+        }
+        self.wake_all();
+    }
+
+    // The side of readers.
+
+    pub(super) fn cursor(&self, next: Option<u64>, of: Option<TaskId>) -> Cursor {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        Cursor {
+            next: next.unwrap_or_else(|| self.log.lock().kept.next),
+            of,
+            started: false,
+            ticket: Ticket::NONE,
+        }
+    }
+
+    pub(super) fn leave(&self, cursor: &Cursor) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+        let old = self.log.lock().forget_reader(cursor);
+        drop_guarded(old);
+    }
+
+    /// A reader was given one.
+    pub(super) fn streamed(&self) {
+        self.streamed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Fetches what is there, some of it, in its order.
+    pub(super) fn fetch(
+        &self,
+        cursor: &mut Cursor,
+        into: &mut VecDeque<Event>,
+        waker: Option<&Waker>,
+    ) -> Found {
+        // Cloned and dropped outside the lock (S13).
+        let mut fresh = waker.cloned();
+        let mut old = None;
+        let found = {
+            let mut log = self.log.lock();
+            let found = self.look(&log, cursor, into);
+            if found == Found::Nothing
+                && let Some(fresh) = fresh.take()
+            {
+                old = log.register(cursor, fresh);
+            }
+            found
+        };
+        drop_guarded((fresh, old));
+        found
+    }
+
+    fn look(&self, log: &Log, cursor: &mut Cursor, into: &mut VecDeque<Event>) -> Found {
+        let first = log.kept.first();
+        let missed = first.saturating_sub(cursor.next);
+        let started = std::mem::replace(&mut cursor.started, true);
+        if missed > 0 {
+            if started {
+                self.dropped.fetch_add(missed, Ordering::Relaxed);
+            }
+            cursor.next = first;
+            return Found::Missed(Overflow {
+                missed,
+                available_from: first,
+            });
+        }
+        let mut name: Option<(u64, Arc<str>)> = None;
+        for entry in log.kept.from(cursor.next).take(BATCH) {
+            let seq = cursor.next;
+            cursor.next += 1;
+            if cursor.of.is_some_and(|of| entry.task() != Some(of)) {
+                continue;
+            }
+            let name = match &name {
+                Some((lane, name)) if *lane == entry.lane => name,
+                _ => &name.insert((entry.lane, log.name(entry.lane))).1,
+            };
+            into.push_back(self.event(seq, entry, Arc::clone(name)));
+        }
+        if !into.is_empty() {
+            Found::Events
+        } else if cursor.next < log.kept.next {
+            Found::More
+        } else if log.is_over() {
+            Found::Over
+        } else {
+            Found::Nothing
+        }
+    }
+
+    fn event(&self, seq: u64, entry: &Entry, lane: Arc<str>) -> Event {
+        let (built, wall) = self.built;
+        let Fact { at, tag, what } = &entry.fact;
+        let after = at.since(built);
+        let more = tag.more();
+        Event {
+            seq,
+            at: after,
+            time: UNIX_EPOCH + Duration::from_micros(wall) + after,
+            lane,
+            task: entry.task(),
+            name: more.and_then(|more| more.name.clone()),
+            key: more.and_then(|more| more.key.clone()),
+            part: tag.is_part(),
+            kind: tell::kind(*at, what),
+        }
+    }
+
+    pub(crate) fn counters(&self) -> EventCounters {
+        let (published, available_from) = {
+            let log = self.log.lock();
+            (log.kept.next, log.kept.first())
+        };
+        EventCounters {
+            published,
+            available_from,
+            streamed: self.streamed.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            readers: self.readers.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Log {
+    #[inline(always)]
+    /// Takes a fact, and leaves the one in whose place it comes.
+    fn put(&mut self, capacity: usize, lane: u64, fact: &mut Fact) {
+        match &fact.what {
+            What::Queued(_)
+            | What::AtDoor(_)
+            | What::PutOff { .. }
+            | What::Dispatched { at_once: true, .. }
+                if !fact.tag.is_part() =>
+            {
+                self.open += 1;
+            }
+            What::Settled { .. } => self.open = self.open.saturating_sub(1),
+            _ => {}
+        }
+        if fact.at == Time::FAR {
+            fact.at = Clock.now();
+        }
+        if !self.waiting.is_empty() || !self.watching.is_empty() {
+            self.call(fact.tag.task(lane));
+        }
+        self.kept.put(capacity, lane, fact);
+    }
+
+    /// Whoever waits for anything, or for what becomes of this task, is to be woken.
+    #[cold]
+    fn call(&mut self, task: Option<TaskId>) {
+        self.due.extend(self.waiting.take());
+        if let Some(mut watching) = task.and_then(|task| self.watching.remove(&task)) {
+            self.due.extend(watching.take());
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.ending {
+            Ending::No => false,
+            Ending::Closing => self.open == 0,
+            Ending::Over => true,
+        }
+    }
+
+    fn wake_everybody(&mut self) {
+        let watching = std::mem::take(&mut self.watching);
+        let watching = watching.into_values().flat_map(|mut wakers| wakers.take());
+        self.due.extend(watching);
+        self.due.extend(self.waiting.take());
+    }
+
+    fn name(&self, lane: u64) -> Arc<str> {
+        let name = self.names.get(&lane);
+        name.map_or_else(|| Arc::from(lane.to_string()), Arc::clone)
+    }
+
+    /// Of lanes that are gone, and of which nothing is kept any more (S15).
+    fn forget_names(&mut self) {
+        let first = self.kept.first();
+        while let Some((last, lane)) = self.gone.front().copied()
+            && last < first
+        {
+            self.gone.pop_front();
+            self.names.remove(&lane);
+        }
+        trim(&mut self.names);
+    }
+
+    #[must_use = "drop it outside the lock"]
+    fn register(&mut self, cursor: &mut Cursor, waker: Waker) -> Option<Waker> {
+        let wakers = match cursor.of {
+            None => &mut self.waiting,
+            Some(id) => self.watching.entry(id).or_default(),
+        };
+        wakers.register(&mut cursor.ticket, waker)
+    }
+
+    #[must_use = "drop it outside the lock"]
+    fn forget_reader(&mut self, cursor: &Cursor) -> Option<Waker> {
+        let Some(id) = cursor.of else {
+            return self.waiting.remove(&cursor.ticket);
+        };
+        let wakers = self.watching.get_mut(&id)?;
+        let old = wakers.remove(&cursor.ticket);
+        if wakers.is_empty() {
+            self.watching.remove(&id);
+            trim(&mut self.watching);
+        }
+        old
+    }
+}
+
+impl Ring {
+    /// The number of the oldest that is kept, or of the next.
+    fn first(&self) -> u64 {
+        self.next - self.entries.len() as u64
+    }
+
+    /// Takes a fact, and leaves the one in whose place it comes.
+    #[inline(always)]
+    fn put(&mut self, capacity: usize, lane: u64, fact: &mut Fact) {
+        self.next += 1;
+        if self.entries.len() < capacity {
+            if self.entries.is_empty() {
+                // All at once, and not before there is something to keep.
+                self.entries.reserve_exact(capacity);
+            }
+            let fact = std::mem::replace(fact, Fact::BLANK);
+            self.entries.push(Entry { lane, fact });
+            return;
+        }
+        let entry = &mut self.entries[self.head];
+        entry.lane = lane;
+        std::mem::swap(&mut entry.fact, fact);
+        self.head += 1;
+        if self.head == capacity {
+            self.head = 0;
+        }
+    }
+
+    /// From one that is kept on, in their order.
+    fn from(&self, seq: u64) -> impl Iterator<Item = &Entry> {
+        let skip = usize::try_from(seq - self.first()).unwrap_or(usize::MAX);
+        let (newer, older) = self.entries.split_at(self.head);
+        older.iter().chain(newer).skip(skip)
+    }
+}
+
+impl Entry {
+    fn task(&self) -> Option<TaskId> {
+        self.fact.tag.task(self.lane)
+    }
+}
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::{LaneConfig, Lanes};
+
+    #[test]
+    fn an_event_is_as_small_as_the_docs_say() {
+        assert!(size_of::<Entry>() <= 80, "{}", size_of::<Entry>());
+    }
+
+    #[tokio::test]
+    async fn s15_a_storm_of_names_leaves_those_of_which_something_is_kept() {
+        let lanes = Lanes::builder()
+            .pattern("session:*", LaneConfig::new(1))
+            .events(40)
+            .build()
+            .unwrap();
+        for n in 0..5_000 {
+            let session = lanes.lane(&format!("session:{n}")).unwrap();
+            session.run(async |_| ()).await.unwrap();
+        }
+        let log = lanes.shared().hub.as_ref().unwrap().log.lock();
+        assert_eq!(log.kept.entries.len(), 40);
+        assert!(log.kept.entries.capacity() < 80);
+        assert!(log.names.len() <= 11, "{}", log.names.len());
+        assert!(log.gone.len() <= 11, "{}", log.gone.len());
+        assert!(log.names.capacity() < 100);
+        assert_eq!(log.open, 0, "S7");
+    }
+
+    #[tokio::test]
+    async fn s15_readers_that_go_leave_nothing() {
+        let lanes = Lanes::builder()
+            .lane("main", LaneConfig::new(1))
+            .events(40)
+            .build()
+            .unwrap();
+        let main = lanes.lane("main").unwrap();
+        let slot = main.acquire().await.unwrap();
+        for _ in 0..1_000 {
+            let mut all = Box::pin(lanes.events().unwrap());
+            let mut one = Box::pin(lanes.task_events(slot.id()).unwrap());
+            one.next().await.unwrap().unwrap();
+            let waker = Waker::noop();
+            let mut cx = std::task::Context::from_waker(waker);
+            use futures_core::Stream;
+            assert!(all.as_mut().poll_next(&mut cx).is_pending());
+            assert!(one.as_mut().poll_next(&mut cx).is_pending());
+        }
+        let hub = lanes.shared().hub.as_ref().unwrap();
+        let log = hub.log.lock();
+        assert!(log.waiting.is_empty() && log.watching.is_empty() && log.due.is_empty());
+        assert_eq!(hub.readers.load(Ordering::Relaxed), 0);
+    }
+}

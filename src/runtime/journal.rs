@@ -1,0 +1,93 @@
+//! What the shell adds to the journal of a lane: what tasks are called, how they
+//! ended, and what they say of themselves.
+
+use super::cell::TaskCell;
+use super::domain::{Actions, Engine};
+use super::word::Word;
+use crate::engine::{Effect, End, Gone, More, Names, Notice, Reason, Released, Time, Told, What};
+use crate::sync::Arc;
+
+/// Notes what a task says of itself, in the turn of its lane: between its grant
+/// and its end, if that is when it was said.
+#[inline]
+pub(super) fn note(task: &TaskCell, what: impl FnOnce() -> What) {
+    if task.domain().shared.hub.is_some() {
+        let key = task.slot_key();
+        task.domain()
+            .act(|engine, _| engine.note_untimed(key, what));
+    }
+}
+
+/// How its caller is told that it ended, in the words of
+/// [`let_go`](super::runner::let_go).
+#[inline(never)]
+pub(super) fn note_release(
+    engine: &mut Engine,
+    task: &TaskCell,
+    released: &Released<Arc<TaskCell>>,
+    completed: bool,
+    reason: Reason,
+) {
+    let now = task.now();
+    let (Released::Held(gone) | Released::Orphan(gone)) = released else {
+        return;
+    };
+    let told = if completed && task.word.get() == Word::Done {
+        Told {
+            end: None,
+            panicked: reason == Reason::Panicked,
+        }
+    } else {
+        let told = gone.ended();
+        told.unwrap_or_else(|| by_reason(task, gone, now, reason))
+            .into()
+    };
+    engine.note_release(now, task.slot_key(), released, told, completed);
+}
+
+#[cold]
+fn by_reason(task: &TaskCell, gone: &Gone<Arc<TaskCell>>, now: Time, reason: Reason) -> End {
+    match reason {
+        Reason::RuntimeShutdown => End::RuntimeShutdown,
+        reason if gone.state.waits() => {
+            let waited = now.since(gone.since);
+            End::CancelledQueued { reason, waited }
+        }
+        reason => {
+            let elapsed = now.since(task.started());
+            End::Cancelled { reason, elapsed }
+        }
+    }
+}
+
+pub(super) fn note_reclaims(engine: &mut Engine, effects: &Actions) {
+    for effect in effects.iter() {
+        if let Effect::Report(Notice::Reclaimed {
+            task,
+            end,
+            how,
+            recovery,
+            ..
+        }) = effect
+        {
+            engine.note_reclaim(task, *end, *how, recovery);
+        }
+    }
+}
+
+/// What tasks are called in the log.
+pub(super) const NAMES: Names<Arc<TaskCell>> = Names {
+    id: |cell| cell.id(),
+    more,
+};
+
+fn more(cell: &Arc<TaskCell>) -> Option<Box<More>> {
+    let part_of = cell.labels()?.part_of();
+    let labels = cell.whose().labels();
+    let more = More {
+        name: labels.and_then(|labels| labels.name.clone()),
+        key: labels.and_then(|labels| labels.key.clone()),
+        part_of,
+    };
+    (more != More::default()).then(|| Box::new(more))
+}
