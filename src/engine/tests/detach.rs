@@ -374,3 +374,19 @@ fn s19_a_report_that_is_repeated_does_not_use_up_the_grace_tick() {
     sim.run_for(TICK);
     assert_eq!(sim.state(task), None);
 }
+
+/// S7: whoever reads its journal alone learns how it ended, also where the lane forgets
+/// it before its result is there.
+#[test]
+fn an_orphan_that_is_forgotten_has_its_last_word() {
+    let mut sim = Sim::new(1);
+    let spec = detaching();
+    let task = sim.submit(spec.clone());
+    sim.run_for(CEILING);
+    let key = sim.key(task);
+    sim.say(|lane, now, _| assert!(!lane.begin_teardown(now, key, &spec)));
+    assert!(sim.lane.is_open(key));
+    sim.say(|lane, _, _| assert_eq!(lane.forget_orphan(key), Some(task)));
+    assert!(matches!(sim.ledger.told(task), Some(End::Stalled { .. })));
+    sim.ledger.check_all_told(|_| false);
+}
