@@ -4,7 +4,7 @@ use super::audit::Drift;
 use super::group::Group;
 use super::lane::Lane;
 use super::slab::Key;
-use super::task::State;
+use super::task::{End, State};
 
 /// What may go wrong in the books of a lane.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,9 @@ impl<P: Clone> Lane<P> {
             Fault::Parked(by) => add(&mut self.parked, by),
             Fault::Orphans(by) => add(&mut self.orphans, by),
             Fault::Unserved(key) => {
-                let _ = self.release(key, true);
+                let released = self.release(key, true);
+                let told = End::Completed.into();
+                self.note_release(self.clock, key, &released, told, true);
             }
         }
     }
