@@ -11,6 +11,7 @@ use std::fmt;
 use super::door::Door;
 use super::effects::{Effect, Effects};
 use super::group::{Group, Rank};
+use super::journal::What;
 use super::lane::{Lane, count};
 use super::queue::{Place, Standing};
 use super::slab::{ByIndex, Key};
@@ -130,6 +131,7 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn watch_over(&mut self, effects: &mut Effects<P>) {
         if let Some(task) = self.overlooked() {
             self.tally.repaired += 1;
+            self.note_lane(None, || What::Repaired { faults: 1 });
             effects.push(Effect::Overlooked { task });
         }
     }
@@ -144,6 +146,9 @@ impl<P: Clone> Lane<P> {
     /// So many faults were found in it.
     pub(crate) fn note_repaired(&mut self, faults: usize) {
         self.tally.repaired += faults as u64;
+        if faults > 0 {
+            self.note_lane(None, || What::Repaired { faults });
+        }
     }
 
     /// Checks its books against its tasks and mends them, and tells the driver

@@ -61,7 +61,8 @@ impl<P: Clone> Lane<P> {
             let now = self.advance(now);
             self.pace.resumed(now);
         }
-        if self.paused || matches!(self.mode, Mode::Draining { .. }) {
+        let was_so = self.paused || matches!(self.mode, Mode::Draining { .. });
+        if was_so {
             self.note_lane(Some(now), || What::Resumed);
         }
         self.paused = false;

@@ -170,6 +170,10 @@ pub(crate) enum What {
     Closed,
     Shutdown,
     Blocked(Box<Blocked>),
+    /// A bug of ours was found in it, and mended.
+    Repaired {
+        faults: usize,
+    },
     Deadlock {
         circle: Arc<str>,
         refused: bool,

@@ -284,6 +284,12 @@ pub enum EventKind {
         /// How many wait.
         queued: usize,
     },
+    /// What is kept of the lane did not agree with its tasks, which is a bug in this crate,
+    /// and was mended; see [`Lanes::repair`](crate::Lanes::repair).
+    Repaired {
+        /// How much was found.
+        faults: usize,
+    },
     /// A wait closed a circle of tasks that wait for each other.
     Deadlock {
         /// The circle.

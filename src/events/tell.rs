@@ -155,6 +155,7 @@ pub(super) fn kind(at: Time, what: &What) -> EventKind {
             max_concurrent: blocked.max_concurrent,
             queued: blocked.queued,
         },
+        What::Repaired { faults } => EventKind::Repaired { faults: *faults },
         What::Deadlock { circle, refused } => EventKind::Deadlock {
             cycle: circle.clone(),
             refused: *refused,

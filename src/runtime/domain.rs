@@ -157,10 +157,10 @@ impl Domain {
         drop(seat);
         let first = hall.serve(&mut sequel.beside);
         if sequel.effects.reports_reclaim() {
-            let mut seat = self.seat.lock();
-            hall.verify(&mut seat.engine, first, &mut sequel.effects);
-            journal::note_reclaims(&mut seat.engine, &sequel.effects);
-            self.write_down(&mut seat.engine);
+            let engine = &mut self.seat.lock().engine;
+            hall.verify(engine, first, &mut sequel.effects);
+            journal::note_reclaims(engine, &sequel.effects);
+            self.write_down(engine);
         }
         output
     }
