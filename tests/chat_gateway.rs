@@ -2,6 +2,7 @@
 //! lines on its standard input.
 
 mod built;
+mod quoted;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -12,6 +13,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use quoted::{blocks, flat, has};
 use serde_json::Value;
 
 /// Far more than any of this takes: a test that fails should not hang.
@@ -78,20 +80,9 @@ fn the_guide_quotes_what_there_is() {
     let sources: Vec<String> = sources.collect();
     let demo = String::from_utf8(run(&["--demo"]).stdout).expect("text");
     let (mut code, mut lines) = (0, 0);
-    for block in guide.split("```").skip(1).step_by(2) {
-        let (kind, block) = block.split_once('\n').expect("a block");
+    for (kind, block) in blocks(&guide) {
         if kind == "rust" {
-            let block = flat(block);
-            // Parts that are left out are between parts that are there.
-            let found = |source: &String| {
-                let mut rest = Some(source.as_str());
-                for part in block.split("…\n") {
-                    rest = rest
-                        .and_then(|rest| rest.split_once(part))
-                        .map(|(_, rest)| rest);
-                }
-                rest.is_some()
-            };
+            let found = |source: &String| has(source, block);
             assert!(sources.iter().any(found), "no file has\n{block}");
             code += 1;
         } else if block.starts_with(|first: char| first.is_ascii_digit()) {
@@ -184,12 +175,6 @@ fn a_journal_that_cannot_be_read_is_an_error() {
         assert!(!output.stderr.is_empty(), "it does not say why");
     }
     assert_eq!(fs::read_to_string(&journal.0).expect("it is there"), "{");
-}
-
-/// Without its indentation.
-fn flat(text: &str) -> String {
-    let lines = text.lines().map(|line| format!("{}\n", line.trim()));
-    lines.collect()
 }
 
 fn run(args: &[&str]) -> Output {
