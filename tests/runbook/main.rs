@@ -17,22 +17,16 @@ use std::time::Duration;
 
 use common::{HOUR, MINUTE, SECOND, poll_once};
 use laneway::{
-    GroupConfig, Lane, LaneConfig, Lanes, OnDeadlock, Reason, Remedy, TaskHandle, TaskId,
+    Drain, GroupConfig, Lane, LaneConfig, Lanes, OnDeadlock, QueuedWork, Reason, Remedy,
+    TaskHandle, TaskId,
 };
 use page::Session;
 use tokio::time::sleep;
 
-/// Why anybody waits, for a page, a signal or a console to show.
+/// What is wrong, for a page, a signal or a console to show.
 async fn report(lanes: &Lanes) -> String {
     lanes.probe().await;
-    let mut report = String::new();
-    let lanes_now = lanes.snapshot().lanes;
-    for waits in lanes_now.iter().filter(|lane| lane.blocked_by.is_some()) {
-        if let Ok(lane) = lanes.lane(&waits.name) {
-            report += &lane.explain().to_string();
-        }
-    }
-    report
+    lanes.diagnose().to_string()
 }
 
 /// The task that the log calls `2-1`.
@@ -60,6 +54,7 @@ fn enact(lanes: &Lanes, remedy: &Remedy) -> Result<(), Box<dyn Error>> {
         Remedy::ResumeWaitpoint { key } => lanes.resume_waitpoint(key, true)?,
         Remedy::CancelWaitpoint { key } => lanes.cancel_waitpoint(key)?,
         Remedy::ForgetOrphan { id } => lanes.forget_orphan(*id)?,
+        Remedy::Clear { lane } => drop(lanes.lane(lane)?.clear()),
         Remedy::Reset { lane } => drop(lanes.lane(lane)?.reset()),
         Remedy::SetMaxConcurrent { lane, at_least } => {
             lanes.lane(lane)?.set_max_concurrent(*at_least)?;
@@ -85,6 +80,7 @@ fn to_ask_needs_no_runtime() {
     // The runtime polls nobody, since nobody drives it.
     let why = lanes.explain(turn.id()).unwrap().to_string();
     assert!(why.contains("not claimed by its runner yet"), "{why}");
+    assert!(lanes.diagnose().is_healthy(), "nobody has waited for long");
     assert_eq!(find(&lanes, &turn.id().to_string()), Some(turn.id()));
     lanes.cancel(turn.id(), Reason::User).unwrap();
     assert!(main.snapshot().queued.is_empty());
@@ -122,13 +118,13 @@ async fn a_silent_peer() {
     sleep(MINUTE).await;
     seen.log("");
     let report = report(&lanes).await;
-    let remedies = seen.lane("main");
-    assert_eq!(report, main.explain().to_string());
+    assert_eq!(report, lanes.diagnose().to_string());
+    let remedies = seen.diagnose();
     assert_eq!(find(&lanes, &next.id().to_string()), Some(next.id()));
     seen.takes(&remedies, |remedy| matches!(remedy, Remedy::Cancel { .. }));
     seen.told("turn_17", stuck).await;
     seen.told("turn_18", next).await;
-    seen.lane("main");
+    seen.diagnose();
     seen.counters("main");
     seen.must_be_shown_as("silent-peer");
 }
@@ -156,10 +152,11 @@ async fn a_future_that_nobody_polls() {
     });
     sleep(MINUTE).await;
     seen.log("");
-    let remedies = seen.lane("main");
+    let remedies = seen.diagnose();
     seen.takes(&remedies, |remedy| matches!(remedy, Remedy::Cancel { .. }));
     seen.told("turn_18", async { locked.await.unwrap() }).await;
     seen.log("");
+    seen.diagnose();
     seen.counters("main");
     seen.must_be_shown_as("futurelock");
 }
@@ -187,14 +184,15 @@ async fn a_blocked_poll() {
     let next = quick(&main, "turn 18");
     sleep(MINUTE).await;
     seen.log("");
-    let remedies = seen.lane("main");
+    let remedies = seen.diagnose();
     seen.takes(&remedies, |remedy| matches!(remedy, Remedy::Cancel { .. }));
     seen.told("turn_18", next).await;
     seen.log("");
-    seen.lane("main");
+    seen.diagnose();
     drop(release);
     thread.join().unwrap();
     seen.log("");
+    seen.diagnose();
     seen.counters("main");
     seen.must_be_shown_as("blocked-poll");
 }
@@ -207,11 +205,12 @@ async fn a_paused_lane() {
     let turns = ["turn 17", "turn 18"].map(|name| quick(&main, name));
     sleep(MINUTE).await;
     seen.log("");
-    let remedies = seen.lane("main");
+    let remedies = seen.diagnose();
     seen.takes(&remedies, |remedy| matches!(remedy, Remedy::Resume { .. }));
     let [first, second] = turns;
     seen.told("turn_17", first).await;
     seen.told("turn_18", second).await;
+    seen.diagnose();
     seen.counters("main");
     seen.must_be_shown_as("paused");
 }
@@ -230,7 +229,7 @@ async fn a_group_that_is_used_up() {
     let next = quick(&main, "turn 18");
     sleep(MINUTE).await;
     seen.log("");
-    seen.lane("main");
+    seen.diagnose();
     seen.call(
         r#"lanes.reconfigure(|change| change.group("models", GroupConfig::new(2) …))"#,
         "",
@@ -239,6 +238,7 @@ async fn a_group_that_is_used_up() {
         .reconfigure(|change| change.group("models", group(2)))
         .unwrap();
     seen.told("turn_18", next).await;
+    seen.diagnose();
     drop(lint);
     seen.must_be_shown_as("group");
 }
@@ -257,13 +257,13 @@ async fn parked_on_a_waitpoint_that_nobody_resumes() {
     let next = session.task().name("turn 18").spawn(async |_| ());
     sleep(HOUR).await;
     assert_eq!(seen.log(""), 0);
-    let remedies = seen.task(next.id());
+    let remedies = seen.diagnose();
     let resumes = |remedy: &Remedy| matches!(remedy, Remedy::ResumeWaitpoint { .. });
     seen.takes(&remedies, resumes);
     seen.told("turn_17", turn).await;
     seen.told("turn_18", next).await;
-    let waitpoints = lanes.snapshot().waitpoints.len();
-    seen.gives("lanes.snapshot().waitpoints.len()", waitpoints);
+    seen.diagnose();
+    assert!(lanes.snapshot().waitpoints.is_empty());
     seen.must_be_shown_as("waitpoint");
 }
 
@@ -284,10 +284,11 @@ async fn tasks_that_wait_for_each_other() {
     });
     sleep(MINUTE).await;
     seen.log("deadlock");
-    let remedies = seen.lane("session:42");
+    let remedies = seen.diagnose();
     seen.takes(&remedies, |remedy| matches!(remedy, Remedy::Cancel { .. }));
     let note = async { Err::<(), _>(turn.await.unwrap()) };
     seen.told("note", note).await;
+    seen.diagnose();
     seen.counters("session:42");
     seen.must_be_shown_as("circle");
 }
@@ -307,7 +308,7 @@ async fn at_the_orphan_bound() {
     let next = quick(&main, "turn 18");
     sleep(MINUTE + SECOND).await;
     seen.log("lane slot not taken");
-    let remedies = seen.task(next.id());
+    let remedies = seen.diagnose();
     let forgets = |remedy: &Remedy| matches!(remedy, Remedy::ForgetOrphan { .. });
     seen.takes(&remedies, forgets);
     seen.told("turn_18", next).await;
@@ -330,10 +331,11 @@ async fn busy_and_healthy() {
     let next = quick(&main, "turn 18");
     sleep(MINUTE).await;
     assert_eq!(seen.log(""), 0);
-    let remedies = seen.lane("main");
+    let remedies = seen.diagnose();
     let more = |remedy: &Remedy| matches!(remedy, Remedy::SetMaxConcurrent { .. });
     seen.takes(&remedies, more);
     seen.told("turn_18", next).await;
+    seen.diagnose();
     seen.must_be_shown_as("busy");
 }
 
@@ -358,11 +360,52 @@ async fn a_child_that_stalls_in_a_nested_wait() {
     seen.log("");
     seen.call("lanes.probe().await", "");
     lanes.probe().await;
-    seen.task(next.id());
+    seen.explain(next.id());
     seen.later(9 * MINUTE).await;
     seen.log("lane slot reclaimed");
     seen.told("turn_18", next).await;
+    seen.diagnose();
     seen.counters("session:42");
     seen.counters("provider");
     seen.must_be_shown_as("child");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_and_right() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(5 * MINUTE));
+    let mut seen = Session::begin(&lanes);
+    let _build = silent(&main, "build", "cargo test");
+    let _next = quick(&main, "turn 18");
+    sleep(4 * MINUTE).await;
+    let remedies = seen.diagnose();
+    seen.takes(&remedies, |remedy| matches!(remedy, Remedy::Extend { .. }));
+    seen.diagnose();
+    seen.must_be_shown_as("extend");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_loses_nothing() {
+    let (lanes, main) = one_lane(LaneConfig::new(2));
+    let mut seen = Session::begin(&lanes);
+    let busy = main.task().name("turn 16");
+    let busy = busy.spawn(async |_| sleep(20 * SECOND).await);
+    let stuck = silent(&main, "turn 17", "asking the model");
+    let queued = quick(&main, "turn 18");
+    sleep(SECOND).await;
+    let drain = Drain::within(MINUTE).queued(QueuedWork::Return);
+    let report = lanes.drain(drain).await;
+    seen.call(
+        "lanes.drain(Drain::within(minute).queued(QueuedWork::Return)).await",
+        format_args!(
+            "finished {}, interrupted {}, returned {}, orphans {}",
+            report.finished,
+            report.interrupted,
+            report.returned.len(),
+            report.orphans,
+        ),
+    );
+    seen.told("turn_16", busy).await;
+    seen.told("turn_17", stuck).await;
+    seen.told("turn_18", queued).await;
+    seen.must_be_shown_as("drain");
 }

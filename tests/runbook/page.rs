@@ -56,18 +56,22 @@ impl Session {
         self.line(format_args!("({} s later)", time.as_secs()));
     }
 
-    /// Why the first waiter of a lane waits.
-    pub(crate) fn lane(&mut self, lane: &str) -> Vec<Remedy> {
-        let why = self.lanes.lane(lane).expect("a lane").explain();
-        self.call(format_args!("lanes.lane({lane:?})?.explain()"), &why);
-        why.remedies
+    /// What is wrong, and what helps.
+    pub(crate) fn diagnose(&mut self) -> Vec<Remedy> {
+        let diagnosis = self.lanes.diagnose();
+        if diagnosis.is_healthy() {
+            self.gives("lanes.diagnose()", diagnosis.to_string().trim_end());
+        } else {
+            self.call("lanes.diagnose()", &diagnosis);
+        }
+        let remedies = diagnosis.findings.into_iter().map(|of| of.remedies);
+        remedies.flatten().collect()
     }
 
     /// Why a task waits.
-    pub(crate) fn task(&mut self, id: TaskId) -> Vec<Remedy> {
+    pub(crate) fn explain(&mut self, id: TaskId) {
         let why = self.lanes.explain(id).expect("a task");
-        self.call(format_args!("lanes.explain({id})?"), &why);
-        why.remedies
+        self.call(format_args!("lanes.explain({id})?"), why);
     }
 
     /// A call, and what it says, if anything.
@@ -85,8 +89,12 @@ impl Session {
         let remedy = remedy.unwrap_or_else(|| panic!("it is not in {remedies:?}"));
         let told = remedy.to_string();
         let (call, _why) = told.rsplit_once(": ").expect("a call, and why");
-        // What `enact` gives a waitpoint.
-        self.call(call.replace('…', "true"), "");
+        // What `enact` gives.
+        let given = match remedy {
+            Remedy::Extend { .. } => "Duration::from_secs(3600)",
+            _ => "true",
+        };
+        self.call(call.replace('…', given), "");
         enact(&self.lanes, remedy).expect("it can be done");
     }
 
