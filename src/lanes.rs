@@ -445,6 +445,32 @@ impl Lanes {
         runtime::wait_active(&self.shared().all(), timeout).await
     }
 
+    /// The task whose id is printed so, in a log or on a page, as long as its lane knows
+    /// of it. O(n) in the tasks of its lane.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let lanes = laneway::Lanes::builder().lane("main", laneway::LaneConfig::new(1)).build()?;
+    /// # let main = lanes.lane("main")?;
+    /// let task = main.spawn(async |_| ());
+    /// let printed = task.id().to_string();
+    /// assert_eq!(lanes.find(&printed), Some(task.id()));
+    /// task.await?;
+    /// assert_eq!(lanes.find(&printed), None);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<TaskId> {
+        let (lane, seq) = id.split_once('-')?;
+        let (lane, seq): (u64, u64) = (lane.parse().ok()?, seq.parse().ok()?);
+        let domain = self.shared().by_serial(lane)?;
+        domain.read(|engine| {
+            let mut keys = engine.records().map(|(key, _)| key);
+            let key = keys.find(|key| key.seq == seq)?;
+            Some(TaskId { lane, key })
+        })
+    }
+
     /// What is wrong, the worst first, each with its evidence and what helps; nothing
     /// where all is well. It looks at every lane, and explains why its first waiter
     /// waits where that has waited for longer than the lane's

@@ -126,6 +126,22 @@ async fn who_waits_for_one_of_our_lanes_is_not_probed() {
     drop(slot);
 }
 
+/// Whoever awaits it is not to blame.
+#[tokio::test(start_paused = true)]
+async fn what_a_silent_holder_awaits_is_probed_with_it() {
+    let lanes = Lanes::builder()
+        .lane("outer", LaneConfig::new(1))
+        .lane("main", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let [outer, main] = ["outer", "main"].map(|name| lanes.lane(name).unwrap());
+    let inner = main.clone();
+    let _task = outer.spawn(async move |_| inner.run(async |_| pending::<()>().await).await);
+    let _waiter = outer.spawn(async |_| ());
+    sleep(MINUTE).await;
+    assert_eq!(standing(&main), Standing::PolledWhenWoken);
+}
+
 #[test]
 fn a_blocked_poll_is_in_poll_and_a_closure_on_its_thread() {
     let (_lanes, main) = one_lane(LaneConfig::new(2));

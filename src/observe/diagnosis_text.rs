@@ -50,7 +50,7 @@ impl Display for Waiting<'_> {
         let Some((first, others)) = lanes.split_first() else {
             return Ok(());
         };
-        write!(f, ": {waiting} wait in lane {first:?}")?;
+        write!(f, "; {waiting} wait in lane {first:?}")?;
         match others {
             [] => {}
             [other] => write!(f, " and lane {other:?}")?,

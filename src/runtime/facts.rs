@@ -165,7 +165,7 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
     life
 }
 
-fn awaited(task: &TaskCell) -> Vec<Arc<TaskCell>> {
+pub(super) fn awaited(task: &TaskCell) -> Vec<Arc<TaskCell>> {
     let parts = task.shared.lock();
     parts.peek().map_or_else(Vec::new, |rare| {
         rare.awaits

@@ -20,6 +20,8 @@ use crate::sync::Arc;
 
 /// So many polls in a second are more than a silent peer has caused.
 const SPINNING: u64 = 1000;
+/// How deep a chain of tasks that await each other is followed.
+const DEEPEST: usize = 8;
 /// As long a silence is worth a probe, and another one.
 const RECENT: Duration = Duration::from_secs(1);
 
@@ -92,11 +94,16 @@ pub(super) fn probe<'a>(
 ) -> bool {
     let mut any = false;
     for task in silent {
-        let task = task.whose();
-        let recent = |probe: Probe| probe.is_of(task) && now.since(probe.at) < RECENT;
-        if !can_be_probed(task) || last_probe(task).is_some_and(recent) {
-            continue;
-        }
+        any |= wake(domain, task.whose(), now, DEEPEST);
+    }
+    any
+}
+
+/// The task, and what it awaits: whichever of them is to blame.
+fn wake(domain: &Domain, task: &Arc<TaskCell>, now: Time, deepest: usize) -> bool {
+    let recent = |probe: Probe| probe.is_of(task) && now.since(probe.at) < RECENT;
+    let fresh = can_be_probed(task) && !last_probe(task).is_some_and(recent);
+    if fresh {
         let driver = domain.shared.drivers.ring(task.bound());
         let probe = Probe {
             at: now,
@@ -105,9 +112,15 @@ pub(super) fn probe<'a>(
         };
         task.shared.lock().rare().probe = Some(Box::new(probe));
         task.wake_runner();
-        any = true;
     }
-    any
+    if deepest == 0 {
+        return fresh;
+    }
+    let below = facts::awaited(task);
+    let below = below
+        .iter()
+        .map(|child| wake(domain, child, now, deepest - 1));
+    below.fold(fresh, |any, woken| any | woken)
 }
 
 /// It polls, and not for a slot of ours.

@@ -29,22 +29,6 @@ async fn report(lanes: &Lanes) -> String {
     lanes.diagnose().to_string()
 }
 
-/// The task that the log calls `2-1`.
-fn find(lanes: &Lanes, id: &str) -> Option<TaskId> {
-    let lanes = lanes.snapshot().lanes;
-    let tasks = lanes.into_iter().flat_map(|lane| {
-        let tasks = [
-            lane.queued,
-            lane.at_door,
-            lane.active,
-            lane.parked,
-            lane.orphans,
-        ];
-        tasks.into_iter().flatten()
-    });
-    tasks.map(|task| task.id).find(|of| of.to_string() == id)
-}
-
 /// What an explanation says that helps, done.
 fn enact(lanes: &Lanes, remedy: &Remedy) -> Result<(), Box<dyn Error>> {
     match remedy {
@@ -81,7 +65,7 @@ fn to_ask_needs_no_runtime() {
     let why = lanes.explain(turn.id()).unwrap().to_string();
     assert!(why.contains("not claimed by its runner yet"), "{why}");
     assert!(lanes.diagnose().is_healthy(), "nobody has waited for long");
-    assert_eq!(find(&lanes, &turn.id().to_string()), Some(turn.id()));
+    assert_eq!(lanes.find(&turn.id().to_string()), Some(turn.id()));
     lanes.cancel(turn.id(), Reason::User).unwrap();
     assert!(main.snapshot().queued.is_empty());
 }
@@ -120,7 +104,7 @@ async fn a_silent_peer() {
     let report = report(&lanes).await;
     assert_eq!(report, lanes.diagnose().to_string());
     let remedies = seen.diagnose();
-    assert_eq!(find(&lanes, &next.id().to_string()), Some(next.id()));
+    assert_eq!(lanes.find(&next.id().to_string()), Some(next.id()));
     seen.takes(&remedies, |remedy| matches!(remedy, Remedy::Cancel { .. }));
     seen.told("turn_17", stuck).await;
     seen.told("turn_18", next).await;
