@@ -17,8 +17,7 @@ use std::time::Duration;
 
 use common::{HOUR, MINUTE, SECOND, poll_once};
 use laneway::{
-    Drain, GroupConfig, Lane, LaneConfig, Lanes, OnDeadlock, QueuedWork, Reason, Remedy,
-    TaskHandle, TaskId,
+    Drain, GroupConfig, Lane, LaneConfig, Lanes, OnDeadlock, QueuedWork, Reason, Remedy, TaskHandle,
 };
 use page::Session;
 use tokio::time::sleep;
