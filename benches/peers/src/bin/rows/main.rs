@@ -2,6 +2,7 @@
 //! `rows` all; `--quick` and `--smoke` shorten them.
 
 mod aim1;
+mod aim10;
 mod aim2;
 mod aim3;
 mod aim4;
@@ -15,7 +16,7 @@ use laneway_peers::scale::Scale;
 
 type Aim = (&'static str, fn(Scale));
 
-const AIMS: [Aim; 8] = [
+const AIMS: [Aim; 9] = [
     ("aim1", aim1::rows),
     ("aim2", aim2::rows),
     ("aim3", aim3::rows),
@@ -24,6 +25,7 @@ const AIMS: [Aim; 8] = [
     ("aim6", aim6::rows),
     ("aim8", aim8::rows),
     ("aim9", aim9::rows),
+    ("aim10", aim10::rows),
 ];
 
 fn main() {
