@@ -460,7 +460,7 @@ fn through_a_chain(scale: Scale) {
     let sizes = scale.decades(100_000);
     let (plot, row) = (
         "chain",
-        "through chains of 1 to 100,000 sessions and one lane",
+        "through chains of one session beside 1 to 100,000 others, and one lane",
     );
     let alone = "`run`, one of the chains";
     crowd(scale, plot, row, alone, &sizes, Hall::of_chains);
@@ -538,7 +538,8 @@ impl Hall {
             let names = [format!("session-{n}"), "main".to_owned()];
             lanes.chain(names).expect("they are names")
         };
-        let members = (0..size).map(|n| Member::Chain(chain(n))).collect();
+        // One more than it says, so that at every size somebody waits in `main`, too.
+        let members = (0..=size).map(|n| Member::Chain(chain(n))).collect();
         Self::new(lanes, members)
     }
 
