@@ -101,6 +101,23 @@ fn s8_an_overdue_task_loses_its_slot_while_its_runtime_is_stuck() {
     drop(release);
 }
 
+/// A runtime that was shut down is not stuck.
+#[test]
+fn a_stuck_runtime_that_goes_is_forgotten() {
+    let (lanes, main) = watched(LaneConfig::new(1).no_stall_ceiling());
+    let blocked = Blocked::new();
+    let tasks: Vec<_> = {
+        let _entered = blocked.runtime.enter();
+        (0..2).map(|_| main.spawn(async |_| ())).collect()
+    };
+    until_now(|| !lanes.snapshot().stuck_runtimes.is_empty());
+    let Blocked { release, runtime } = blocked;
+    runtime.shutdown_background();
+    drop(tasks);
+    drop(release);
+    until_now(|| lanes.snapshot().stuck_runtimes.is_empty());
+}
+
 /// While nobody waits and nothing is overdue, it does not even look.
 #[test]
 fn a_healthy_scheduler_has_no_stuck_runtime() {

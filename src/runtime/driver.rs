@@ -104,7 +104,6 @@ impl Drivers {
             })
         };
         rung.extend(others.into_iter().filter_map(ring));
-        rung.retain(|rung| self.serves(rung.runtime));
     }
 
     /// Wakes the driver of this runtime, or of the only one that is in use.
@@ -122,7 +121,7 @@ impl Drivers {
         Some(Heard { bell, polls })
     }
 
-    fn serves(&self, id: Id) -> bool {
+    pub(super) fn serves(&self, id: Id) -> bool {
         self.list.lock().iter().any(|(other, _)| *other == id)
     }
 

@@ -116,7 +116,8 @@ impl Watch {
     /// Says how long there is nothing to do; `None` where somebody will say.
     fn look(&self, shared: &Arc<Shared>, rung: &mut Vec<Rung>) -> Option<Duration> {
         let now = shared.clock.now();
-        rung.retain(|rung| !rung.driver.has_come());
+        // One that has come is well, and one whose runtime has gone is nobody's.
+        rung.retain(|rung| !rung.driver.has_come() && shared.drivers.serves(rung.runtime));
         self.note(now, rung);
         let first = shared.timers.first();
         let overdue = first.is_some_and(|at| now >= at + OVERDUE);
