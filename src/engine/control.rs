@@ -19,6 +19,9 @@ impl<P: Clone> Lane<P> {
         max_concurrent: usize,
         effects: &mut Effects<P>,
     ) {
+        if self.settings.max_concurrent == 0 {
+            self.note_resumed(now);
+        }
         self.settings.max_concurrent = max_concurrent;
         self.note_lane(Some(now), || What::Limited { max_concurrent });
         self.dispatch(now, effects);
@@ -29,6 +32,9 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn set_anew(&mut self, now: Time, settings: Settings, effects: &mut Effects<P>) {
         let now = self.advance(now);
         let warn_after = self.settings.warn_after;
+        if self.settings.max_concurrent == 0 {
+            self.note_resumed(now);
+        }
         self.settings = settings;
         self.note_lane(Some(now), || What::SetAnew);
         if self.settings.warn_after != warn_after {
@@ -55,11 +61,16 @@ impl<P: Clone> Lane<P> {
         self.note_lane(None, || What::Paused { until });
     }
 
+    /// It was paused, and nobody could be served for that.
+    pub(super) fn note_resumed(&mut self, now: Time) {
+        let now = self.advance(now);
+        self.pace.resumed(now);
+    }
+
     /// Also takes back a drain: new tasks are accepted again.
     pub(crate) fn resume(&mut self, now: Time, effects: &mut Effects<P>) {
         if self.paused {
-            let now = self.advance(now);
-            self.pace.resumed(now);
+            self.note_resumed(now);
         }
         let was_so = self.paused || matches!(self.mode, Mode::Draining { .. });
         if was_so {

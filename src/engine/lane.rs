@@ -551,7 +551,7 @@ impl<P: Clone> Lane<P> {
         if self.resume_at.is_some_and(|at| at <= now) {
             self.resume_at = None;
             self.paused = false;
-            self.pace.resumed(now);
+            self.note_resumed(now);
             self.note_lane(Some(now), || What::Resumed);
             self.dispatch(now, effects);
         }

@@ -391,3 +391,43 @@ fn idle_does_not_wait_for_orphans_nor_for_who_does_not_ask() {
     assert_eq!(sim.lane.orphans(), 1);
     assert!(!sim.events().contains(&Event::Idle));
 }
+
+/// What waits for a pause to end says nothing of how fast a lane serves.
+#[test]
+fn a_pause_is_no_part_of_a_lanes_pace() {
+    for pause in 0..4 {
+        let mut sim = Sim::new(1);
+        let mut tasks = sim.submit_many(9, &plain()).into_iter();
+        let mut next = |sim: &mut Sim| {
+            sim.run_for(secs(4));
+            sim.complete(tasks.next().expect("there are enough"));
+        };
+        for _ in 0..6 {
+            next(&mut sim);
+        }
+        let wait = |sim: &Sim| sim.lane.pace().expected_wait(0, sim.now);
+        assert_eq!(wait(&sim), Some(secs(4)));
+        let slots = |sim: &mut Sim, slots| {
+            sim.say(|lane, now, effects| lane.set_max_concurrent(now, slots, effects));
+        };
+        match pause {
+            0 => sim.say(|lane, _, _| lane.pause(None)),
+            1 => sim.say(|lane, now, _| lane.pause(Some(now + HOUR))),
+            _ => slots(&mut sim, 0),
+        }
+        next(&mut sim);
+        sim.run_for(HOUR);
+        match pause {
+            0 => sim.say(|lane, now, effects| lane.resume(now, effects)),
+            1 => {}
+            2 => slots(&mut sim, 1),
+            _ => sim.say(|lane, now, effects| {
+                let settings = super::sim::settings(1);
+                lane.set_anew(now, settings, effects);
+            }),
+        }
+        next(&mut sim);
+        let wait = wait(&sim);
+        assert!(wait < Some(secs(5)), "{pause}: {wait:?}");
+    }
+}
