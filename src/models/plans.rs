@@ -2,7 +2,7 @@
 
 use super::explore::{explore, thread};
 use super::world::{Hand, World};
-use crate::{LaneConfig, LaneOrigin};
+use crate::{GroupConfig, LaneConfig, LaneOrigin};
 
 const SESSIONS: &str = "session:*";
 
@@ -174,4 +174,40 @@ fn s5_more_slots_against_a_release() {
         drop((slot, second));
         world.wind_up();
     });
+}
+
+/// S5: a lane that leaves a group whose budget kept its waiter waiting owes that
+/// a slot for a moment. Whoever looks then finds nothing wrong.
+#[test]
+fn s5_nothing_is_wrong_of_a_lane_that_leaves_its_group() {
+    let finds = |look: fn(&crate::Lanes, &crate::Lane)| {
+        move || {
+            let budget = GroupConfig::new(1).member("main").member("other");
+            let world = World::with(patient(1), |more| {
+                more.lane("other", patient(1)).group("shared", budget)
+            });
+            let other = world.lanes.lane("other").expect("it was declared");
+            let held = other.try_acquire().expect("free");
+            let lane = world.lane.clone();
+            let mut waiter = Hand::pending(async move { lane.acquire().await });
+            let (lanes, lane) = (world.lanes.clone(), world.lane.clone());
+            let beside = thread::spawn(move || look(&lanes, &lane));
+            world
+                .lanes
+                .reconfigure(|change| change.remove_group("shared"))
+                .expect("it is there");
+            beside.join().expect("no panic");
+            world.quiesce(&mut [&mut waiter]);
+            let slot = waiter.answer().expect("S7");
+            for lane in world.lanes.snapshot().lanes {
+                assert_eq!(lane.counters.repaired, 0, "S5");
+            }
+            drop((slot, held, other));
+            world.wind_up();
+        }
+    };
+    let repair = finds(|lanes, _| assert!(lanes.repair().is_empty(), "S5"));
+    explore("a_repair_of_a_lane_that_leaves_its_group", repair);
+    let tick = finds(|_, lane| lane.domain.fire());
+    explore("a_tick_of_a_lane_that_leaves_its_group", tick);
 }
