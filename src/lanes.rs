@@ -826,8 +826,8 @@ impl LanesBuilder {
     }
 
     /// Turns on the log of events: what happens to tasks and lanes, of which the latest
-    /// so many are kept, at some 80 bytes each and at the most 2^24 of them. Without
-    /// this nothing is written down, and nothing paid for it.
+    /// so many are kept, at some 80 bytes each beside names, keys and notes, and at the
+    /// most 2^24 of them. Without this nothing is written down, and nothing paid for it.
     ///
     /// See [`Lanes::events`] for how to read it.
     pub const fn events(mut self, capacity: usize) -> Self {

@@ -296,6 +296,8 @@ pub struct TaskSnapshot {
     pub reported: bool,
     /// Whether it waits for a slot in another of our lanes.
     pub waiting: bool,
+    /// The tokio runtime in which it was submitted, as tokio prints its id.
+    pub runtime: Option<String>,
     /// Where it stands, if it has, or had, a slot.
     pub standing: Option<Standing>,
     /// The fence of its grant.
@@ -519,6 +521,7 @@ impl TaskSnapshot {
             idle: started.then(|| now.since(facts.active_at.max(seen.started))),
             reported: facts.reported,
             waiting: facts.waiting,
+            runtime: task.home().map(|id| id.to_string()),
             standing: started.then(|| standing(task, now)),
             fence: started.then(|| seen.task.fence()),
             note: owned(task.note().as_deref()),

@@ -535,6 +535,41 @@ async fn waiters_that_nobody_waits_for_are_found() {
     assert_well(&lanes);
 }
 
+/// To drop a handle is to let its task run, and where the lane moves it will.
+#[tokio::test(start_paused = true)]
+async fn work_that_was_sent_off_behind_one_that_moves_is_not_to_be_cleared() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    let first = moves(&main).await;
+    for _ in 0..2 {
+        drop(main.spawn(async |_| ()));
+    }
+    sleep(LONG).await;
+    let lane = "main".to_owned();
+    assert_eq!(only(&lanes).problem, Problem::AtCapacity { lane });
+    first.cancel(Reason::User);
+    sleep(TICK).await;
+    assert_well(&lanes);
+}
+
+/// Many at once are not many for ever.
+#[tokio::test(start_paused = true)]
+async fn a_burst_is_no_growth() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    let mut tasks: Vec<_> = (0..20)
+        .map(|_| main.spawn(async |_| sleep(4 * SECOND).await))
+        .collect();
+    for _ in 0..40 {
+        sleep(4 * SECOND).await;
+        tasks.push(main.spawn(async |_| sleep(4 * SECOND).await));
+    }
+    let lane = || "main".to_owned();
+    assert_eq!(only(&lanes).problem, Problem::AtCapacity { lane: lane() });
+    tasks.extend((0..12).map(|_| main.spawn(async |_| sleep(4 * SECOND).await)));
+    sleep(SECOND).await;
+    assert_eq!(only(&lanes).problem, Problem::AtCapacity { lane: lane() });
+    drop(tasks);
+}
+
 /// What would have been reclaimed is still there, and said to be.
 #[tokio::test(start_paused = true)]
 async fn a_stall_that_is_only_observed_is_found() {

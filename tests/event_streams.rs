@@ -40,6 +40,24 @@ fn seqs(events: &mut EventStream) -> Vec<u64> {
         .collect()
 }
 
+/// Also where nothing else happens for a while.
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_added_is_told_to_whoever_waits() {
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1))
+        .events(64)
+        .build()
+        .unwrap();
+    let mut events = lanes.events().unwrap();
+    let waits = tokio::spawn(async move { events.next().await });
+    common::let_run().await;
+    lanes
+        .reconfigure(|change| change.add_lane("night", LaneConfig::new(1)))
+        .unwrap();
+    let event = waits.await.unwrap().unwrap().unwrap();
+    assert_eq!(&*event.lane, "night");
+}
+
 #[tokio::test]
 async fn they_are_to_be_turned_on() {
     let lanes = Lanes::builder()

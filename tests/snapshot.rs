@@ -274,6 +274,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "idle": 6_000,
             "reported": true,
             "waiting": false,
+            "runtime": tokio::runtime::Handle::current().id().to_string(),
             "standing": "pending",
             "fence": 501,
             "note": "bash: cargo test",

@@ -9,10 +9,20 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use laneway::{Lane, LaneConfig, Lanes, Standing};
+use laneway::{Finding, Lane, LaneConfig, Lanes, Problem, Standing};
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
 use common::{MINUTE, SECOND, let_run, one_lane, poll_once, until};
+
+fn one_worker() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
 
 /// Of its only holder.
 fn standing(lane: &Lane) -> Standing {
@@ -145,11 +155,7 @@ async fn what_a_silent_holder_awaits_is_probed_with_it() {
 #[test]
 fn a_blocked_poll_is_in_poll_and_a_closure_on_its_thread() {
     let (_lanes, main) = one_lane(LaneConfig::new(2));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = one_worker();
     let (release, gate) = mpsc::channel::<()>();
     let (opened, blocked) = mpsc::channel::<()>();
     let _entered = runtime.enter();
@@ -174,20 +180,24 @@ fn a_blocked_poll_is_in_poll_and_a_closure_on_its_thread() {
 /// One runtime polls nobody, and another one finds out.
 #[test]
 fn a_runtime_that_polls_nobody_is_told_from_a_future_that_nobody_polls() {
-    let (lanes, main) = one_lane(LaneConfig::new(1));
-    let stuck = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let well = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let task = {
+    for detached in [true, false] {
+        on_a_stuck_runtime(detached);
+    }
+}
+
+/// Also of a task that its caller polls there.
+fn on_a_stuck_runtime(detached: bool) {
+    let (lanes, main) = one_lane(LaneConfig::new(1).warn_after(SECOND));
+    let (stuck, well) = (one_worker(), current_thread());
+    let task = if detached {
         let _entered = stuck.enter();
-        main.spawn(async |_| pending::<()>().await)
+        let task = main.spawn(async |_| pending::<()>().await);
+        stuck.spawn(async move { drop(task.await) })
+    } else {
+        let main = main.clone();
+        stuck.spawn(async move { drop(main.run(async |_| pending::<()>().await).await) })
     };
+    until_now(|| main.snapshot().active.len() == 1);
     until_now(|| standing(&main) == Standing::Pending);
     let (release, gate) = mpsc::channel::<()>();
     let (opened, blocked) = mpsc::channel::<()>();
@@ -199,11 +209,42 @@ fn a_runtime_that_polls_nobody_is_told_from_a_future_that_nobody_polls() {
     well.block_on(async {
         // Silent for a second, of which nobody measures the length.
         sleep(Duration::from_millis(1100)).await;
+        let _waiter = main.spawn(async |_| ());
+        sleep(Duration::from_millis(1100)).await;
         lanes.probe().await;
         assert_eq!(standing(&main), Standing::RuntimeStuck);
+        let found = lanes.diagnose().findings;
+        let stuck = |finding: &Finding| matches!(finding.problem, Problem::RuntimeStuck { .. });
+        assert!(found.iter().all(stuck) && found.len() == 1, "{found:#?}");
         drop(release);
         until(|| standing(&main) == Standing::PolledWhenWoken).await;
     });
+    task.abort();
+}
+
+/// It had no waker yet by which it could have been woken.
+#[test]
+fn one_that_was_probed_in_its_first_poll_is_not_lost() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).no_stall_ceiling());
+    let runtime = one_worker();
+    let (release, gate) = mpsc::channel::<()>();
+    let task = {
+        let _entered = runtime.enter();
+        main.spawn(async move |_| {
+            let _ = gate.recv();
+            pending::<()>().await;
+        })
+    };
+    until_now(|| standing(&main) == Standing::InPoll);
+    let well = current_thread();
+    well.block_on(async {
+        sleep(Duration::from_millis(1100)).await;
+        lanes.probe().await;
+    });
+    assert_eq!(standing(&main), Standing::InPoll);
+    drop(release);
+    until_now(|| standing(&main) != Standing::InPoll);
+    assert_eq!(standing(&main), Standing::Pending);
     drop(task);
 }
 

@@ -339,6 +339,7 @@ impl Log {
     fn call(&mut self, task: Option<TaskId>) {
         self.due.extend(self.waiting.take());
         if let Some(mut watching) = task.and_then(|task| self.watching.remove(&task)) {
+            trim(&mut self.watching);
             self.due.extend(watching.take());
         }
     }
@@ -494,5 +495,27 @@ mod tests {
         let log = hub.log.lock();
         assert!(log.waiting.is_empty() && log.watching.is_empty() && log.due.is_empty());
         assert_eq!(hub.readers.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn s15_a_storm_of_readers_that_were_served_leaves_no_memory() {
+        use futures_core::Stream;
+        let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
+        let lanes = lanes.events(1 << 14).build().unwrap();
+        let main = lanes.lane("main").unwrap();
+        let _slot = main.acquire().await.unwrap();
+        let tasks: Vec<_> = (0..4_000).map(|_| main.spawn(async |_| ())).collect();
+        let events = tasks.iter().map(|task| Box::pin(task.events().unwrap()));
+        let mut streams: Vec<_> = events.collect();
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        for stream in &mut streams {
+            while stream.as_mut().poll_next(&mut cx).is_ready() {}
+        }
+        main.clear();
+        drop((streams, tasks));
+        let hub = lanes.shared().hub.as_ref().unwrap();
+        let log = hub.log.lock();
+        assert!(log.watching.is_empty());
+        assert!(log.watching.capacity() < 500, "{}", log.watching.capacity());
     }
 }

@@ -67,8 +67,8 @@ pub struct Finding {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Problem {
-    /// A runtime polls nobody: every thread of it is blocked. Known with the
-    /// [watchdog](crate::LanesBuilder::watchdog) alone.
+    /// A runtime polls nobody: every thread of it is blocked. Where it is the only one
+    /// in use, it takes the [watchdog](crate::LanesBuilder::watchdog) to know.
     RuntimeStuck {
         /// Its id, as tokio prints it.
         runtime: String,
@@ -154,8 +154,8 @@ pub enum Problem {
         /// How many are given a slot in an hour, by recent history.
         dispatches_per_hour: u64,
     },
-    /// Everybody who waits in a lane has waited for long, and nobody waits for them: the
-    /// handles of all of them were dropped.
+    /// Nobody waits for anybody who waits in a lane that stands still: the handles of all
+    /// of them were dropped.
     CallersGone {
         /// The lane.
         lane: String,
@@ -204,10 +204,19 @@ pub(crate) fn diagnose(shared: &Arc<Shared>) -> Diagnosis {
     for stuck in StuckRuntime::all(shared) {
         found.add(Finding::of(Problem::RuntimeStuck { runtime: stuck.id }));
     }
-    for domain in &shared.all() {
-        Look::at(domain).tell(&mut found);
+    let domains = shared.all();
+    let looks: Vec<Look<'_>> = domains.iter().map(Look::at).collect();
+    for look in &looks {
+        look.tell(&mut found);
     }
     let mut findings = found.0;
+    for finding in &mut findings {
+        if let Problem::RuntimeStuck { runtime } = &finding.problem {
+            // To end whoever is not polled there helps nobody.
+            let in_poll = looks.iter().flat_map(|look| look.in_poll(runtime));
+            finding.remedies = in_poll.map(|id| Remedy::Unblock { id }).collect();
+        }
+    }
     findings.sort_by_key(|finding| (finding.problem.rank(), std::cmp::Reverse(finding.waited)));
     Diagnosis { findings }
 }
@@ -268,6 +277,20 @@ impl Problem {
     }
 }
 
+/// What is wrong with a holder that gives no sign of life, by where it stands.
+fn silent(holder: &TaskSnapshot) -> Problem {
+    let task = holder.id;
+    match (holder.standing, &holder.runtime) {
+        (Some(Standing::NotPolled), _) => Problem::Phantom { task },
+        (Some(Standing::InPoll), _) => Problem::BlockedPoll { task },
+        (Some(Standing::PolledWithoutEnd), _) => Problem::Spinning { task },
+        (Some(Standing::RuntimeStuck), Some(runtime)) => Problem::RuntimeStuck {
+            runtime: runtime.clone(),
+        },
+        _ => Problem::Silent { task },
+    }
+}
+
 /// One lane, as far as it is looked at.
 struct Look<'a> {
     domain: &'a DomainRef,
@@ -308,6 +331,14 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Those whose runner is in a poll on this runtime.
+    fn in_poll<'b>(&'b self, runtime: &'b str) -> impl Iterator<Item = TaskId> + 'b {
+        let holders = self.lane.active.iter().chain(&self.lane.orphans);
+        let there = holders.filter(move |task| task.runtime.as_deref() == Some(runtime));
+        let in_poll = there.filter(|task| task.standing == Some(Standing::InPoll));
+        in_poll.map(|task| task.id)
+    }
+
     /// How long the first has waited.
     fn waited(&self) -> Option<Duration> {
         let waiters = self.lane.queued.iter().chain(&self.lane.at_door);
@@ -335,7 +366,8 @@ impl<'a> Look<'a> {
         if let Some(grows) = self.grows() {
             found.add(with(grows));
         }
-        if callers_are_gone(self.domain) {
+        // Where it moves, whoever was sent off on its own is served in the end.
+        if !matches!(why.cause, Cause::Moves { .. }) && callers_are_gone(self.domain) {
             let clear = Remedy::Clear {
                 lane: self.lane.name.clone(),
             };
@@ -348,18 +380,25 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// A fifth more come than are served. What is mended by a holder that ends is
-    /// that holder's finding.
+    /// A fifth more come than are served, and not only just now: in both halves of the
+    /// time that is long here.
     fn grows(&self) -> Option<Problem> {
         let pace = &self.lane.pace;
         let (arrivals, dispatches) = (pace.arrivals_per_second?, pace.dispatches_per_second?);
+        let served = dispatches * (self.long / 2).as_secs_f64();
+        let came = |from: Duration, to: Duration| {
+            let ages = self.lane.queued.iter().map(|task| task.waited);
+            ages.filter(|age| (from..to).contains(age)).count() as f64
+        };
+        let half = self.long / 2;
+        let fewest = came(Duration::ZERO, half).min(came(half, self.long));
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a rate is positive, and what is beyond u64 is as well u64::MAX"
         )]
         let per_hour = |rate: f64| (rate * 3600.0).round() as u64;
-        (arrivals > dispatches * 1.2).then(|| Problem::Grows {
+        (fewest > served * 1.2).then(|| Problem::Grows {
             lane: self.lane.name.clone(),
             arrivals_per_hour: per_hour(arrivals),
             dispatches_per_hour: per_hour(dispatches),
@@ -373,7 +412,7 @@ impl<'a> Look<'a> {
             Cause::Circle { tasks } => Problem::Circle {
                 tasks: tasks.clone(),
             },
-            Cause::Silent { task } => self.silent(why, *task),
+            Cause::Silent { task } => silent(&why.graph.task(*task)?.task),
             Cause::Ending { task } if why.never == Some(Never::OrphanBound) => {
                 Problem::OrphanBound {
                     task: *task,
@@ -406,17 +445,6 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// A holder that gives no sign of life, by where it stands.
-    fn silent(&self, why: &LaneExplanation, task: TaskId) -> Problem {
-        let standing = why.graph.task(task).and_then(|node| node.task.standing);
-        match standing {
-            Some(Standing::NotPolled) => Problem::Phantom { task },
-            Some(Standing::InPoll) => Problem::BlockedPoll { task },
-            Some(Standing::PolledWithoutEnd) => Problem::Spinning { task },
-            _ => Problem::Silent { task },
-        }
-    }
-
     /// What is wrong with a holder, whoever waits.
     fn holder(&self, task: &TaskSnapshot, found: &mut Found) {
         let idle = task.idle.unwrap_or_default();
@@ -426,13 +454,10 @@ impl<'a> Look<'a> {
         let id = task.id;
         let ceiling = [task.limits.stall_ceiling, task.limits.idle];
         let overdue = ceiling.into_iter().flatten().any(|ceiling| idle >= ceiling);
-        let problem = match task.standing {
-            Some(Standing::NotPolled) => Problem::Phantom { task: id },
-            Some(Standing::PolledWithoutEnd) => Problem::Spinning { task: id },
+        let problem = match silent(task) {
             // It would be gone, were stalls not only reported.
-            Some(Standing::InPoll) if overdue => Problem::BlockedPoll { task: id },
-            _ if overdue => Problem::Silent { task: id },
-            _ => return,
+            Problem::Silent { .. } | Problem::BlockedPoll { .. } if !overdue => return,
+            problem => problem,
         };
         let mut finding = Finding::of(problem);
         finding.remedies = vec![Remedy::Cancel { id }];

@@ -213,6 +213,12 @@ pub enum Remedy {
         /// The group's name.
         group: String,
     },
+    /// Let the task come back from its poll, which blocks a thread: what blocks belongs
+    /// in [`Lane::spawn_blocking`](crate::Lane::spawn_blocking).
+    Unblock {
+        /// The task.
+        id: TaskId,
+    },
     /// Poll the future: what waits is in it.
     Poll {
         /// The task.

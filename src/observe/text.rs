@@ -660,6 +660,7 @@ impl Display for Remedy {
                 "lanes.reconfigure(|change| change.group({group:?}, …)): \
                  a larger budget, or less reserved"
             ),
+            Self::Unblock { id } => write!(f, "let {id} come back from its poll"),
             Self::Poll { id } => write!(f, "poll the future of {id}"),
             Self::Cancel { id } => write!(f, "lanes.cancel({id}, Reason::User): end it"),
             Self::ForgetOrphan { id } => {

@@ -27,9 +27,11 @@ pub(crate) struct TaskCell {
     /// terms with which the lane was made.
     spec: Option<Arc<Spec>>,
     labels: Option<Box<Labels>>,
-    /// Only of a detached task: where it runs, and whether that is on a thread
-    /// which cannot be stopped.
-    bound: Option<host::Id>,
+    /// Where it was submitted.
+    home: Option<host::Id>,
+    /// It runs there, and not where somebody polls it.
+    detached: bool,
+    /// On a thread that cannot be stopped, where it is detached.
     blocking: bool,
 
     pub(crate) word: AtomicWord,
@@ -107,7 +109,8 @@ impl TaskCell {
             domain: None,
             spec: None,
             labels: None,
-            bound: None,
+            home: None,
+            detached: false,
             blocking: false,
             word: AtomicWord::new(Word::Queued),
             index: AtomicU32::new(0),
@@ -152,8 +155,13 @@ impl TaskCell {
         }
     }
 
+    pub(crate) const fn submitted_on(&mut self, runtime: host::Id) {
+        self.home = Some(runtime);
+    }
+
     pub(crate) fn bind(&mut self, runtime: host::Id, blocking: bool, body: Waiting) {
-        self.bound = Some(runtime);
+        self.home = Some(runtime);
+        self.detached = true;
         self.blocking = blocking;
         self.shared.get_mut().body = body;
     }
@@ -161,7 +169,8 @@ impl TaskCell {
     /// It stands for a slot of another task, or its place in line for one.
     /// `bound` where that task is not there to poll it.
     pub(super) fn stand_for(&mut self, principal: Arc<Self>, bound: Option<host::Id>) {
-        self.bound = bound;
+        self.home = bound;
+        self.detached = bound.is_some();
         self.labels = Some(Box::new(Labels {
             name: principal.labels().and_then(|labels| labels.name.clone()),
             principal: Some(principal),
@@ -213,8 +222,9 @@ impl TaskCell {
             fence: _,
             index: _,
             labels,
-            bound,
-            // Says nothing where it is not bound.
+            home,
+            detached,
+            // Says nothing where it is not detached.
             blocking: _,
             word,
             seq,
@@ -245,7 +255,8 @@ impl TaskCell {
         if parent.is_some() || wakers.0.is_some() || wakers.1.is_some() {
             drop_guarded((parent, wakers));
         }
-        *bound = None;
+        *home = None;
+        *detached = false;
         word.set(Word::Queued);
         // Of no lane: whoever finds it by its key before it joins one ends
         // nobody (S4).
@@ -296,16 +307,21 @@ impl TaskCell {
     }
 
     pub(crate) fn is_bound_to(&self, runtime: host::Id) -> bool {
-        self.bound == Some(runtime)
+        self.detached && self.home == Some(runtime)
     }
 
     /// Where it runs, if it is detached.
-    pub(crate) const fn bound(&self) -> Option<host::Id> {
-        self.bound
+    pub(crate) fn bound(&self) -> Option<host::Id> {
+        self.home.filter(|_| self.detached)
+    }
+
+    /// Where it was submitted, and is polled unless it was moved.
+    pub(crate) const fn home(&self) -> Option<host::Id> {
+        self.home
     }
 
     pub(crate) fn is_blocking(&self) -> bool {
-        self.bound.is_some() && self.blocking
+        self.detached && self.blocking
     }
 
     pub(crate) fn labels(&self) -> Option<&Labels> {

@@ -78,7 +78,8 @@ impl Drivers {
             let list = self.list.lock();
             list.iter().map(|(_, bell)| Arc::clone(bell)).collect()
         };
-        wake_all(bells.iter().filter_map(|bell| bell.waker.lock().take()));
+        let wakers: Vec<_> = bells.iter().map(|bell| bell.waker.lock().take()).collect();
+        wake_all(wakers.into_iter().flatten());
         host::step_aside();
     }
 
@@ -96,28 +97,22 @@ impl Drivers {
             others.map(|(id, _)| *id).collect()
         };
         let ring = |runtime| {
-            let driver = self.ring(Some(runtime))?;
-            Some(Rung {
-                runtime,
-                at,
-                driver,
-            })
+            let driver = self.ring(runtime)?;
+            Some(Rung::new(runtime, at, driver))
         };
         rung.extend(others.into_iter().filter_map(ring));
     }
 
-    /// Wakes the driver of this runtime, or of the only one that is in use.
-    pub(super) fn ring(&self, runtime: Option<Id>) -> Option<Heard> {
+    /// Wakes the driver of this runtime.
+    pub(super) fn ring(&self, runtime: Id) -> Option<Heard> {
         let bell = {
             let list = self.list.lock();
-            let found = match runtime {
-                Some(id) => list.iter().find(|(other, _)| *other == id),
-                None => list.first().filter(|_| list.len() == 1),
-            };
+            let found = list.iter().find(|(other, _)| *other == runtime);
             Arc::clone(&found?.1)
         };
         let polls = bell.polls.load(Ordering::Relaxed);
-        wake_all(bell.waker.lock().take());
+        let waker = bell.waker.lock().take();
+        wake_all(waker);
         Some(Heard { bell, polls })
     }
 

@@ -32,10 +32,12 @@ pub(crate) fn repair(shared: &Arc<Shared>) -> RepairReport {
         groups.push(Repaired { name, findings });
     }
     let mut staged = Vec::new();
-    for lane in shared.all() {
+    // Kept until the turn is over: the last user of a lane that retires wakes readers.
+    let lanes = shared.all();
+    for lane in &lanes {
         let now = lane.now();
         let (findings, sequel) = lane.stage(|engine, effects| engine.audit(now, effects));
-        books.note(Arc::clone(&lane), findings);
+        books.note(Arc::clone(lane), findings);
         staged.push(sequel);
     }
     drop(turn);

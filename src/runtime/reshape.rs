@@ -63,6 +63,10 @@ impl Shared {
         drop(turn);
         // Every lane is set before anybody is told in one of them.
         staged.into_iter().chain(beside).for_each(Staged::carry_out);
+        // Also of lanes that were only added.
+        if let Some(hub) = &self.hub {
+            hub.wake();
+        }
         deadlock::lanes_changed(&lanes);
         Ok(touched)
     }

@@ -104,7 +104,7 @@ fn wake(domain: &Domain, task: &Arc<TaskCell>, now: Time, deepest: usize) -> boo
     let recent = |probe: Probe| probe.is_of(task) && now.since(probe.at) < RECENT;
     let fresh = can_be_probed(task) && !last_probe(task).is_some_and(recent);
     if fresh {
-        let driver = domain.shared.drivers.ring(task.bound());
+        let driver = task.home().and_then(|id| domain.shared.drivers.ring(id));
         let probe = Probe {
             at: now,
             turn: task.turn(),
@@ -123,9 +123,11 @@ fn wake(domain: &Domain, task: &Arc<TaskCell>, now: Time, deepest: usize) -> boo
     below.fold(fresh, |any, woken| any | woken)
 }
 
-/// It polls, and not for a slot of ours.
+/// It is polled, not just now, and not for a slot of ours. A runner in a poll may
+/// have no waker yet, and will say so itself.
 fn can_be_probed(task: &TaskCell) -> bool {
-    task.word.get() == Word::Running && task.turn() > 0 && !task.is_adrift()
+    let turn = task.turn();
+    task.word.get() == Word::Running && turn > 0 && turn.is_multiple_of(2) && !task.is_adrift()
 }
 
 impl Probe {

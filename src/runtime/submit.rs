@@ -79,6 +79,7 @@ pub(crate) fn submit(
     let mut task = spare::take();
     let cell = Arc::get_mut(&mut task).expect("a spare cell is nobody's");
     cell.begin(domain.clone(), spec, options.as_deref_mut(), parent);
+    cell.submitted_on(runtime.id());
     // Who is polled can wait at the door.
     let is_polled = matches!(comer, Comer::Present { .. } | Comer::Keeper);
     let keeps = matches!(comer, Comer::Keeper);
