@@ -696,6 +696,8 @@ pub struct LanesBuilder {
     on_deadlock: OnDeadlock,
     watchdog: bool,
     events: Option<usize>,
+    #[cfg(feature = "metrics")]
+    metrics: bool,
 }
 
 impl LanesBuilder {
@@ -710,6 +712,8 @@ impl LanesBuilder {
             on_deadlock: OnDeadlock::Refuse,
             watchdog: false,
             events: None,
+            #[cfg(feature = "metrics")]
+            metrics: false,
         }
     }
 
@@ -835,6 +839,37 @@ impl LanesBuilder {
         self
     }
 
+    /// Turns on metrics, with the feature `metrics`: what lanes do goes to the recorder
+    /// of the [`metrics`](https://docs.rs/metrics) facade, which is to be installed
+    /// before the scheduler is built. Without this nothing is counted for it, and
+    /// nothing paid.
+    ///
+    /// They are labelled by lane where the lane is configured by its name, and otherwise
+    /// by the pattern that it is made of, so that there are as many series as there are
+    /// lines of configuration. All of them are in `docs/metrics.md`, with a dashboard and
+    /// alerts in `dashboards/`.
+    ///
+    /// The recorder is called with no lock of ours held, by whoever submits, polls or
+    /// settles a task; one that panics loses its numbers and costs nothing else. Its
+    /// handles are kept: an exporter must not forget what was idle for a while.
+    ///
+    /// ```
+    /// use laneway::{LaneConfig, Lanes};
+    ///
+    /// // Here the recorder of an exporter is installed, and then:
+    /// let lanes = Lanes::builder()
+    ///     .lane("main", LaneConfig::new(4))
+    ///     .pattern("session:*", LaneConfig::new(1))
+    ///     .metrics()
+    ///     .build()?;
+    /// # Ok::<(), laneway::ConfigError>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub const fn metrics(mut self) -> Self {
+        self.metrics = true;
+        self
+    }
+
     /// How many orphans there may be over all lanes; 64 unless told.
     pub const fn max_orphans(mut self, max_orphans: usize) -> Self {
         self.max_orphans = max_orphans;
@@ -878,7 +913,15 @@ impl LanesBuilder {
                 let max = crate::events::MOST;
                 return Err(ConfigError::Events { given, max });
             }
-            shared.hub = Some(Arc::new(Hub::new(given)));
+            #[cfg(feature = "metrics")]
+            let meter = self.metrics.then(crate::metrics::EventMeter::new);
+            #[cfg(not(feature = "metrics"))]
+            let meter = None;
+            shared.hub = Some(Arc::new(Hub::new(given, meter)));
+        }
+        #[cfg(feature = "metrics")]
+        if self.metrics {
+            shared.meters = Some(crate::metrics::Meters::new());
         }
         let shared = Arc::new(shared);
         if self.watchdog {
@@ -889,6 +932,9 @@ impl LanesBuilder {
         }
         for name in names {
             shared.declare(&name);
+        }
+        if shared.meters.is_some() {
+            shared.all().iter().for_each(|lane| lane.tell_readers());
         }
         Ok(Lanes {
             owner: Arc::new(Owner { shared }),

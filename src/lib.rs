@@ -15,7 +15,7 @@
 //!   lock and no runtime: time comes in, effects come out.
 //! * `runtime` carries out, on tokio. One method locks the engine, feeds it one
 //!   input, and carries out the effects after the lock is released.
-//! * Observers (snapshots, explanations, the log of events, `tracing` events and spans)
+//! * Observers (snapshots, explanations, the log of events, metrics, `tracing` events and spans)
 //!   read facts and steer nothing.
 //!
 //! # What Rust cannot do
@@ -36,6 +36,8 @@
 //! # Features
 //!
 //! * `serde`: snapshots and explanations serialize, and how lanes are set is read from a file.
+//! * `metrics`: what lanes do, as numbers for the recorder of the `metrics` facade; see
+//!   `LanesBuilder::metrics`.
 //! * `testing`: hostile futures, and a harness in virtual time, for tests of
 //!   one's own runner.
 
@@ -57,6 +59,7 @@ mod host;
 mod id;
 mod lane;
 mod lanes;
+mod metrics;
 #[cfg(all(test, any(laneway_loom, laneway_shuttle)))]
 mod models;
 mod observe;

@@ -8,7 +8,7 @@ use super::lane::{Lane, Leftover, Mode, Settings};
 use super::queue::Priority;
 use super::slab::Key;
 use super::task::{End, Facts, Record, Spec, State};
-use super::time::Time;
+use super::time::{Span, Time};
 use super::vocabulary::Reason;
 
 impl<P: Clone> Lane<P> {
@@ -364,6 +364,7 @@ impl<P: Clone> Lane<P> {
                 end: What::boxed(end),
                 panicked: false,
                 holds: true,
+                ran: Span::ENDLESS,
             });
             effects.push(Effect::Settle { task, end });
         }

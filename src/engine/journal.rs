@@ -146,6 +146,8 @@ pub(crate) enum What {
         panicked: bool,
         /// Its slot stays held: nobody can stop its runner.
         holds: bool,
+        /// How long it had its slot, where its runner let go of it.
+        ran: Span,
     },
     /// It has nothing here any more, and its caller is told elsewhere or was
     /// told before.
@@ -187,6 +189,8 @@ pub(crate) struct Told {
     /// `None`: it completed.
     pub(crate) end: Option<Box<End>>,
     pub(crate) panicked: bool,
+    /// How long it had its slot; endless where it had none.
+    pub(crate) ran: Span,
 }
 
 /// A reclaim, and whether it helped.
@@ -353,6 +357,7 @@ impl<P: Clone> Lane<P> {
                 end: told.end,
                 panicked: told.panicked,
                 holds: false,
+                ran: told.ran,
             };
             if held {
                 journal.news.push(now, key, tag.more, what);
@@ -410,7 +415,8 @@ impl<P: Clone> Lane<P> {
 impl From<End> for Told {
     fn from(end: End) -> Self {
         let (end, panicked) = (What::boxed(end), false);
-        Self { end, panicked }
+        let ran = Span::ENDLESS;
+        Self { end, panicked, ran }
     }
 }
 
@@ -421,6 +427,7 @@ impl What {
             end: Self::boxed(end),
             panicked,
             holds: false,
+            ran: Span::ENDLESS,
         }
     }
 

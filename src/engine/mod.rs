@@ -92,5 +92,5 @@ pub use queue::Priority;
 pub(crate) use slab::Key;
 pub(crate) use supersede::Older;
 pub(crate) use task::{Ceiling, End, Facts, Gone, Record, Spec, State, TICK};
-pub(crate) use time::{LONGEST, Time};
+pub(crate) use time::{LONGEST, Span, Time};
 pub use vocabulary::{Limit, OnStall, Reason};

@@ -9,6 +9,7 @@ use super::tell;
 use crate::TaskId;
 use crate::clock::{Clock, unix_micros};
 use crate::engine::{Fact, News, Tag, Time, What};
+use crate::metrics::EventMeter;
 use crate::runtime::{Ticket, Wakers, drop_guarded, trim, wake_all};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 
@@ -30,6 +31,8 @@ pub(crate) struct Hub {
     streamed: AtomicU64,
     dropped: AtomicU64,
     readers: AtomicUsize,
+    /// Where metrics are turned on.
+    meter: Option<EventMeter>,
 }
 
 #[derive(Debug, Default)]
@@ -101,7 +104,7 @@ pub(super) enum Found {
 }
 
 impl Hub {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, meter: Option<EventMeter>) -> Self {
         Self {
             capacity,
             built: (Clock.now(), unix_micros()),
@@ -110,6 +113,7 @@ impl Hub {
             streamed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             readers: AtomicUsize::new(0),
+            meter,
         }
     }
 
@@ -135,6 +139,15 @@ impl Hub {
     pub(crate) fn wake(&self) {
         if self.due.load(Ordering::Acquire) {
             self.wake_all();
+        }
+        self.report();
+    }
+
+    /// Counts what became of events; called with no lock held (S13).
+    #[inline]
+    pub(super) fn report(&self) {
+        if let Some(meter) = &self.meter {
+            meter.report(self.counters());
         }
     }
 

@@ -112,6 +112,7 @@ impl EventStream {
                     self.fetched.clear();
                 }
                 self.hub.streamed();
+                self.hub.report();
                 return Poll::Ready(Some(Ok(event)));
             }
             if self.over {
@@ -122,7 +123,10 @@ impl EventStream {
             let comes = self.comes();
             match self.hub.fetch(&mut self.cursor, &mut self.fetched, waker) {
                 Found::Events | Found::More => {}
-                Found::Missed(overflow) => return Poll::Ready(Some(Err(overflow))),
+                Found::Missed(overflow) => {
+                    self.hub.report();
+                    return Poll::Ready(Some(Err(overflow)));
+                }
                 Found::Nothing if comes => return Poll::Pending,
                 Found::Nothing | Found::Over => self.over = true,
             }

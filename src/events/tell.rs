@@ -121,6 +121,7 @@ pub(super) fn kind(at: Time, what: &What) -> EventKind {
             end,
             panicked,
             holds,
+            ..
         } => EventKind::Settled {
             outcome: match panicked {
                 true => Outcome::Panicked,

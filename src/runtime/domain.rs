@@ -14,6 +14,7 @@ use super::wakers::Wakers;
 use crate::engine::{
     Effect, Effects, End, Facts, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
 };
+use crate::metrics::Meter;
 use crate::plan::Terms;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak};
 
@@ -47,6 +48,8 @@ pub(crate) struct Domain {
     pub(super) defers_to: Mutex<Option<Weak<Self>>>,
     /// Waits for it that closed a circle.
     pub(crate) deadlocks: AtomicU64,
+    /// Where metrics are turned on.
+    pub(super) meter: Option<Meter>,
     /// What a drain hands back, while somebody awaits its report.
     pub(crate) returned: Mutex<Returned>,
 }
@@ -59,6 +62,7 @@ impl Domain {
         terms: Arc<Terms>,
         counted: bool,
         engine: Engine,
+        meter: Option<Meter>,
     ) -> Self {
         Self {
             serial,
@@ -76,6 +80,7 @@ impl Domain {
             heirs: Heirs::new(),
             defers_to: Mutex::new(None),
             deadlocks: AtomicU64::new(0),
+            meter,
             returned: Mutex::new(Returned::default()),
         }
     }
@@ -431,21 +436,30 @@ impl Domain {
             && self.read(|engine| engine.is_idle() && engine.orphans() == 0)
     }
 
-    /// What happened goes to the log, if there is one, before the lock is released.
+    /// What happened is counted, and goes to the log, if there is one, before the lock
+    /// is released.
     #[inline]
     fn write_down(&self, engine: &mut Engine) {
-        if let Some(news) = engine.news()
-            && let Some(hub) = &self.shared.hub
-        {
-            hub.write(self.serial, news);
+        if let Some(meter) = &self.meter {
+            meter.note(engine, self.deadlocks.load(Ordering::Relaxed));
+        }
+        if let Some(news) = engine.news() {
+            match &self.shared.hub {
+                Some(hub) => hub.write(self.serial, news),
+                None => news.clear(),
+            }
         }
     }
 
-    /// Whoever waits for what happened is woken, with no lock held.
+    /// Whoever waits for what happened is woken, and what counts it is told, with no
+    /// lock held.
     #[inline]
-    pub(super) fn tell_readers(&self) {
+    pub(crate) fn tell_readers(&self) {
         if let Some(hub) = &self.shared.hub {
             hub.wake();
+        }
+        if let Some(meter) = &self.meter {
+            meter.flush();
         }
     }
 
@@ -545,6 +559,9 @@ impl Drop for Domain {
         // Nobody holds a slot in it any more, so nothing follows.
         if let Some(group) = self.group() {
             group.lock().dismiss(&mut self.seat.lock());
+        }
+        if let Some(meter) = &self.meter {
+            meter.retire();
         }
     }
 }

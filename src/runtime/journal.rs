@@ -4,7 +4,9 @@
 use super::cell::TaskCell;
 use super::domain::{Actions, Engine};
 use super::word::Word;
-use crate::engine::{Effect, End, Gone, More, Names, Notice, Reason, Released, Time, Told, What};
+use crate::engine::{
+    Effect, End, Gone, More, Names, Notice, Reason, Released, Span, Time, Told, What,
+};
 use crate::sync::Arc;
 
 /// Notes what a task says of itself, in the turn of its lane: between its grant
@@ -32,15 +34,20 @@ pub(super) fn note_release(
     let (Released::Held(gone) | Released::Orphan(gone)) = released else {
         return;
     };
+    let ran = match gone.state {
+        state if state.waits() => Span::ENDLESS,
+        _ => Span::of(now.since(task.started())),
+    };
     let told = if completed && task.word.get() == Word::Done {
         Told {
             end: None,
             panicked: reason == Reason::Panicked,
+            ran,
         }
     } else {
         let told = gone.ended();
-        told.unwrap_or_else(|| by_reason(task, gone, now, reason))
-            .into()
+        let end = told.unwrap_or_else(|| by_reason(task, gone, now, reason));
+        Told { ran, ..end.into() }
     };
     engine.note_release(now, task.slot_key(), released, told, completed);
 }
@@ -79,6 +86,18 @@ pub(super) fn note_reclaims(engine: &mut Engine, effects: &Actions) {
 pub(super) const NAMES: Names<Arc<TaskCell>> = Names {
     id: |cell| cell.id(),
     more,
+};
+
+/// The same where nobody reads the log: what counts tasks is only to know what is none.
+pub(super) const NAMELESS: Names<Arc<TaskCell>> = Names {
+    id: NAMES.id,
+    more: |cell| {
+        let part_of = Some(cell.labels()?.part_of()?);
+        Some(Box::new(More {
+            part_of,
+            ..More::default()
+        }))
+    },
 };
 
 fn more(cell: &Arc<TaskCell>) -> Option<Box<More>> {

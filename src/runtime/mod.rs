@@ -21,13 +21,13 @@
 //! | `repair` | whether the scheduler is right about itself |
 //! | `blocked`, `log`, `spans` | what the scheduler says |
 //! | `standing` | whether a silent task is polled at all |
-//! | `journal` | what the log of events is told beside what the engine tells it |
+//! | `journal` | what the log of events, and what counts, is told beside what the engine tells it |
 //! | `wakers` | waking, and surviving user code that panics |
 //!
 //! # The order of locks
 //!
 //! The turn of a reconfiguration, then directory, then group, then domain, then a
-//! task's parts; timers, keys, wakers, bells and the log of events come last and lock nothing. No user code runs under any of them (S13), and
+//! task's parts; timers, keys, wakers, bells, meters and the log of events come last and lock nothing. No user code runs under any of them (S13), and
 //! no task's last reference is dropped under one: that may retire a lane.
 
 mod blocked;
@@ -116,6 +116,8 @@ pub(crate) use spawn::{spawn, spawn_blocking};
 pub use standing::Standing;
 pub(crate) use standing::{probe_all, standing};
 pub use track::{Always, Tracked, TrackedRead, When};
+#[cfg(feature = "metrics")]
+pub(crate) use wakers::guarded;
 pub(crate) use wakers::{Ticket, Wakers, drop_guarded, wake_all};
 pub(crate) use watchdog::Watchdog;
 pub(crate) use word::Word;

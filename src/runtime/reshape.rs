@@ -64,8 +64,9 @@ impl Shared {
         // Every lane is set before anybody is told in one of them.
         staged.into_iter().chain(beside).for_each(Staged::carry_out);
         // Also of lanes that were only added.
-        if let Some(hub) = &self.hub {
-            hub.wake();
+        lanes.iter().for_each(|lane| lane.tell_readers());
+        if let Some(meters) = &self.meters {
+            meters.forget_unused();
         }
         deadlock::lanes_changed(&lanes);
         Ok(touched)
@@ -95,6 +96,9 @@ fn set_anew(lane: &DomainRef, plan: &Plan, insists: bool) -> Option<Staged> {
         engine.set_anew(now, settings, effects);
     });
     if !same {
+        if let (Some(meters), Some(meter)) = (&lane.shared.meters, &lane.meter) {
+            meters.relabel(meter, &new.origin, &lane.name);
+        }
         lane.terms.set(new);
     }
     Some(staged)

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use super::domain::{Domain, DomainRef, Engine};
 use super::driver::Drivers;
 use super::group::{self, GroupCell, Groups};
-use super::journal::NAMES;
+use super::journal::{NAMELESS, NAMES};
 use super::keys::Keys;
 use super::orphans::Orphans;
 use super::timers::DomainTimers;
@@ -18,6 +18,7 @@ use crate::config::OnDeadlock;
 use crate::engine::{Lane, Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
 use crate::events::Hub;
+use crate::metrics::Meters;
 use crate::plan::{Draft, Plan, Terms};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Serials, Weak};
 use crate::waitpoint::Waitpoints;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) waitpoints: Waitpoints,
     /// The log of events, where it is turned on.
     pub(crate) hub: Option<Arc<Hub>>,
+    /// Where they are turned on.
+    pub(crate) meters: Option<Meters>,
     directory: Mutex<Directory>,
     /// Held from one version of the plan to the next, before the directory.
     pub(super) reconfiguring: Mutex<()>,
@@ -94,6 +97,7 @@ impl Shared {
             keys: Keys::default(),
             waitpoints: Waitpoints::default(),
             hub: None,
+            meters: None,
             directory: Mutex::new(Directory {
                 lanes: HashMap::new(),
                 by_serial: HashMap::new(),
@@ -276,12 +280,19 @@ impl Shared {
         let mut engine = Lane::new(settings, directory.fence_floor);
         directory.mode.apply(&mut engine);
         let serial = SERIALS.next();
+        let meter = self.meters.as_ref();
+        let meter = meter.map(|meters| meters.meter(&terms.origin, &name));
         if let Some(hub) = &self.hub {
             hub.lane_made(serial, &name);
             engine.keep_journal(NAMES);
+        } else if meter.is_some() {
+            engine.keep_journal(NAMELESS);
+        }
+        if let Some(meter) = &meter {
+            meter.note(&mut engine, 0);
         }
         let shared = Arc::clone(self);
-        let domain = Domain::new(serial, name, shared, terms, counted, engine);
+        let domain = Domain::new(serial, name, shared, terms, counted, engine, meter);
         domain.returned.lock().expected = directory.mode.draining.is_some();
         let domain = Arc::new(domain);
         if let Some((group, share)) = group::place(&directory.plan, &directory.groups, &domain.name)

@@ -1,0 +1,8 @@
+//! What lanes do, as numbers for a recorder.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod lanes;
+mod recorders;
+mod seen;
