@@ -122,6 +122,7 @@ const fn label<'a>(origin: &'a Origin, lane: &'a Arc<str>) -> Option<&'a Arc<str
 impl Meter {
     /// What the lane, which is locked, has come to. O(1) beside the facts that it wrote
     /// down.
+    #[inline(never)]
     pub(crate) fn note(&self, engine: &mut Engine, deadlocks: u64) {
         let mut state = self.0.state.lock();
         state.now.read(engine, deadlocks);
@@ -141,6 +142,7 @@ impl Meter {
         }
     }
 
+    #[inline(never)]
     fn flush_now(&self) {
         let (owed, series, change) = {
             let mut state = self.0.state.lock();

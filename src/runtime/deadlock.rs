@@ -127,7 +127,7 @@ fn resolve(start: Start<'_>) {
         if !refuses || refuse(&circle) {
             lane.deadlocks.fetch_add(1, Ordering::Relaxed);
             log::deadlock(lane, &circle.cycle, refuses);
-            if lane.shared.hub.is_some() {
+            if lane.is_observed() {
                 let cycle = Arc::from(circle.cycle.to_string());
                 let refused = refuses;
                 lane.act(|engine, _| {

@@ -436,6 +436,11 @@ impl Domain {
             && self.read(|engine| engine.is_idle() && engine.orphans() == 0)
     }
 
+    /// Whether what happens is written down, as far as there is anything to say.
+    pub(super) fn is_observed(&self) -> bool {
+        self.shared.hub.is_some() || self.meter.is_some()
+    }
+
     /// What happened is counted, and goes to the log, if there is one, before the lock
     /// is released.
     #[inline]

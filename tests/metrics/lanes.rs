@@ -292,6 +292,46 @@ async fn s2_metrics_agree_with_snapshots() {
     assert!(seen.settled("b", "cleared") > 0.0);
 }
 
+#[tokio::test]
+async fn deadlocks_are_counted_as_they_are_found() {
+    let mut seen = Seen::install();
+    let lanes = measured().lane("main", LaneConfig::new(1)).build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let outer = main.run(async |_| {
+        main.run(async |_| ()).await.unwrap_err();
+        seen.number("laneway_deadlocks_total", "main")
+    });
+    assert_eq!(outer.await.unwrap(), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s2_a_chain_is_one_task_with_several_slots() {
+    let mut seen = Seen::install();
+    let lanes = measured()
+        .lane("session", LaneConfig::new(1))
+        .lane("main", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let slot = lanes.lane("main").unwrap().try_acquire().unwrap();
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let task = chain.spawn(async |_| sleep(SECOND).await);
+    let_run().await;
+    seen.assert_levels("session", [0, 1, 0, 0, 1]);
+    seen.assert_levels("main", [1, 1, 0, 0, 1]);
+    drop(slot);
+    task.await.unwrap();
+    for lane in ["session", "main"] {
+        seen.assert_levels(lane, [0, 0, 0, 0, 1]);
+    }
+    assert_eq!(seen.settled("session", "completed"), 1.0);
+    assert_eq!(
+        seen.lengths("laneway_tasks_run_seconds", "session").len(),
+        1
+    );
+    assert_eq!(seen.settled("main", "completed"), 1.0, "the slot by hand");
+    assert_eq!(seen.number("laneway_tasks_dispatched_total", "main"), 2.0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_was_in_vain_is_no_run() {
     let mut seen = Seen::install();
