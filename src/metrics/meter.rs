@@ -308,3 +308,24 @@ impl std::fmt::Debug for EventMeter {
         f.debug_struct("EventMeter").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use crate::{LaneConfig, Lanes};
+
+    #[test]
+    fn s15_series_go_when_their_lanes_have_gone() {
+        let lanes = Lanes::builder().metrics().build().unwrap();
+        for n in 0..200 {
+            let name = format!("lane {n}");
+            let add = lanes.reconfigure(|change| change.add_lane(&name, LaneConfig::new(1)));
+            add.unwrap();
+            let remove = lanes.reconfigure(|change| change.remove_lane(&name));
+            remove.unwrap();
+        }
+        let series = lanes.shared().meters.as_ref().unwrap().series.lock();
+        // The last one went after the last look.
+        assert!(series.len() <= 1, "{series:?}");
+        assert!(series.capacity() < 100);
+    }
+}
