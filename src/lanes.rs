@@ -642,6 +642,25 @@ impl Lanes {
         Ok(EventStream::from(self.hub()?, Some(seq)))
     }
 
+    /// Writes what was recorded since this was called last, in the format that
+    /// [`replay`](crate::replay) documents. Call it from time to time with the same file,
+    /// and once more when something went wrong. O(n) in what was recorded; the writer is
+    /// called with nothing locked (S13).
+    ///
+    /// # Errors
+    ///
+    /// [`SaveError`](crate::replay::SaveError): nothing is recorded, or the writer failed; then
+    /// what it did not take is lost, and the recording ends there.
+    #[cfg(feature = "replay")]
+    pub fn save_recording(
+        &self,
+        writer: impl std::io::Write,
+    ) -> Result<(), crate::replay::SaveError> {
+        let hub = self.shared().hub.as_ref();
+        let hub = hub.ok_or(crate::replay::SaveError::Off)?;
+        crate::replay::save(hub, writer)
+    }
+
     /// What happened, and happens, to one task, from the oldest event on that is kept. The
     /// stream ends after the task's last word, and at once for a task that nothing is
     /// known of. O(1).
@@ -698,6 +717,8 @@ pub struct LanesBuilder {
     events: Option<usize>,
     #[cfg(feature = "metrics")]
     metrics: bool,
+    #[cfg(feature = "replay")]
+    recording: Option<usize>,
 }
 
 impl LanesBuilder {
@@ -714,6 +735,8 @@ impl LanesBuilder {
             events: None,
             #[cfg(feature = "metrics")]
             metrics: false,
+            #[cfg(feature = "replay")]
+            recording: None,
         }
     }
 
@@ -870,6 +893,18 @@ impl LanesBuilder {
         self
     }
 
+    /// Turns on the recording of all that the scheduler's engine is told and decides, beside
+    /// the log of [`events`](Self::events), which it needs; see [`replay`](crate::replay).
+    ///
+    /// So many inputs and events together are kept, at some 300 bytes each, until
+    /// [`Lanes::save_recording`] takes them: room for what comes from one save to the next.
+    /// What finds none is counted, and the recording ends there.
+    #[cfg(feature = "replay")]
+    pub const fn recording(mut self, capacity: usize) -> Self {
+        self.recording = Some(capacity);
+        self
+    }
+
     /// How many orphans there may be over all lanes; 64 unless told.
     pub const fn max_orphans(mut self, max_orphans: usize) -> Self {
         self.max_orphans = max_orphans;
@@ -917,7 +952,19 @@ impl LanesBuilder {
             let meter = self.metrics.then(crate::metrics::EventMeter::new);
             #[cfg(not(feature = "metrics"))]
             let meter = None;
-            shared.hub = Some(Arc::new(Hub::new(given, meter)));
+            let hub = Hub::new(given, meter);
+            #[cfg(feature = "replay")]
+            let hub = match self.recording {
+                Some(capacity) => hub.recording(capacity),
+                None => hub,
+            };
+            shared.hub = Some(Arc::new(hub));
+        }
+        #[cfg(feature = "replay")]
+        match self.recording {
+            Some(0) => return Err(ConfigError::RecordsNothing),
+            Some(_) if self.events.is_none() => return Err(ConfigError::RecordingWithoutEvents),
+            _ => {}
         }
         #[cfg(feature = "metrics")]
         if self.metrics {

@@ -38,6 +38,8 @@
 //! * `serde`: snapshots and explanations serialize, and how lanes are set is read from a file.
 //! * `metrics`: what lanes do, as numbers for the recorder of the `metrics` facade; see
 //!   `LanesBuilder::metrics`.
+//! * `replay`: what a scheduler was told is recorded and saved, and a test has its engine
+//!   decide it once more: a stall in production becomes a test.
 //! * `testing`: hostile futures, and a harness in virtual time, for tests of
 //!   one's own runner.
 
@@ -68,6 +70,8 @@ mod pattern;
 mod plan;
 mod reconfigure;
 mod repair;
+#[cfg(feature = "replay")]
+pub mod replay;
 mod runtime;
 mod snapshot;
 mod sync;

@@ -28,6 +28,7 @@ pub(crate) struct Watch {
 
 /// What the shell saw of a lane's holders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Holders {
     /// The latest sign of life among them.
     pub(crate) active_at: Option<Time>,

@@ -8,6 +8,7 @@ use super::task::Gone;
 
 /// How a task comes for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Entry {
     /// A slot that is free now is claimed by the call itself.
     pub(crate) present: bool,
@@ -25,6 +26,8 @@ pub(crate) struct Entry {
 
 /// What becomes of a newcomer that finds the queue full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "replay", serde(rename_all = "snake_case"))]
 pub(crate) enum IfFull {
     Refuse,
     /// It waits at the door.
@@ -53,6 +56,8 @@ pub(super) enum Line {
 
 /// Why a task was not taken; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "replay", serde(rename_all = "snake_case"))]
 pub(crate) enum Refused {
     Closed,
     /// With leave for descendants, or without.

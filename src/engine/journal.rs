@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
-use super::effects::{Blocked, Reclaim, Recovery};
+use super::effects::{Blocked, Effect, Effects, Notice, Reclaim, Recovery};
 use super::entry::Released;
+#[cfg(feature = "replay")]
+use super::input::{Input, Label};
 use super::lane::Lane;
 use super::queue::Priority;
 use super::slab::Key;
@@ -22,6 +24,9 @@ use crate::sync::Arc;
 pub(crate) struct Journal<P> {
     names: Names<P>,
     news: News,
+    /// With the inputs.
+    #[cfg(feature = "replay")]
+    records: bool,
 }
 
 /// Facts, in their order. Their places stay, so that one is made where it is read.
@@ -29,6 +34,9 @@ pub(crate) struct Journal<P> {
 pub(crate) struct News {
     places: Vec<Fact>,
     len: usize,
+    /// What was told to the lane, each with how many facts stood before it.
+    #[cfg(feature = "replay")]
+    inputs: Vec<(usize, Input)>,
 }
 
 /// What the shell calls a task: only the shell knows.
@@ -184,7 +192,8 @@ pub(crate) enum What {
 }
 
 /// How the caller of a task is told that it ended.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Told {
     /// `None`: it completed.
     pub(crate) end: Option<Box<End>>,
@@ -213,9 +222,15 @@ const KEEP: usize = 64;
 
 impl<P: Clone> Lane<P> {
     /// From now on what happens is written down.
-    pub(crate) fn keep_journal(&mut self, names: Names<P>) {
-        let news = News::default();
-        self.journal = Some(Box::new(Journal { names, news }));
+    pub(crate) fn keep_journal(&mut self, names: Names<P>, inputs: bool) {
+        #[cfg(not(feature = "replay"))]
+        let _ = inputs;
+        self.journal = Some(Box::new(Journal {
+            names,
+            news: News::default(),
+            #[cfg(feature = "replay")]
+            records: inputs,
+        }));
     }
 
     #[inline]
@@ -227,7 +242,41 @@ impl<P: Clone> Lane<P> {
     #[inline]
     pub(crate) fn news(&mut self) -> Option<&mut News> {
         let news = &mut self.journal.as_deref_mut()?.news;
-        (news.len > 0).then_some(news)
+        news.is_any().then_some(news)
+    }
+
+    /// Whether inputs are written down.
+    #[cfg(feature = "replay")]
+    #[inline]
+    pub(super) fn keeps_inputs(&self) -> bool {
+        let journal = self.journal.as_deref();
+        journal.is_some_and(|journal| journal.records)
+    }
+
+    #[cfg(feature = "replay")]
+    pub(super) fn write_input(&mut self, input: Input) {
+        if let Some(journal) = &mut self.journal {
+            let news = &mut journal.news;
+            news.inputs.push((news.len, input));
+        }
+    }
+
+    #[cfg(feature = "replay")]
+    pub(super) fn label(&self, task: &P) -> Option<Box<Label>> {
+        let more = (self.journal.as_deref()?.names.more)(task)?;
+        Some(Box::new(Label::from(&*more)))
+    }
+
+    /// The task that came last got this key.
+    #[cfg(feature = "replay")]
+    pub(super) fn name_comer(&mut self, got: Option<Key>) {
+        let inputs = self.journal.iter_mut();
+        let last = inputs.filter_map(|journal| journal.news.inputs.last_mut());
+        for (_, input) in last {
+            if let Input::Come { key, .. } = input {
+                *key = got;
+            }
+        }
     }
 
     /// Of a task that there is.
@@ -390,6 +439,22 @@ impl<P: Clone> Lane<P> {
         journal.push(self.clock, Tag { key, more }, what);
     }
 
+    /// The same for all that are among these effects.
+    pub(crate) fn note_reclaims(&mut self, effects: &Effects<P>) {
+        for effect in effects.iter() {
+            if let Effect::Report(Notice::Reclaimed {
+                task,
+                end,
+                how,
+                recovery,
+                ..
+            }) = effect
+            {
+                self.note_reclaim(task, *end, *how, recovery);
+            }
+        }
+    }
+
     /// What the task that was just parked waits for.
     pub(crate) fn note_waits_for(&mut self, text: Arc<str>) {
         let facts = self
@@ -513,6 +578,21 @@ impl News {
             place.tag.more = more;
             place.what = what;
         }
+    }
+
+    #[inline]
+    const fn is_any(&self) -> bool {
+        #[cfg(feature = "replay")]
+        if !self.inputs.is_empty() {
+            return true;
+        }
+        self.len > 0
+    }
+
+    /// What was told to the lane, each with how many facts stand before it.
+    #[cfg(feature = "replay")]
+    pub(crate) fn take_inputs(&mut self) -> Vec<(usize, Input)> {
+        std::mem::take(&mut self.inputs)
     }
 
     #[inline]

@@ -17,6 +17,7 @@ use super::timers::Timers;
 
 /// What a lane is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Settings {
     pub(crate) max_concurrent: usize,
     /// `None`: as many as `max_concurrent`.
@@ -88,6 +89,8 @@ pub(crate) enum Mode {
 
 /// What a drain does with those who are still queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "replay", serde(rename_all = "snake_case"))]
 pub(crate) enum Leftover {
     Run,
     Return,

@@ -38,6 +38,7 @@
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `pace` | how fast a lane's waiters come and are served |
 //! | `journal` | what happened, for whoever keeps a log of it |
+//! | `recorder`, `input` | what the engine was told, for whoever wants to see it decide again |
 //! | `queue` | who is next |
 //! | `door` | who waits for a place in a full queue |
 //! | `timers` | the next moment of each task |
@@ -53,6 +54,8 @@ mod entry;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod faults;
 mod group;
+#[cfg(feature = "replay")]
+mod input;
 mod journal;
 mod judge;
 mod lane;
@@ -64,6 +67,7 @@ mod park;
 mod queue;
 mod quiet;
 mod reclaim;
+mod recorder;
 mod slab;
 mod supersede;
 mod task;
@@ -82,6 +86,8 @@ pub(crate) use entry::{Accepted, Entry, IfFull, Refused, Released};
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 pub(crate) use faults::{Fault, GroupFault};
 pub(crate) use group::Group;
+#[cfg(feature = "replay")]
+pub(crate) use input::{Input, Label, Stood, having_waited};
 pub(crate) use journal::{Ahead, Fact, More, Names, News, Tag, Told, What};
 pub(crate) use judge::Verdict;
 pub(crate) use lane::{Lane, Leftover, Mode, Settings, Tally};
@@ -89,6 +95,9 @@ pub(crate) use outlook::Outlook;
 pub use outlook::{Bound, Follows};
 pub(crate) use pace::Pace;
 pub use queue::Priority;
+#[cfg(feature = "replay")]
+pub(crate) use recorder::Comer;
+pub(crate) use recorder::{Recorder, Step};
 pub(crate) use slab::Key;
 pub(crate) use supersede::Older;
 pub(crate) use task::{Ceiling, End, Facts, Gone, Record, Spec, State, TICK};

@@ -6,6 +6,7 @@
 /// that outlived its task finds nothing, however often its index was reused:
 /// the ground on which a release happens exactly once (S2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Key {
     pub(crate) index: u32,
     pub(crate) seq: u64,

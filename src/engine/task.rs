@@ -27,6 +27,7 @@ pub(crate) const SILENT_CEILING: Duration = Duration::from_secs(60 * 60);
 /// Everything a task was granted, resolved from its lane, its handle and its
 /// own options before it is submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Spec {
     pub(crate) priority: Priority,
     pub(crate) ceiling: Ceiling,
@@ -43,6 +44,8 @@ pub(crate) struct Spec {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "replay", serde(rename_all = "snake_case"))]
 pub(crate) enum Ceiling {
     None,
     /// Set by hand: it holds from the start.
@@ -141,6 +144,7 @@ pub(crate) enum Silence {
 
 /// What the shell read off a task when the engine asked for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Facts {
     /// Its runner has come for its slot.
     pub(crate) claimed: bool,
@@ -184,6 +188,8 @@ impl Facts {
 
 /// How a task ended, as data; the shell makes an error of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "replay", serde(rename_all = "snake_case"))]
 pub(crate) enum End {
     /// By itself, with a value or a panic.
     Completed,

@@ -7,6 +7,7 @@ use std::time::Duration;
 /// The scheduler starts at [`Time::START`] and not at zero, so that a task may
 /// have waited since before the scheduler existed (`waited(d)`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Time(u64);
 
 /// The longest duration that a limit may name, about 73 years: from
@@ -49,6 +50,7 @@ impl std::ops::Add<Duration> for Time {
 /// A duration that may be without end, in half the memory of an
 /// `Option<Duration>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Span(u64);
 
 impl Span {

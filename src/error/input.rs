@@ -265,6 +265,13 @@ pub enum ConfigError {
         /// What the system said.
         kind: std::io::ErrorKind,
     },
+    /// A recording has room for nothing.
+    #[error("a recording with room for nothing")]
+    RecordsNothing,
+    /// A recording is to be kept, and no events; see
+    /// [`LanesBuilder::events`](crate::LanesBuilder::events).
+    #[error("a recording needs the log of events, which is not turned on")]
+    RecordingWithoutEvents,
     /// So many events cannot be kept.
     #[error("{given} events cannot be kept: at least one, and {max} at the most")]
     Events {

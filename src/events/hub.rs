@@ -2,14 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::event::{Event, EventCounters, Overflow};
 use super::tell;
 use crate::TaskId;
 use crate::clock::{Clock, unix_micros};
+#[cfg(feature = "replay")]
+use crate::engine::Input;
 use crate::engine::{Fact, News, Tag, Time, What};
 use crate::metrics::EventMeter;
+#[cfg(feature = "replay")]
+use crate::replay::Tape;
 use crate::runtime::{Ticket, Wakers, drop_guarded, trim, wake_all};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 
@@ -22,6 +25,8 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Hub {
     capacity: usize,
+    #[cfg(feature = "replay")]
+    records: bool,
     /// When the scheduler was built, on both clocks; the other in microseconds
     /// since the Unix epoch.
     built: (Time, u64),
@@ -49,6 +54,8 @@ struct Log {
     /// Tasks whose last word is yet to come.
     open: usize,
     ending: Ending,
+    #[cfg(feature = "replay")]
+    tape: Option<Tape>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +114,8 @@ impl Hub {
     pub(crate) fn new(capacity: usize, meter: Option<EventMeter>) -> Self {
         Self {
             capacity,
+            #[cfg(feature = "replay")]
+            records: false,
             built: (Clock.now(), unix_micros()),
             log: Mutex::new(Log::default()),
             due: AtomicBool::new(false),
@@ -123,9 +132,17 @@ impl Hub {
     #[inline(never)]
     pub(crate) fn write(&self, lane: u64, news: &mut News) {
         let mut log = self.log.lock();
-        for fact in news.facts() {
+        #[cfg(feature = "replay")]
+        let mut inputs = news.take_inputs().into_iter().peekable();
+        for (_at, fact) in news.facts().iter_mut().enumerate() {
+            #[cfg(feature = "replay")]
+            while let Some((_, input)) = inputs.next_if(|(before, _)| *before <= _at) {
+                log.record(lane, input);
+            }
             log.put(self.capacity, lane, fact);
         }
+        #[cfg(feature = "replay")]
+        inputs.for_each(|(_, input)| log.record(lane, input));
         if !log.due.is_empty() {
             self.due.store(true, Ordering::Release);
         }
@@ -161,6 +178,30 @@ impl Hub {
         wake_all(due);
     }
 
+    /// Whether what the lanes are told is recorded.
+    pub(crate) const fn records(&self) -> bool {
+        #[cfg(feature = "replay")]
+        return self.records;
+        #[cfg(not(feature = "replay"))]
+        false
+    }
+
+    /// What becomes of a lane or a group, and is not told to a lane.
+    #[cfg(feature = "replay")]
+    pub(crate) fn record(&self, lane: u64, input: impl FnOnce() -> Input) {
+        if self.records {
+            let input = input();
+            self.log.lock().record(lane, input);
+        }
+    }
+
+    pub(crate) fn budget_set(&self, group: u64, budget: usize) {
+        #[cfg(feature = "replay")]
+        self.record(0, || Input::Budget { group, budget });
+        #[cfg(not(feature = "replay"))]
+        let _ = (group, budget);
+    }
+
     pub(crate) fn lane_made(&self, lane: u64, name: &Arc<str>) {
         self.log.lock().names.insert(lane, Arc::clone(name));
         self.write_of(lane, What::Made);
@@ -168,6 +209,8 @@ impl Hub {
 
     /// Nothing is written of it any more.
     pub(crate) fn lane_gone(&self, lane: u64) {
+        #[cfg(feature = "replay")]
+        self.record(lane, || Input::Retired);
         self.write_of(lane, What::Retired);
         let mut log = self.log.lock();
         let last = log.kept.next - 1;
@@ -289,21 +332,32 @@ impl Hub {
         }
     }
 
-    fn event(&self, seq: u64, entry: &Entry, lane: Arc<str>) -> Event {
-        let (built, wall) = self.built;
-        let Fact { at, tag, what } = &entry.fact;
-        let after = at.since(built);
-        let more = tag.more();
-        Event {
-            seq,
-            at: after,
-            time: UNIX_EPOCH + Duration::from_micros(wall) + after,
-            lane,
-            task: entry.task(),
-            name: more.and_then(|more| more.name.clone()),
-            key: more.and_then(|more| more.key.clone()),
-            part: tag.is_part(),
-            kind: tell::kind(*at, what),
+    fn event(&self, seq: u64, entry: &Entry, name: Arc<str>) -> Event {
+        tell::event(self.built, seq, (entry.lane, name), &entry.fact)
+    }
+
+    /// What the lanes are told is recorded, so much of it.
+    #[cfg(feature = "replay")]
+    pub(crate) fn recording(mut self, capacity: usize) -> Self {
+        self.records = true;
+        self.log.lock().tape = Some(Tape::new(capacity));
+        self
+    }
+
+    /// What was recorded since this was called last, with when the scheduler was
+    /// built.
+    #[cfg(feature = "replay")]
+    pub(crate) fn take_tape(&self) -> Option<((Time, u64), Tape)> {
+        let mut log = self.log.lock();
+        let tape = log.tape.as_mut()?.take();
+        Some((self.built, tape))
+    }
+
+    /// So much of what was taken was not saved.
+    #[cfg(feature = "replay")]
+    pub(crate) fn tape_lost(&self, entries: u64) {
+        if let Some(tape) = &mut self.log.lock().tape {
+            tape.lost(entries);
         }
     }
 
@@ -341,6 +395,10 @@ impl Log {
         if fact.at == Time::FAR {
             fact.at = Clock.now();
         }
+        #[cfg(feature = "replay")]
+        if self.tape.is_some() {
+            self.record_fact(lane, fact);
+        }
         if !self.waiting.is_empty() || !self.watching.is_empty() {
             self.call(fact.tag.task(lane));
         }
@@ -354,6 +412,22 @@ impl Log {
         if let Some(mut watching) = task.and_then(|task| self.watching.remove(&task)) {
             trim(&mut self.watching);
             self.due.extend(watching.take());
+        }
+    }
+
+    #[cfg(feature = "replay")]
+    fn record(&mut self, lane: u64, input: Input) {
+        if let Some(tape) = &mut self.tape {
+            tape.input(lane, input);
+        }
+    }
+
+    #[cfg(feature = "replay")]
+    #[cold]
+    fn record_fact(&mut self, lane: u64, fact: &Fact) {
+        let (seq, name) = (self.kept.next, self.name(lane));
+        if let Some(tape) = &mut self.tape {
+            tape.fact(seq, lane, name, fact);
         }
     }
 

@@ -23,3 +23,5 @@ mod tell;
 pub use event::{Event, EventCounters, EventKind, EventsOff, Outcome, Overflow, Reclaimed};
 pub(crate) use hub::{Hub, MOST};
 pub use stream::EventStream;
+#[cfg(feature = "replay")]
+pub(crate) use tell::event as event_of;

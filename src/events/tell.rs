@@ -1,12 +1,37 @@
 //! From what the engine says to public words.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use super::event::{EventKind, Outcome, Reclaimed};
-use crate::engine::{Ahead, End, Reclaim, Recovery, Time, What};
+use super::event::{Event, EventKind, Outcome, Reclaimed};
+use crate::engine::{Ahead, End, Fact, Reclaim, Recovery, Time, What};
+use crate::sync::Arc;
+
+/// What happened in a lane of this number and name. `built` is when the scheduler was,
+/// on both clocks; the other in microseconds since the Unix epoch.
+pub(crate) fn event(
+    (built, wall): (Time, u64),
+    seq: u64,
+    (lane, name): (u64, Arc<str>),
+    fact: &Fact,
+) -> Event {
+    let Fact { at, tag, what } = fact;
+    let after = at.since(built);
+    let more = tag.more();
+    Event {
+        seq,
+        at: after,
+        time: UNIX_EPOCH + Duration::from_micros(wall) + after,
+        lane: name,
+        task: tag.task(lane),
+        name: more.and_then(|more| more.name.clone()),
+        key: more.and_then(|more| more.key.clone()),
+        part: tag.is_part(),
+        kind: kind(*at, what),
+    }
+}
 
 /// What happened, at that time.
-pub(super) fn kind(at: Time, what: &What) -> EventKind {
+fn kind(at: Time, what: &What) -> EventKind {
     let until = |moment: Time| Some(moment.since(at)).filter(|_| moment < Time::FAR);
     let ahead = |ahead: Ahead| (ahead.queued as usize, ahead.active as usize);
     match what {

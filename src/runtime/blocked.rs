@@ -4,7 +4,7 @@ use super::cell::TaskCell;
 use super::domain::Domain;
 use super::facts::{self, HolderSigns};
 use super::{log, standing};
-use crate::engine::{BlockedBy, Holders, Lane};
+use crate::engine::{BlockedBy, Holders};
 use crate::sync::Arc;
 
 /// How many lanes deep a chain of lanes that wait for each other is followed.
@@ -48,7 +48,7 @@ pub(crate) fn inspect(domain: &Arc<Domain>) {
 /// Whoever holds what this lane waits for: its own slots, or its group's budget,
 /// of which one lane speaks for all that wait for it.
 fn in_the_way(domain: &Arc<Domain>) -> (Vec<Arc<TaskCell>>, Option<Arc<Domain>>) {
-    let by = domain.read(Lane::blocked_by);
+    let by = domain.read(|engine| engine.blocked_by());
     let seat = domain.seat().lock();
     let group = seat.group();
     let (Some(BlockedBy::GroupBudget | BlockedBy::Reservation), Some(group)) = (by, group) else {

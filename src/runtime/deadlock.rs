@@ -131,7 +131,7 @@ fn resolve(start: Start<'_>) {
                 let cycle = Arc::from(circle.cycle.to_string());
                 let refused = refuses;
                 lane.act(|engine, _| {
-                    engine.note_lane(None, || What::Deadlock {
+                    engine.note_lane(|| What::Deadlock {
                         circle: cycle,
                         refused,
                     })

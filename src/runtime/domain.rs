@@ -12,7 +12,7 @@ use super::shared::{Shared, Standing};
 use super::terms::InForce;
 use super::wakers::Wakers;
 use crate::engine::{
-    Effect, Effects, End, Facts, Key, Lane, Mode, Reason, Released, Spec, State, Time, Verdict,
+    Effect, Effects, End, Facts, Key, Mode, Reason, Recorder, Released, Spec, State, Time, Verdict,
 };
 use crate::metrics::Meter;
 use crate::plan::Terms;
@@ -21,7 +21,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak
 use super::facts;
 use super::word::Word;
 
-pub(crate) type Engine = Lane<Arc<TaskCell>>;
+pub(crate) type Engine = Recorder<Arc<TaskCell>>;
 pub(crate) type Actions = Effects<Arc<TaskCell>>;
 
 #[derive(Debug)]
@@ -157,14 +157,14 @@ impl Domain {
         };
         hall.enter(member, &mut seat.engine);
         let output = input(&mut seat.engine, &mut sequel.effects);
-        hall.leave(member, &seat.engine);
+        hall.leave(member, &mut seat.engine);
         sequel.note(self, &mut seat.engine);
         drop(seat);
         let first = hall.serve(&mut sequel.beside);
         if sequel.effects.reports_reclaim() {
             let engine = &mut self.seat.lock().engine;
             hall.verify(engine, first, &mut sequel.effects);
-            journal::note_reclaims(engine, &sequel.effects);
+            engine.note_reclaims(&sequel.effects);
             self.write_down(engine);
         }
         output
@@ -181,7 +181,7 @@ impl Domain {
         let mut seat = self.seat.lock();
         if let Some(member) = seat.member_of(&group) {
             // So that it knows what blocks it now.
-            hall.enter(member, &mut seat.engine);
+            hall.look(member, &mut seat.engine);
         }
         question(&seat.engine)
     }
@@ -444,7 +444,7 @@ impl Domain {
     /// What happened is counted, and goes to the log, if there is one, before the lock
     /// is released.
     #[inline]
-    fn write_down(&self, engine: &mut Engine) {
+    pub(super) fn write_down(&self, engine: &mut Engine) {
         if let Some(meter) = &self.meter {
             meter.note(engine, self.deadlocks.load(Ordering::Relaxed));
         }
@@ -563,7 +563,7 @@ impl Drop for Domain {
     fn drop(&mut self) {
         // Nobody holds a slot in it any more, so nothing follows.
         if let Some(group) = self.group() {
-            group.lock().dismiss(&mut self.seat.lock());
+            group.lock().dismiss(self, &mut self.seat.lock());
         }
         if let Some(meter) = &self.meter {
             meter.retire();

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use super::cell::TaskCell;
 use super::domain::{Actions, Domain, Engine, Sequel, Staged};
+use super::shared::Shared;
 use crate::charter::{Charters, Share};
 use crate::clock::Clock;
-use crate::engine::{Drift, Group, Key};
+use crate::engine::{Drift, Group, Key, Step};
 use crate::plan::Plan;
-use crate::sync::{Arc, Mutex, MutexGuard, Weak};
+use crate::sync::{Arc, Mutex, MutexGuard, Serials, Weak};
 
 /// What follows in other lanes than the one that was told something.
 pub(crate) type Beside = Vec<Staged>;
@@ -32,9 +33,13 @@ struct Membership {
 #[derive(Debug)]
 pub(crate) struct GroupCell {
     pub(crate) name: Arc<str>,
+    /// One that is divided anew is another of the same name.
+    serial: u64,
     shares: Vec<Share>,
     hall: Mutex<Hall>,
 }
+
+static SERIALS: Serials = Serials::from(1);
 
 pub(crate) type Groups = BTreeMap<Arc<str>, Arc<GroupCell>>;
 
@@ -87,6 +92,7 @@ impl GroupCell {
         let reserved: Vec<usize> = shares.iter().map(|share| share.reserved).collect();
         Self {
             name,
+            serial: SERIALS.next(),
             shares: shares.to_vec(),
             hall: Mutex::new(Hall {
                 group: Group::new(budget, &reserved),
@@ -105,8 +111,11 @@ impl GroupCell {
     }
 
     /// Sets the budget, and serves whom it has room for.
-    pub(super) fn set_budget(&self, budget: usize, beside: &mut Beside) {
+    pub(super) fn set_budget(&self, shared: &Shared, budget: usize, beside: &mut Beside) {
         let mut hall = self.lock();
+        if let Some(hub) = &shared.hub {
+            hub.budget_set(self.serial, budget);
+        }
         hall.group.set_budget(budget);
         hall.serve(beside);
     }
@@ -178,7 +187,7 @@ impl GroupCell {
         for (member, lane) in hall.group.lanes() {
             let lane = lane.upgrade();
             let seat = lane.as_ref().map(|lane| lane.seat().lock());
-            let engine = seat.as_ref().map(|seat| &seat.engine);
+            let engine = seat.as_ref().map(|seat| &*seat.engine);
             let found = hall.group.audit_member(now, member, engine);
             drop(seat);
             match lane {
@@ -247,7 +256,7 @@ pub(super) fn regroup(domain: &Arc<Domain>, to: Option<&(Arc<GroupCell>, u32)>) 
     let mut entered = after.map(|group| group.lock());
     let mut seat = domain.seat().lock();
     if let Some(hall) = &mut left {
-        hall.dismiss(&mut seat);
+        hall.dismiss(domain, &mut seat);
     }
     if let (Some(hall), Some((group, share))) = (&mut entered, to) {
         hall.seat(group, domain, &mut seat, *share);
@@ -257,16 +266,29 @@ pub(super) fn regroup(domain: &Arc<Domain>, to: Option<&(Arc<GroupCell>, u32)>) 
 
 impl Hall {
     pub(super) fn enter(&self, member: Key, engine: &mut Engine) {
-        self.group.enter(member, engine);
+        self.group.enter(member, engine.in_group(Step::Enter));
     }
 
-    pub(super) fn leave(&mut self, member: Key, engine: &Engine) {
-        self.group.leave(member, engine);
+    /// Before it is read.
+    pub(super) fn look(&self, member: Key, engine: &mut Engine) {
+        self.group.enter(member, engine.in_group(Step::Look));
+    }
+
+    pub(super) fn leave(&mut self, member: Key, engine: &mut Engine) {
+        self.group.leave(member, engine.in_group(Step::Leave));
     }
 
     fn seat(&mut self, cell: &Arc<GroupCell>, domain: &Arc<Domain>, seat: &mut Seat, share: u32) {
         let lane = Arc::downgrade(domain);
-        let member = self.group.join(lane, share, &mut seat.engine);
+        let step = Step::Join {
+            group: cell.serial,
+            budget: self.group.budget(),
+            reserved: cell.shares.iter().map(|share| share.reserved).collect(),
+            share,
+        };
+        let engine = seat.engine.in_group(step);
+        let member = self.group.join(lane, share, engine);
+        domain.write_down(&mut seat.engine);
         seat.membership = Some(Box::new(Membership {
             group: Arc::clone(cell),
             member,
@@ -274,9 +296,11 @@ impl Hall {
         }));
     }
 
-    pub(super) fn dismiss(&mut self, seat: &mut Seat) {
+    pub(super) fn dismiss(&mut self, domain: &Domain, seat: &mut Seat) {
         if let Some(membership) = seat.membership.take() {
-            self.group.part(membership.member, &mut seat.engine);
+            let engine = seat.engine.in_group(Step::Part);
+            self.group.part(membership.member, engine);
+            domain.write_down(&mut seat.engine);
         }
     }
 
@@ -294,8 +318,9 @@ impl Hall {
             };
             let mut sequel = Sequel::new();
             let mut seat = domain.seat().lock();
-            let engine = &mut seat.engine;
+            let engine = seat.engine.in_group(Step::Visit { now });
             let told = self.group.visit(now, member, engine, &mut sequel.effects);
+            let engine = &mut seat.engine;
             sequel.note(&domain, engine);
             if first.is_none() {
                 let record = told.and_then(|key| engine.record(key));
@@ -330,6 +355,7 @@ impl Hall {
         first: Option<Arc<TaskCell>>,
         effects: &mut Actions,
     ) {
+        let engine = engine.in_group(Step::Verify);
         self.group.verify(engine, first, effects);
     }
 }

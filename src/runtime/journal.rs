@@ -2,11 +2,9 @@
 //! ended, and what they say of themselves.
 
 use super::cell::TaskCell;
-use super::domain::{Actions, Engine};
+use super::domain::Engine;
 use super::word::Word;
-use crate::engine::{
-    Effect, End, Gone, More, Names, Notice, Reason, Released, Span, Time, Told, What,
-};
+use crate::engine::{End, Gone, More, Names, Reason, Released, Span, Time, Told, What};
 use crate::sync::Arc;
 
 /// Notes what a task says of itself, in the turn of its lane: between its grant
@@ -63,21 +61,6 @@ fn by_reason(task: &TaskCell, gone: &Gone<Arc<TaskCell>>, now: Time, reason: Rea
         reason => {
             let elapsed = now.since(task.started());
             End::Cancelled { reason, elapsed }
-        }
-    }
-}
-
-pub(super) fn note_reclaims(engine: &mut Engine, effects: &Actions) {
-    for effect in effects.iter() {
-        if let Effect::Report(Notice::Reclaimed {
-            task,
-            end,
-            how,
-            recovery,
-            ..
-        }) = effect
-        {
-            engine.note_reclaim(task, *end, *how, recovery);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Shared {
             let kept = groups.get(name).is_some_and(|new| Arc::ptr_eq(new, cell));
             let charter = plan.charters.groups.get(name).filter(|_| kept);
             let budget = charter.map_or(0, |charter| charter.budget.min(cell.usage().0));
-            cell.set_budget(budget, &mut beside);
+            cell.set_budget(self, budget, &mut beside);
         }
         // A lane that is made from here on is made of the new plan; those that
         // there are cannot go while they are referred to.
@@ -57,7 +57,7 @@ impl Shared {
         }
         for (name, charter) in &plan.charters.groups {
             if let Some(cell) = groups.get(name) {
-                cell.set_budget(charter.budget, &mut beside);
+                cell.set_budget(self, charter.budget, &mut beside);
             }
         }
         drop(turn);

@@ -15,7 +15,7 @@ use super::timers::DomainTimers;
 use super::watchdog::Watchdog;
 use crate::clock::Clock;
 use crate::config::OnDeadlock;
-use crate::engine::{Lane, Leftover, Mode, Time};
+use crate::engine::{Leftover, Mode, Time};
 use crate::error::{LaneNameError, check_name};
 use crate::events::Hub;
 use crate::metrics::Meters;
@@ -277,16 +277,23 @@ impl Shared {
         counted: bool,
     ) -> Arc<Domain> {
         let settings = terms.config.settings(self.observe_only);
-        let mut engine = Lane::new(settings, directory.fence_floor);
+        let mut engine = Engine::new(settings, directory.fence_floor);
         directory.mode.apply(&mut engine);
         let serial = SERIALS.next();
         let meter = self.meters.as_ref();
         let meter = meter.map(|meters| meters.meter(&terms.origin, &name));
         if let Some(hub) = &self.hub {
+            #[cfg(feature = "replay")]
+            hub.record(serial, || crate::engine::Input::Made {
+                name: String::from(&*name),
+                settings: engine.settings().clone(),
+                fence: directory.fence_floor,
+                stood: directory.mode.stood(),
+            });
             hub.lane_made(serial, &name);
-            engine.keep_journal(NAMES);
+            engine.keep_journal(NAMES, hub.records());
         } else if meter.is_some() {
-            engine.keep_journal(NAMELESS);
+            engine.keep_journal(NAMELESS, false);
         }
         if let Some(meter) = &meter {
             meter.note(&mut engine, 0);
@@ -322,6 +329,18 @@ impl Standing {
         }
         if self.closed {
             engine.close();
+        }
+    }
+
+    #[cfg(feature = "replay")]
+    fn stood(self) -> crate::engine::Stood {
+        let drains = self
+            .draining
+            .map(|drain| (drain.deadline, drain.admit_descendants, drain.queued));
+        crate::engine::Stood {
+            paused: self.paused,
+            drains,
+            closed: self.closed,
         }
     }
 

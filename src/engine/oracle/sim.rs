@@ -176,7 +176,7 @@ impl Sim {
     pub(in crate::engine) fn with(settings: Settings) -> Self {
         let begun = Time::START + secs(3600);
         let mut lane = Lane::new(settings, 1_000);
-        lane.keep_journal(NAMES);
+        lane.keep_journal(NAMES, false);
         Self {
             lane,
             now: begun,

@@ -104,7 +104,7 @@ impl Hall {
                 ..settings(max_concurrent)
             };
             let mut lane = Lane::new(settings, 1);
-            lane.keep_journal(NAMES);
+            lane.keep_journal(NAMES, false);
             let member = Some(group.join(index, index_of(share), &mut lane));
             seats.push(Seat {
                 lane,

@@ -1,0 +1,162 @@
+//! An input of the engine, as it is recorded.
+
+use std::time::Duration;
+
+use super::journal::More;
+use super::recorder::{Comer, Step, inputs};
+use super::{
+    Effects, End, Entry, Facts, Holders, Key, Lane, Leftover, Priority, Reason, Settings, Spec,
+    Time, Told, What,
+};
+use crate::TaskId;
+use crate::sync::Arc;
+
+/// What a task is called, as far as it is known when it comes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Label {
+    name: Option<String>,
+    key: Option<String>,
+    /// The number of its lane, and its key there.
+    part_of: Option<(u64, Key)>,
+}
+
+/// What the shell adds to the facts.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Said {
+    Note(String),
+    PhaseBegun(String),
+    PhaseOver(String),
+    Deadlock { circle: String, refused: bool },
+}
+
+/// How a lane stood when it was made, since all did.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Stood {
+    pub(crate) paused: bool,
+    pub(crate) drains: Option<(Time, bool, Leftover)>,
+    pub(crate) closed: bool,
+}
+
+macro_rules! input {
+    (
+        [$($with:ident $with_method:ident($($wv:ident: $wvt:ty),*; $($wr:ident: $wrt:ty),*) -> $with_out:ty;)*]
+        [$($variant:ident $method:ident($($v:ident: $vt:ty),*; $($r:ident: $rt:ty),*) -> $out:ty;)*]
+    ) => {
+        /// An input. What is not listed here is in the list of
+        /// [`recorder`](super::recorder).
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub(crate) enum Input {
+            Made {
+                name: String,
+                settings: Settings,
+                fence: u64,
+                stood: Stood,
+            },
+            Retired,
+            Come {
+                now: Time,
+                /// `None`: it was refused.
+                key: Option<Key>,
+                label: Option<Box<Label>>,
+                spec: Spec,
+                entry: Entry,
+                comer: Comer,
+            },
+            Release { key: Key, completed: bool },
+            NoteRelease { now: Time, key: Key, told: Told, completed: bool },
+            SettleRelease { now: Time },
+            /// How long they had waited is not part of it.
+            Clear { now: Time, end: End },
+            Said { key: Option<Key>, said: Said },
+            WaitsFor { text: String },
+            InGroup(Step),
+            /// Of a group, by its number, and of no lane.
+            Budget { group: u64, budget: usize },
+            $($with { $($wv: $wvt,)* $($wr: <$wrt as ToOwned>::Owned,)* },)*
+            $($variant { $($v: $vt,)* $($r: <$rt as ToOwned>::Owned,)* },)*
+        }
+
+        impl Input {
+            /// Does it once more, if it is one of the list.
+            pub(crate) fn repeat<P: Clone>(&self, lane: &mut Lane<P>, effects: &mut Effects<P>) {
+                match self {
+                    $(Self::$with { $($wv,)* $($wr,)* } => {
+                        ignore(lane.$with_method($(Clone::clone($wv),)* $($wr,)* effects));
+                    })*
+                    $(Self::$variant { $($v,)* $($r,)* } => {
+                        ignore(lane.$method($(Clone::clone($v),)* $($r,)*));
+                    })*
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+
+inputs!(input);
+
+fn ignore<T>(_: T) {}
+
+impl Said {
+    pub(super) fn of(what: &What) -> Self {
+        let text = |text: &Arc<str>| String::from(&**text);
+        match what {
+            What::PhaseBegun(name) => Self::PhaseBegun(text(name)),
+            What::PhaseOver(name) => Self::PhaseOver(text(name)),
+            What::Deadlock { circle, refused } => Self::Deadlock {
+                circle: text(circle),
+                refused: *refused,
+            },
+            What::Note(note) => Self::Note(text(note)),
+            other => Self::Note(format!("{other:?}")),
+        }
+    }
+
+    pub(crate) fn what(&self) -> What {
+        match self {
+            Self::Note(text) => What::Note(Arc::from(&**text)),
+            Self::PhaseBegun(name) => What::PhaseBegun(Arc::from(&**name)),
+            Self::PhaseOver(name) => What::PhaseOver(Arc::from(&**name)),
+            Self::Deadlock { circle, refused } => What::Deadlock {
+                circle: Arc::from(&**circle),
+                refused: *refused,
+            },
+        }
+    }
+}
+
+impl From<&More> for Label {
+    fn from(more: &More) -> Self {
+        let text = |text: &Option<Arc<str>>| text.as_deref().map(String::from);
+        Self {
+            name: text(&more.name),
+            key: text(&more.key),
+            part_of: more.part_of.map(|id| (id.lane, id.key)),
+        }
+    }
+}
+
+impl From<&Label> for More {
+    fn from(label: &Label) -> Self {
+        let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+        Self {
+            name: text(&label.name),
+            key: text(&label.key),
+            part_of: label.part_of.map(|(lane, key)| TaskId { lane, key }),
+        }
+    }
+}
+
+/// Who was cleared had waited for so long.
+pub(crate) fn having_waited(end: End, waited: Duration) -> End {
+    match end {
+        End::CancelledQueued { reason, .. } => End::CancelledQueued { reason, waited },
+        End::Cleared { .. } => End::Cleared { waited },
+        End::Returned { .. } => End::Returned { waited },
+        End::Shutdown { .. } => End::Shutdown { waited },
+        End::SchedulerDropped { .. } => End::SchedulerDropped { waited },
+        other => other,
+    }
+}
