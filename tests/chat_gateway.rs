@@ -75,7 +75,9 @@ fn the_guide_quotes_what_there_is() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guide = fs::read_to_string(home.join("docs/guide.md")).expect("a guide");
     let files = fs::read_dir(home.join("examples/chat_gateway")).expect("an example");
-    let sources = files.map(|file| fs::read_to_string(file.expect("a file").path()));
+    let files = files.map(|file| file.expect("a file").path());
+    let incident = home.join("tests/replay/incident.rs");
+    let sources = files.chain([incident]).map(fs::read_to_string);
     let sources = sources.map(|text| flat(&text.expect("text")));
     let sources: Vec<String> = sources.collect();
     let demo = String::from_utf8(run(&["--demo"]).stdout).expect("text");

@@ -70,6 +70,7 @@ macro_rules! input {
             /// How long they had waited is not part of it.
             Clear { now: Time, end: End },
             Said { key: Option<Key>, said: Said },
+            /// Of the task that is parked next.
             WaitsFor { text: String },
             InGroup(Step),
             /// Of a group, by its number, and of no lane.

@@ -261,6 +261,16 @@ impl<P: Clone> Lane<P> {
         }
     }
 
+    /// It belongs to the one that was written down last, and is to be known by then.
+    #[cfg(feature = "replay")]
+    pub(super) fn write_input_ahead(&mut self, input: Input) {
+        if let Some(journal) = &mut self.journal
+            && let Some((at, last)) = journal.news.inputs.pop()
+        {
+            journal.news.inputs.extend([(at, input), (at, last)]);
+        }
+    }
+
     #[cfg(feature = "replay")]
     pub(super) fn label(&self, task: &P) -> Option<Box<Label>> {
         let more = (self.journal.as_deref()?.names.more)(task)?;

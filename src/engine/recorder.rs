@@ -17,6 +17,7 @@ use super::{
 
 #[cfg(feature = "replay")]
 use super::input::{Input, Said};
+use crate::sync::Arc;
 
 /// See the module.
 #[derive(Debug)]
@@ -363,11 +364,13 @@ impl<P: Clone> Recorder<P> {
         }
     }
 
-    pub(crate) fn note_waits_for(&mut self, text: crate::sync::Arc<str>) {
+    /// Right after it was parked.
+    pub(crate) fn note_waits_for(&mut self, text: Arc<str>) {
         #[cfg(feature = "replay")]
-        self.record(|| Input::WaitsFor {
-            text: (*text).into(),
-        });
+        if self.lane.keeps_inputs() {
+            let text = String::from(&*text);
+            self.lane.write_input_ahead(Input::WaitsFor { text });
+        }
         self.lane.note_waits_for(text);
     }
 

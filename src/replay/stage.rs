@@ -30,6 +30,8 @@ struct Player {
     /// Of the input that it was told last, and of those of one visit to a group.
     effects: Effects<Task>,
     released: Released<Task>,
+    /// What the task waits for that is parked next.
+    waits_for: Option<Arc<str>>,
     /// The group that it is in, and which member it is there.
     place: Option<(u64, Key)>,
     /// What it has come to, and was not recorded yet.
@@ -250,6 +252,7 @@ impl Player {
             engine,
             effects: Effects::new(),
             released: Released::Unknown,
+            waits_for: None,
             place: None,
             facts: VecDeque::from([of_lane(What::Made)]),
         }
@@ -293,9 +296,14 @@ impl Player {
                 Some(key) => engine.note_untimed(*key, || said.what()),
                 None => engine.note_lane(None, || said.what()),
             },
-            Input::WaitsFor { text } => engine.note_waits_for(Arc::from(&**text)),
+            Input::WaitsFor { text } => self.waits_for = Some(Arc::from(&**text)),
             Input::Retired => self.facts.push_back(of_lane(What::Retired)),
-            listed => listed.repeat(engine, effects),
+            listed => {
+                listed.repeat(engine, effects);
+                let text = self.waits_for.take();
+                text.into_iter()
+                    .for_each(|text| engine.note_waits_for(text));
+            }
         }
     }
 

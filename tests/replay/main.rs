@@ -2,18 +2,17 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod incident;
 #[path = "../trace/requests.rs"]
 mod requests;
 
-use std::future::pending;
-use std::time::Duration;
-
-use common::{CEILING, HOUR, MINUTE, SECOND, TICK, let_run, poll_once};
+use common::{CEILING, HOUR, MINUTE, SECOND, let_run, poll_once};
 use laneway::replay::{Recording, ReplayError, Replayed, SaveError};
 use laneway::{
     ConfigError, Drain, Event, EventKind, GroupConfig, LaneConfig, Lanes, LanesBuilder, OnBusy,
-    OnFull, OnStall, Outcome, Priority, QueuedWork, TaskContext, Timeout,
+    OnFull, OnStall, Outcome, Priority, QueuedWork, Reason, TaskContext, Timeout,
 };
+use std::future::pending;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
@@ -98,4 +97,444 @@ async fn a_recorded_hour_with_a_hang_in_every_hundred() {
     let replayed = reproduces(&lanes);
     assert_eq!(replayed.reclaimed().count(), hung);
     assert_eq!(replayed.dispatched().count(), 2 * all);
+}
+
+/// A lane of one slot, recorded.
+fn one() -> (Lanes, laneway::Lane) {
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    let lanes = recorded(Lanes::builder().lane("main", config));
+    let main = lanes.lane("main").unwrap();
+    (lanes, main)
+}
+
+/// One that stalls, with somebody behind it.
+async fn a_stall() -> Lanes {
+    let (lanes, main) = one();
+    let stuck = main.task().name("stuck");
+    let stuck = stuck.spawn(async |_| pending::<()>().await);
+    main.task().name("next").run(async |_| ()).await.unwrap();
+    assert!(stuck.await.is_err());
+    lanes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_is_asked_about() {
+    let lanes = a_stall().await;
+    let replayed = reproduces(&lanes);
+    let names: Vec<_> = replayed
+        .dispatched()
+        .map(|event| event.name.as_deref().unwrap())
+        .collect();
+    assert_eq!(names, ["stuck", "next"]);
+    let blocked: Vec<&Event> = replayed.blocked().collect();
+    assert!(blocked.len() > 1, "S16: and it says so again");
+    assert_eq!(&*blocked[0].lane, "main");
+    let reclaimed: Vec<&Event> = replayed.reclaimed().collect();
+    let next = replayed.dispatched().last().unwrap();
+    assert!(matches!(
+        reclaimed[0].kind,
+        EventKind::Recovered { dispatched, .. } if dispatched == next.task
+    ));
+    let story: Vec<_> = replayed.of(next.task.unwrap()).collect();
+    assert!(matches!(
+        (&story[0].kind, &story.last().unwrap().kind),
+        (
+            EventKind::Queued { .. },
+            EventKind::Settled {
+                outcome: Outcome::Completed,
+                ..
+            }
+        )
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_of_all_kinds() {
+    let config = LaneConfig::new(2).stall_ceiling(CEILING).max_orphans(4);
+    let detaching = LaneConfig::new(1).stall_ceiling(CEILING);
+    let builder = Lanes::builder()
+        .lane("main", config)
+        .lane("long", detaching.on_stall(OnStall::Detach));
+    let lanes = recorded(builder);
+    let (main, long) = (lanes.lane("main").unwrap(), lanes.lane("long").unwrap());
+
+    assert!(main.spawn(async |_| panic!("on purpose")).await.is_err());
+    let listens = main.task().timeout(Timeout::budget(MINUTE));
+    let listens = listens.spawn(async |cx| {
+        cx.progress_note("reading");
+        let phase = cx.phase("bash");
+        cx.defer(|_| sleep(SECOND));
+        sleep(SECOND).await;
+        drop(phase);
+        pending::<()>().await
+    });
+    assert!(listens.await.is_err());
+    // Nobody polls it: it is taken, and comes too late.
+    let mut run = Box::pin(main.run(async |_| pending::<()>().await));
+    assert!(poll_once(run.as_mut()).is_pending());
+    sleep(CEILING + SECOND).await;
+    drop(run);
+    for forget in [true, false] {
+        let slot = main.acquire().await.unwrap();
+        main.reset();
+        if forget {
+            lanes.forget_orphan(slot.id()).unwrap();
+        }
+        drop(slot);
+    }
+    let detached = long.spawn(async |_| sleep(HOUR).await);
+    let moving = long.spawn(async |cx| {
+        for _ in 0..5 {
+            sleep(CEILING - SECOND).await;
+            cx.progress();
+        }
+    });
+    detached.await.unwrap();
+    moving.await.unwrap();
+
+    let slots = [main.acquire().await.unwrap(), main.acquire().await.unwrap()];
+    let patient = main.task().timeout(Timeout::wait(SECOND));
+    assert!(patient.spawn(async |_| ()).await.is_err());
+    let cancelled = main.spawn(async |_| ());
+    lanes.cancel(cancelled.id(), Reason::User).unwrap();
+    let cleared = main.spawn(async |_| ());
+    assert_eq!(main.clear(), 1);
+    let urgent = main.task().priority(Priority::Foreground);
+    let (last, first) = (main.spawn(async |_| ()), urgent.spawn(async |_| ()));
+    drop(slots);
+    first.await.unwrap();
+    last.await.unwrap();
+    drop((cancelled, cleared));
+
+    let running = main.spawn(async |_| pending::<()>().await);
+    let_run().await;
+    main.pause_for(SECOND).unwrap();
+    let waiting = main.spawn(async |_| ());
+    assert!(main.set_max_concurrent(0).is_ok());
+    drop(main.drain(Drain::within(MINUTE).queued(QueuedWork::Return)));
+    sleep(2 * MINUTE).await;
+    assert!(running.await.is_err());
+    assert!(waiting.await.is_err());
+    drop(long.shutdown());
+    let replayed = reproduces(&lanes);
+    let settled = |event: &&Event| matches!(event.kind, EventKind::Settled { .. });
+    assert!(replayed.events().iter().filter(settled).count() > 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_of_all_kinds() {
+    let config = LaneConfig::new(1).queue_capacity(1).on_full(OnFull::Wait);
+    let builder = Lanes::builder().lane("main", config.clone());
+    let lanes = recorded(
+        builder
+            .lane("other", LaneConfig::new(1))
+            .lane("free", config),
+    );
+    let (main, other) = (lanes.lane("main").unwrap(), lanes.lane("other").unwrap());
+    let slot = main.acquire().await.unwrap();
+    let queued = main.spawn(async |_| ());
+    let mut at_door = Box::pin(main.run(async |_| ()));
+    assert!(poll_once(at_door.as_mut()).is_pending());
+    drop(slot);
+    queued.await.unwrap();
+    // It is granted, and its runner does not come for it (S20).
+    sleep(10 * SECOND).await;
+    at_door.await.unwrap();
+    let free = lanes.lane("free").unwrap();
+    let merge = |old: u32, new: u32| old + new;
+    let put_off = free.task().key("k");
+    let put_off = put_off.debounce(SECOND, 1, merge, async |_, n| n);
+    put_off.await.unwrap();
+
+    // Whoever waits is superseded, and whoever holds.
+    let held = other.task().key("k").spawn(async |_| pending::<()>().await);
+    let_run().await;
+    let instead = || other.task().key("k").on_busy(OnBusy::Supersede);
+    let second = instead().spawn(async |_| ());
+    instead().spawn(async |_| ()).await.unwrap();
+    drop((held, second));
+
+    // Slots in two lanes, and one that is given back meanwhile.
+    let chain = lanes.chain(["main", "other"]).unwrap();
+    let slot = other.acquire().await.unwrap();
+    let both = chain.task().name("both").spawn(async |cx: TaskContext| {
+        let wait = cx.waiting("leave").limit(HOUR).release(["other"]);
+        wait.on(sleep(MINUTE)).await.unwrap();
+    });
+    sleep(SECOND).await;
+    drop(slot);
+    sleep(SECOND).await;
+    let meanwhile = other.spawn(async |_| sleep(2 * MINUTE).await);
+    both.await.unwrap();
+    meanwhile.await.unwrap();
+
+    let inner = main.clone();
+    let circle = main.run(async move |_| inner.run(async |_| ()).await);
+    assert!(circle.await.unwrap().is_err());
+    let replayed = reproduces(&lanes);
+    type Is = fn(&EventKind) -> bool;
+    let kinds: [Is; 7] = [
+        |kind| matches!(kind, EventKind::AtDoor { .. }),
+        |kind| matches!(kind, EventKind::Rejoined),
+        |kind| matches!(kind, EventKind::PutOff { .. }),
+        |kind| matches!(kind, EventKind::Gathered),
+        |kind| matches!(kind, EventKind::Parked { what: Some(what), .. } if &**what == "leave"),
+        |kind| matches!(kind, EventKind::Regained),
+        |kind| matches!(kind, EventKind::Deadlock { .. }),
+    ];
+    for (n, is) in kinds.into_iter().enumerate() {
+        assert!(replayed.events().iter().any(|e| is(&e.kind)), "kind {n}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_that_are_divided_anew_and_lanes_that_come_and_go() {
+    let group = |budget| GroupConfig::new(budget).member("a").member("plugin:*");
+    let builder = Lanes::builder()
+        .lane("a", LaneConfig::new(2).stall_ceiling(CEILING))
+        .pattern("plugin:*", LaneConfig::new(2).stall_ceiling(CEILING))
+        .group("models", group(2));
+    let lanes = recorded(builder);
+    let a = lanes.lane("a").unwrap();
+    let round = async || {
+        let held = a.spawn(async |_| pending::<()>().await);
+        let_run().await;
+        let others: Vec<_> = (0..9)
+            .map(|n| {
+                let plugin = lanes.lane(&format!("plugin:{}", n % 3)).unwrap();
+                let priority = match n % 2 {
+                    0 => Priority::Normal,
+                    _ => Priority::Background,
+                };
+                let task = plugin.task().priority(priority);
+                task.spawn(async move |_| sleep(n * SECOND + MINUTE).await)
+            })
+            .collect();
+        let hang = lanes.lane("plugin:0").unwrap();
+        let hang = hang.spawn(async |_| pending::<()>().await);
+        for other in others {
+            other.await.unwrap();
+        }
+        assert!(held.await.is_err());
+        assert!(hang.await.is_err());
+    };
+    round().await;
+    lanes
+        .reconfigure(|change| change.group("models", group(3).reserve("a", 1)))
+        .unwrap();
+    round().await;
+    lanes
+        .reconfigure(|change| change.group("models", group(1)))
+        .unwrap();
+    round().await;
+    lanes
+        .reconfigure(|change| change.remove_group("models"))
+        .unwrap();
+    round().await;
+    let replayed = reproduces(&lanes);
+    assert_eq!(replayed.reclaimed().count(), 8);
+    let retired = |event: &&Event| event.kind == EventKind::Retired;
+    assert!(replayed.events().iter().filter(retired).count() >= 12);
+}
+
+/// On real time, with threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s1_in_the_order_in_which_they_came_to_the_lock() {
+    let group = GroupConfig::new(3).member("a").member("b").reserve("b", 1);
+    let builder = Lanes::builder()
+        .lane("a", LaneConfig::new(2))
+        .lane("b", LaneConfig::new(2))
+        .lane("alone", LaneConfig::new(1))
+        .group("both", group);
+    let lanes = recorded(builder);
+    let all: Vec<_> = ["a", "b", "alone", "a", "b"]
+        .into_iter()
+        .map(|name| {
+            let lane = lanes.lane(name).unwrap();
+            tokio::spawn(async move {
+                for n in 0..100 {
+                    let run = lane.run(async |cx| {
+                        cx.progress_note("here");
+                        tokio::task::yield_now().await;
+                    });
+                    match n % 10 {
+                        0 => drop(run),
+                        _ => run.await.unwrap(),
+                    }
+                }
+            })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    let replayed = reproduces(&lanes);
+    assert!(replayed.dispatched().count() >= 450);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recording_is_saved_in_parts() {
+    let (lanes, main) = one();
+    let mut parts = saved(&lanes);
+    let stuck = main.spawn(async |_| pending::<()>().await);
+    parts.extend(saved(&lanes));
+    let next = main.spawn(async |_| ());
+    sleep(MINUTE).await;
+    let before = parts.clone();
+    parts.extend(saved(&lanes));
+    next.await.unwrap();
+    assert!(stuck.await.is_err());
+    parts.extend(saved(&lanes));
+    assert_eq!(replayed(&parts).events(), told(&lanes));
+    // What was saved by then can be replayed by itself.
+    assert_eq!(replayed(&before).events(), &told(&lanes)[..2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_event_that_differs_is_named() {
+    let lanes = a_stall().await;
+    let saved = String::from_utf8(saved(&lanes)).unwrap();
+    let replay = |text: &str| {
+        let recording = Recording::read(text.as_bytes()).unwrap();
+        match recording.replay() {
+            Err(ReplayError::Diverged(divergence)) => *divergence,
+            other => panic!("{other:?}"),
+        }
+    };
+    let lines: Vec<&str> = saved.lines().collect();
+    let find = |what: &str| {
+        let found = lines.iter().position(|line| line.contains(what));
+        found.unwrap_or_else(|| panic!("no {what}"))
+    };
+    let without = |gone: usize| {
+        let kept = lines.iter().enumerate().filter(|(n, _)| *n != gone);
+        kept.map(|(_, line)| format!("{line}\n"))
+            .collect::<String>()
+    };
+
+    // One that the engine comes to, and was not recorded.
+    let settled = find(r#""outcome":"stalled""#);
+    let missing = replay(&without(settled));
+    let replayed = missing.replayed.clone().unwrap();
+    assert!(matches!(replayed.kind, EventKind::Settled { .. }));
+    assert_eq!(missing.recorded, None);
+    assert_eq!(missing.line, settled + 1);
+    assert!(missing.to_string().contains("stalled"), "{missing}");
+
+    // One that was recorded, and to which it does not come: the release is missing.
+    let release = find(r#"{"release""#);
+    let missing = replay(&without(release));
+    assert_eq!(missing.line, settled, "it is a line up");
+    assert!(missing.recorded.unwrap().contains("stalled"));
+
+    // One that was otherwise by a nanosecond.
+    let at = lines[settled].find(r#""at":"#).unwrap() + 5;
+    let mut other: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+    other[settled].replace_range(at..at + 1, "3");
+    assert_eq!(replay(&other.concat()).line, settled + 1);
+
+    // And one at the end.
+    let last = lines.len() - 1;
+    assert!(lines[last].contains(r#""event""#), "{}", lines[last]);
+    let missing = replay(&without(last));
+    assert_eq!((missing.line, missing.recorded), (last + 1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_found_no_room_is_said_and_not_replayed() {
+    let builder = Lanes::builder().lane("main", LaneConfig::new(1));
+    let lanes = builder.events(4).recording(12).build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    main.run(async |_| ()).await.unwrap();
+    let mut parts = saved(&lanes);
+    assert_eq!(replayed(&parts).dispatched().count(), 1);
+    for _ in 0..9 {
+        main.run(async |_| ()).await.unwrap();
+    }
+    parts.extend(saved(&lanes));
+    let refused = |parts: &[u8]| {
+        let recording = Recording::read(parts).unwrap();
+        match recording.replay() {
+            Err(ReplayError::Overflowed { missed }) => missed,
+            other => panic!("{other:?}"),
+        }
+    };
+    let missed = refused(&parts);
+    assert!(missed > 12, "{missed}");
+    // It does not begin anew.
+    main.run(async |_| ()).await.unwrap();
+    parts.extend(saved(&lanes));
+    assert!(refused(&parts) > missed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_writer_did_not_take_is_missing() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (lanes, main) = one();
+    let mut parts = saved(&lanes);
+    main.run(async |_| ()).await.unwrap();
+    assert!(matches!(lanes.save_recording(Full), Err(SaveError::Io(_))));
+    parts.extend(saved(&lanes));
+    let replayed = Recording::read(&parts[..]).unwrap().replay();
+    assert!(matches!(
+        replayed,
+        Err(ReplayError::Overflowed { missed: 4.. })
+    ));
+}
+
+#[test]
+fn s18_what_is_no_recording_is_an_error() {
+    let read = |text: &str| Recording::read(text.as_bytes());
+    let begins = r#"{"recording":{"version":1,"built":5,"unix_micros":5}}"#;
+    assert!(read(begins).unwrap().replay().unwrap().events().is_empty());
+    assert!(matches!(read(""), Err(ReplayError::NoRecording)));
+    assert!(matches!(read("lanes"), Err(ReplayError::NoRecording)));
+    assert!(matches!(
+        read(r#"{"missed":1}"#),
+        Err(ReplayError::NoRecording)
+    ));
+    assert!(matches!(
+        read(&begins.replace('1', "2")),
+        Err(ReplayError::Version {
+            found: 2,
+            expected: 1
+        })
+    ));
+    for other in ["lanes", begins] {
+        let line = read(&format!("{begins}\n{other}"));
+        assert!(matches!(line, Err(ReplayError::Line { line: 2, .. })));
+    }
+    for input in [
+        r#"{"settled_all":{}}"#,
+        r#"{"in_group":"enter"}"#,
+        r#"{"in_group":{"join":{"group":1,"budget":1,"reserved":[],"share":0}}}"#,
+    ] {
+        let told = format!(r#"{begins}{}{{"told":{{"lane":7,"input":{input}}}}}"#, "\n");
+        let replayed = read(&told).unwrap().replay();
+        assert!(
+            matches!(replayed, Err(ReplayError::Line { line: 2, .. })),
+            "{replayed:?}"
+        );
+    }
+
+    let lanes = Lanes::builder().events(1).build().unwrap();
+    let off = lanes.save_recording(Vec::new());
+    assert!(matches!(off, Err(SaveError::Off)));
+    let build = |builder: LanesBuilder| builder.build().unwrap_err();
+    assert!(matches!(
+        build(Lanes::builder().recording(1)),
+        ConfigError::RecordingWithoutEvents
+    ));
+    assert!(matches!(
+        build(Lanes::builder().events(1).recording(0)),
+        ConfigError::RecordsNothing
+    ));
 }
