@@ -102,6 +102,7 @@ macro_rules! methods {
         [$($with:ident $with_method:ident($($wv:ident: $wvt:ty),*; $($wr:ident: $wrt:ty),*) -> $with_out:ty;)*]
         [$($variant:ident $method:ident($($v:ident: $vt:ty),*; $($r:ident: $rt:ty),*) -> $out:ty;)*]
     ) => {
+        #[expect(clippy::too_many_arguments, reason = "as many as the lane's own have")]
         impl<P: Clone> Recorder<P> {
             $(
                 #[inline]
@@ -420,6 +421,7 @@ impl<P: Clone> Recorder<P> {
     }
 
     /// Whether it is recorded that somebody comes.
+    #[cfg(feature = "replay")]
     #[inline(always)]
     fn comes(
         &mut self,
@@ -429,34 +431,39 @@ impl<P: Clone> Recorder<P> {
         entry: Entry,
         comer: impl FnOnce() -> Comer,
     ) -> bool {
-        #[cfg(feature = "replay")]
-        if self.lane.keeps_inputs() {
-            let label = self.lane.label(task);
-            self.lane.write_input(Input::Come {
-                now,
-                key: None,
-                label,
-                spec: spec.clone(),
-                entry,
-                comer: comer(),
-            });
-            return true;
+        if !self.lane.keeps_inputs() {
+            return false;
         }
-        #[cfg(not(feature = "replay"))]
-        let _ = (now, task, spec, entry, comer);
-        false
+        let label = self.lane.label(task);
+        self.lane.write_input(Input::Come {
+            now,
+            key: None,
+            label,
+            spec: spec.clone(),
+            entry,
+            comer: comer(),
+        });
+        true
     }
 
     /// With which key, which only then is known.
+    #[cfg(feature = "replay")]
     #[inline(always)]
     fn came(&mut self, recorded: bool, key: Option<Key>) {
-        #[cfg(feature = "replay")]
         if recorded {
             self.lane.name_comer(key);
         }
-        #[cfg(not(feature = "replay"))]
-        let _ = (recorded, key);
     }
+
+    #[cfg(not(feature = "replay"))]
+    #[inline(always)]
+    fn comes(&self, _: Time, _: &P, _: &Spec, _: Entry, _: impl FnOnce() -> Comer) -> bool {
+        false
+    }
+
+    #[cfg(not(feature = "replay"))]
+    #[inline(always)]
+    const fn came(&self, _: bool, _: Option<Key>) {}
 }
 
 fn key_of(accepted: &Result<Accepted, Refused>) -> Option<Key> {

@@ -133,11 +133,14 @@ impl Hub {
     pub(crate) fn write(&self, lane: u64, news: &mut News) {
         let mut log = self.log.lock();
         #[cfg(feature = "replay")]
-        let mut inputs = news.take_inputs().into_iter().peekable();
-        for (_at, fact) in news.facts().iter_mut().enumerate() {
+        let (mut inputs, mut passed) = (news.take_inputs().into_iter().peekable(), 0);
+        for fact in news.facts() {
             #[cfg(feature = "replay")]
-            while let Some((_, input)) = inputs.next_if(|(before, _)| *before <= _at) {
-                log.record(lane, input);
+            {
+                while let Some((_, input)) = inputs.next_if(|(before, _)| *before <= passed) {
+                    log.record(lane, input);
+                }
+                passed += 1;
             }
             log.put(self.capacity, lane, fact);
         }

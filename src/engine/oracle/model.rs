@@ -534,7 +534,11 @@ impl Model {
 
     /// S5 at the door: nobody has a place and was not told.
     pub(super) fn check_told(&self) {
-        assert_eq!(self.untold, [], "S5: a place that nobody was told of");
+        assert!(
+            self.untold.is_empty(),
+            "S5: a place that nobody was told of: {:?}",
+            self.untold
+        );
     }
 
     /// Somebody who lost an unclaimed slot or place is back where it was

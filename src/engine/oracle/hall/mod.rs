@@ -336,7 +336,11 @@ impl Hall {
 
     fn check(&mut self) {
         self.audit();
-        assert_eq!(self.to_settle, [], "S7: who was not told");
+        assert!(
+            self.to_settle.is_empty(),
+            "S7: not told: {:?}",
+            self.to_settle
+        );
         self.model.check_served(self.now);
         assert_eq!(
             self.group.used(),
