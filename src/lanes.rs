@@ -455,14 +455,19 @@ impl Lanes {
     /// let task = main.spawn(async |_| ());
     /// let printed = task.id().to_string();
     /// assert_eq!(lanes.find(&printed), Some(task.id()));
+    /// assert_eq!(lanes.find("turn 17"), None);
     /// task.await?;
     /// assert_eq!(lanes.find(&printed), None);
     /// # Ok(()) }
     /// ```
     #[must_use]
     pub fn find(&self, id: &str) -> Option<TaskId> {
-        let (lane, seq) = id.split_once('-')?;
-        let (lane, seq): (u64, u64) = (lane.parse().ok()?, seq.parse().ok()?);
+        let (lane, seq) = id.trim().split_once('-')?;
+        let number = |digits: &str| -> Option<u64> {
+            let sound = digits.bytes().all(|digit| digit.is_ascii_digit());
+            digits.parse().ok().filter(|_| sound)
+        };
+        let (lane, seq) = (number(lane)?, number(seq)?);
         let domain = self.shared().by_serial(lane)?;
         domain.read(|engine| {
             let mut keys = engine.records().map(|(key, _)| key);

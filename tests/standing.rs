@@ -248,6 +248,21 @@ fn one_that_was_probed_in_its_first_poll_is_not_lost() {
     drop(task);
 }
 
+/// What was known is known until it is known anew.
+#[tokio::test(start_paused = true)]
+async fn a_second_probe_unsays_nothing() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    let mut run = Box::pin(main.run(async |_| pending::<()>().await));
+    assert!(poll_once(run.as_mut()).is_pending());
+    assert_eq!(probed(&lanes, &main).await, Standing::NotPolled);
+    sleep(MINUTE).await;
+    let mut again = Box::pin(lanes.probe());
+    assert!(poll_once(again.as_mut()).is_pending());
+    assert_eq!(standing(&main), Standing::NotPolled);
+    again.await;
+    assert_eq!(standing(&main), Standing::NotPolled);
+}
+
 /// The warning says it, a tick later than it would without.
 #[tokio::test(start_paused = true)]
 async fn s16_a_lane_that_is_about_to_warn_probes_first() {

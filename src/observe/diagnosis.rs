@@ -457,6 +457,8 @@ impl<'a> Look<'a> {
         let problem = match silent(task) {
             // It would be gone, were stalls not only reported.
             Problem::Silent { .. } | Problem::BlockedPoll { .. } if !overdue => return,
+            // It may well be busy, and not report it.
+            Problem::Spinning { .. } if !overdue => return,
             problem => problem,
         };
         let mut finding = Finding::of(problem);

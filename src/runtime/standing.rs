@@ -83,6 +83,8 @@ pub(crate) struct Probe {
     turn: u32,
     /// The driver of its runtime, which was woken with it.
     driver: Option<Heard>,
+    /// What the probe before said of the same silence, until this one tells.
+    told: Standing,
 }
 
 /// Wakes the runners of silent holders, for [`standing`] to tell a tick later.
@@ -109,6 +111,7 @@ fn wake(domain: &Domain, task: &Arc<TaskCell>, now: Time, deepest: usize) -> boo
             at: now,
             turn: task.turn(),
             driver,
+            told: standing(task, now),
         };
         task.shared.lock().rare().probe = Some(Box::new(probe));
         task.wake_runner();
@@ -153,10 +156,12 @@ pub(crate) fn standing(task: &TaskCell, now: Time) -> Standing {
         _ if turn % 2 == 1 => return Standing::InPoll,
         _ => {}
     }
-    let tells = |probe: &Probe| probe.is_of(task) && now >= probe.at + TICK;
-    let Some(probe) = last_probe(task).filter(tells) else {
+    let Some(probe) = last_probe(task).filter(|probe| probe.is_of(task)) else {
         return Standing::Pending;
     };
+    if now < probe.at + TICK {
+        return probe.told;
+    }
     let polls = turn.wrapping_sub(probe.turn) / 2;
     if polls == 0 {
         return match &probe.driver {
