@@ -484,6 +484,9 @@ impl Lanes {
     /// What is known of holders for which nobody waits is what a
     /// [probe](Self::probe) found out: await one first.
     ///
+    /// O(n log n) in the lanes and their tasks, and for each lane in which somebody has
+    /// waited for long, the holders of all lanes that he waits for.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use std::time::Duration;

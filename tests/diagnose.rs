@@ -608,3 +608,39 @@ async fn a_waiter_that_nobody_polls_is_found() {
     assert!(poll_once(waits.as_mut()).is_ready());
     assert_well(&lanes);
 }
+
+/// Each comes to its end by itself.
+#[tokio::test(start_paused = true)]
+async fn what_leads_back_and_can_go_on_is_no_circle() {
+    let lanes = Lanes::builder()
+        .lane("nested", LaneConfig::new(2))
+        .lane("loose", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let [nested, loose] = ["nested", "loose"].map(|lane| lanes.lane(lane).unwrap());
+    let inner = nested.clone();
+    let turn = nested.spawn(async move |_| inner.run(async |_| ()).await);
+    let _mover = moves(&nested).await;
+    let inner = loose.clone();
+    let _outer = loose.spawn(async move |cx| {
+        let work = async {
+            loop {
+                sleep(SECOND).await;
+                cx.progress();
+            }
+        };
+        futures::join!(inner.run(async |_| ()).may_abandon(), work)
+    });
+    sleep(LONG).await;
+    let problems: Vec<Problem> = lanes
+        .diagnose()
+        .findings
+        .into_iter()
+        .map(|of| of.problem)
+        .collect();
+    let at_capacity = |lane: &Lane| Problem::AtCapacity {
+        lane: lane.name().to_owned(),
+    };
+    assert_eq!(problems, [at_capacity(&nested), at_capacity(&loose)]);
+    drop(turn);
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::explanation::{self, Cause, LaneExplanation, Never, Remedy};
 use super::graph::Due;
+use super::walk::Reading;
 use crate::engine::BlockedBy;
 use crate::runtime::{DomainRef, Shared, callers_are_gone};
 use crate::snapshot::{LaneSnapshot, StuckRuntime, TaskSnapshot};
@@ -200,7 +201,7 @@ impl Problem {
 
 /// What is wrong with all lanes.
 pub(crate) fn diagnose(shared: &Arc<Shared>) -> Diagnosis {
-    let mut found = Found::default();
+    let mut found = Found::of(shared);
     for stuck in StuckRuntime::all(shared) {
         found.add(Finding::of(Problem::RuntimeStuck { runtime: stuck.id }));
     }
@@ -209,7 +210,7 @@ pub(crate) fn diagnose(shared: &Arc<Shared>) -> Diagnosis {
     for look in &looks {
         look.tell(&mut found);
     }
-    let mut findings = found.0;
+    let mut findings = found.findings;
     for finding in &mut findings {
         if let Problem::RuntimeStuck { runtime } = &finding.problem {
             // To end whoever is not polled there helps nobody.
@@ -237,19 +238,29 @@ impl Finding {
 }
 
 /// Each problem once, however many lanes suffer from it.
-#[derive(Default)]
-struct Found(Vec<Finding>);
+struct Found {
+    findings: Vec<Finding>,
+    read: Reading,
+}
 
 impl Found {
+    fn of(shared: &Shared) -> Self {
+        Self {
+            findings: Vec::new(),
+            read: Reading::of(shared),
+        }
+    }
+
     fn add(&mut self, finding: Finding) {
-        let known = self.0.iter_mut();
+        let known = self.findings.iter_mut();
         let mut known = known.filter(|known| known.problem.is_of(&finding.problem));
         let Some(known) = known.next() else {
-            self.0.push(finding);
+            self.findings.push(finding);
             return;
         };
         for lane in finding.lanes {
-            if !known.lanes.contains(&lane) {
+            // One lane after the other is looked at.
+            if known.lanes.last() != Some(&lane) {
                 known.lanes.push(lane);
                 known.waiting += finding.waiting;
             }
@@ -347,7 +358,7 @@ impl<'a> Look<'a> {
 
     /// Somebody has waited for long.
     fn waiters(&self, waited: Duration, found: &mut Found) {
-        let why = explanation::lane(self.domain);
+        let why = explanation::lane_of(&mut found.read, self.domain);
         let Some(problem) = self.problem(&why) else {
             return;
         };
@@ -463,7 +474,7 @@ impl<'a> Look<'a> {
         };
         let mut finding = Finding::of(problem);
         finding.remedies = vec![Remedy::Cancel { id }];
-        if let Some(why) = explanation::task(self.domain, id) {
+        if let Some(why) = explanation::task_of(&mut found.read, self.domain, id) {
             (finding.next, finding.never) = (why.next, why.never);
             finding.remedies = why.remedies;
         }
@@ -483,7 +494,7 @@ impl<'a> Look<'a> {
             what: parked.what.clone(),
         });
         finding.remedies = vec![Remedy::Cancel { id: task.id }];
-        if let Some(why) = explanation::task(self.domain, task.id) {
+        if let Some(why) = explanation::task_of(&mut found.read, self.domain, task.id) {
             (finding.next, finding.never) = (why.next, why.never);
             finding.remedies = why.remedies;
         }

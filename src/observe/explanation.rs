@@ -2,7 +2,7 @@
 
 use super::cause::Verdict;
 use super::graph::{Due, WaitGraph};
-use super::walk::Walk;
+use super::walk::{Reading, Walk};
 use crate::TaskId;
 use crate::runtime::DomainRef;
 
@@ -60,7 +60,9 @@ pub struct LaneExplanation {
 ///
 /// Where several hold what is waited for and one of them moves, it is that one. Where
 /// none does, it is the one that has been silent the longest, or what that one waits
-/// for.
+/// for; whoever waits for nothing but the task that was asked about is passed over. A
+/// wait that [may be abandoned](crate::Run::may_abandon) counts only where nothing else
+/// explains that its task is silent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -129,6 +131,7 @@ pub enum Cause {
         group: String,
     },
     /// Tasks that wait for each other: each for the next, and the last for the first.
+    /// None of them waits for anything that could move.
     Circle {
         /// Those tasks.
         tasks: Vec<TaskId>,
@@ -249,11 +252,19 @@ pub enum Remedy {
 
 /// Why this task waits; `None` if its lane knows nothing of it.
 pub(crate) fn task(domain: &DomainRef, id: TaskId) -> Option<TaskExplanation> {
+    task_of(&mut Reading::of(&domain.shared), domain, id)
+}
+
+pub(super) fn task_of(
+    read: &mut Reading,
+    domain: &DomainRef,
+    id: TaskId,
+) -> Option<TaskExplanation> {
     let cell = domain.read(|engine| {
         let record = engine.record(id.key)?;
         Some(crate::sync::Arc::clone(&record.payload))
     })?;
-    let graph = Walk::from_task(domain, &cell);
+    let graph = Walk::from_task(read, domain, &cell);
     let id = cell.whose().id();
     // It may have ended between the two.
     graph.task(id)?;
@@ -270,7 +281,11 @@ pub(crate) fn task(domain: &DomainRef, id: TaskId) -> Option<TaskExplanation> {
 
 /// Why the first waiter of this lane waits.
 pub(crate) fn lane(domain: &DomainRef) -> LaneExplanation {
-    let (first, graph) = Walk::from_lane(domain);
+    lane_of(&mut Reading::of(&domain.shared), domain)
+}
+
+pub(super) fn lane_of(read: &mut Reading, domain: &DomainRef) -> LaneExplanation {
+    let (first, graph) = Walk::from_lane(read, domain);
     let verdict = match first {
         Some(first) => Verdict::of_task(&graph, first),
         None => Verdict::nobody_waits(),

@@ -39,6 +39,11 @@ impl WaitGraph {
     pub fn lane(&self, name: &str) -> Option<&LaneNode> {
         self.lanes.iter().find(|node| node.name == name)
     }
+
+    /// The one lane of this number; another scheduler may have one of the same name.
+    pub(super) fn lane_of(&self, serial: u64) -> Option<&LaneNode> {
+        self.lanes.iter().find(|node| node.serial == serial)
+    }
 }
 
 /// One task of a [`WaitGraph`].
@@ -57,14 +62,39 @@ pub struct TaskNode {
     pub holds: Vec<String>,
     /// What it waits for, the oldest wait first.
     pub waits: Vec<Wait>,
-    /// Whether it runs, waits for no slot and no task, and gave a sign of life within
-    /// its lane's `warn_after`.
+    /// The lanes that those of its waits are for which are for a slot, or for a place.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) lines: Vec<u64>,
+    /// Whether it runs, waits for no slot and no task but such as it may abandon, and
+    /// gave a sign of life within its lane's `warn_after`.
     pub moves: bool,
     /// What time will do to it, the soonest first. A silence that is due moves on with
     /// each report of progress; while the idle clock stands still, it is not here.
     pub dues: Vec<Due>,
     /// Why none of that ends what it does now, where none does.
     pub never: Option<Never>,
+}
+
+/// What a wait in our lanes is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum On {
+    /// By its number.
+    Lane(u64),
+    Task(TaskId),
+}
+
+impl TaskNode {
+    /// Its waits for slots, places and tasks, each with what it is for.
+    pub(super) fn ours(&self) -> Vec<(&Wait, On)> {
+        let mut lines = self.lines.iter();
+        let mut on = |wait: &Wait| match wait {
+            Wait::Slot { .. } | Wait::Place { .. } => lines.next().map(|lane| On::Lane(*lane)),
+            Wait::Task { id, .. } => Some(On::Task(*id)),
+            Wait::Somebody { .. } | Wait::Waitpoint { .. } => None,
+        };
+        let waits = self.waits.iter();
+        waits.filter_map(|wait| Some((wait, on(wait)?))).collect()
+    }
 }
 
 /// How far a task is on its way.
@@ -172,6 +202,18 @@ impl Wait {
     pub(super) const fn is_ours(&self) -> bool {
         !matches!(self, Self::Somebody { .. } | Self::Waitpoint { .. })
     }
+
+    /// Of ours, and it cannot go on without.
+    pub(super) const fn is_firm(&self) -> bool {
+        let loose = matches!(
+            self,
+            Self::Task {
+                may_abandon: true,
+                ..
+            }
+        );
+        self.is_ours() && !loose
+    }
 }
 
 /// A moment that comes by itself.
@@ -210,6 +252,9 @@ pub struct Due {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LaneNode {
+    /// Its number, as in the ids of its tasks.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) serial: u64,
     /// Its name.
     pub name: String,
     /// How many slots it has.

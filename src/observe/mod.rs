@@ -9,6 +9,7 @@
 //! | `explanation` | why a task, or a lane's first waiter, waits, as data |
 //! | `graph` | the tasks and lanes of that, each told once |
 //! | `walk` | how they are read |
+//! | `flow` | who goes on by itself |
 //! | `cause` | what all of it comes to, and what to do |
 //! | `text` | the same to be read |
 //! | `diagnosis`, `diagnosis_text` | what is wrong, worst first |
@@ -18,6 +19,7 @@ mod cause;
 mod diagnosis;
 mod diagnosis_text;
 mod explanation;
+mod flow;
 mod graph;
 mod span;
 mod text;

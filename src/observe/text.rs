@@ -53,7 +53,9 @@ impl Display for LaneExplanation {
             }
             None => {
                 writeln!(f, "lane {:?}: nobody waits", self.lane)?;
-                tree.lane(&self.lane, "", 1);
+                if let Some(lane) = graph.lanes.first() {
+                    tree.lane(lane.serial, "", 1);
+                }
             }
         }
         tree.write(f)?;
@@ -351,7 +353,7 @@ struct Tree<'a> {
     graph: &'a WaitGraph,
     lines: Vec<String>,
     tasks: HashSet<TaskId>,
-    lanes: HashSet<&'a str>,
+    lanes: HashSet<u64>,
 }
 
 impl<'a> Tree<'a> {
@@ -378,8 +380,8 @@ impl<'a> Tree<'a> {
         self.lines.push(format!("{:1$}{text}", "", depth * 2));
     }
 
-    /// `under` is the lane below which it is told, `as_what` what it is there.
-    fn task(&mut self, id: TaskId, as_what: &str, under: Option<&str>, depth: usize) {
+    /// `under` is the number of the lane below which it is told, `as_what` what it is there.
+    fn task(&mut self, id: TaskId, as_what: &str, under: Option<u64>, depth: usize) {
         let Some(node) = self.graph.task(id) else {
             return self.line(depth, format_args!("{as_what} {id}: it has just ended"));
         };
@@ -387,7 +389,7 @@ impl<'a> Tree<'a> {
         if !self.tasks.insert(id) {
             return self.line(depth, format_args!("{as_what} {name}: see above"));
         }
-        let elsewhere = (under != Some(&node.lane)).then_some(&node.lane);
+        let elsewhere = (under != Some(id.lane)).then_some(&node.lane);
         let lane = elsewhere.map_or_else(String::new, |lane| format!(" in lane {lane:?}"));
         self.line(
             depth,
@@ -404,25 +406,27 @@ impl<'a> Tree<'a> {
     }
 
     fn waits(&mut self, node: &'a TaskNode, depth: usize) {
+        let mut lines = node.lines.iter();
+        let mut line = || lines.next().copied().unwrap_or_default();
         for wait in node.waits.iter().take(TOLD) {
             match wait {
                 Wait::Slot {
-                    lane,
                     queued_ahead: queued,
                     active_ahead: active,
                     expected,
+                    ..
                 } => {
                     let ahead = format!("; ahead: {queued} queued, {active} active");
-                    self.lane(lane, &(ahead + &usually(*expected)), depth);
+                    self.lane(line(), &(ahead + &usually(*expected)), depth);
                 }
                 Wait::Place {
-                    lane,
                     queued_ahead: queued,
                     active_ahead: active,
                     expected,
+                    ..
                 } => {
                     let ahead = format!("; ahead: {queued} waiting, {active} active");
-                    self.lane(lane, &(ahead + &usually(*expected)), depth);
+                    self.lane(line(), &(ahead + &usually(*expected)), depth);
                 }
                 Wait::Task { id, may_abandon } => {
                     let as_what = if *may_abandon {
@@ -445,11 +449,12 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn lane(&mut self, name: &'a str, ahead: &str, depth: usize) {
-        let Some(lane) = self.graph.lane(name) else {
+    fn lane(&mut self, serial: u64, ahead: &str, depth: usize) {
+        let Some(lane) = self.graph.lane_of(serial) else {
             return;
         };
-        if !self.lanes.insert(name) {
+        if !self.lanes.insert(serial) {
+            let name = &lane.name;
             return self.line(depth, format_args!("lane {name:?}: see above{ahead}"));
         }
         self.line(depth, format_args!("{}{ahead}", Slots(lane)));
@@ -459,7 +464,7 @@ impl<'a> Tree<'a> {
             self.line(depth + 1, Shares(group));
         }
         for id in lane.holders.iter().take(TOLD) {
-            self.task(*id, "task", Some(name), depth + 1);
+            self.task(*id, "task", Some(serial), depth + 1);
         }
         let more = lane.holders.iter().skip(TOLD);
         let moves = |id: &&TaskId| self.graph.task(**id).is_some_and(|node| node.moves);
@@ -515,7 +520,7 @@ impl Display for Told<'_> {
             Priority::Normal => {}
         }
         match node.stage {
-            Stage::Running | Stage::Detached if !node.waits.iter().any(Wait::is_ours) => {
+            Stage::Running | Stage::Detached if !node.waits.iter().any(Wait::is_firm) => {
                 let idle = Span(task.idle.unwrap_or_default());
                 if node.moves {
                     write!(f, ", last sign of life {idle} ago")?;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::explanation::Never;
 use super::graph::{Due, LaneNode, Stage, TaskNode, Wait, WaitGraph};
 use crate::TaskId;
+use crate::clock::Clock;
 use crate::engine::{BlockedBy, End, Facts, Follows, Key, Outlook, Spec, State, Time};
-use crate::runtime::{self, Domain, DomainRef, GroupCell, Pending, TaskCell, read_facts};
+use crate::runtime::{self, Domain, DomainRef, GroupCell, Pending, Shared, TaskCell, read_facts};
 use crate::snapshot::{GroupSnapshot, LaneState, Limits, Seen, TaskSnapshot, WaitpointSnapshot};
 use crate::sync::Arc;
 
@@ -18,21 +19,48 @@ const DEEPEST: usize = 64;
 const MOST: usize = 10_000;
 
 /// A graph that is being read.
-pub(super) struct Walk {
+pub(super) struct Walk<'a> {
     now: Time,
+    read: &'a mut Reading,
     graph: WaitGraph,
-    /// By their numbers, since lanes of two schedulers may share a name: who is in
-    /// line, in the order in which they would be served.
-    lanes: HashMap<u64, Line>,
+    /// By their numbers, since lanes of two schedulers may share a name.
+    lanes: HashSet<u64>,
     groups: HashSet<usize>,
     tasks: HashSet<TaskId>,
     todo: VecDeque<(Arc<TaskCell>, usize)>,
-    waitpoints: Vec<WaitpointSnapshot>,
 }
 
-struct Line {
-    served: Vec<Key>,
-    active: usize,
+/// What was read besides tasks, so that a lane that many wait for is read once for all
+/// of them.
+pub(super) struct Reading {
+    lanes: HashMap<u64, Arc<Whole>>,
+    waitpoints: HashMap<TaskId, Vec<WaitpointSnapshot>>,
+}
+
+impl Reading {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let mut waitpoints: HashMap<_, Vec<_>> = HashMap::new();
+        for point in shared.waitpoints.snapshot(Clock.now()) {
+            if let Some(task) = point.awaited_by {
+                waitpoints.entry(task).or_default().push(point);
+            }
+        }
+        Self {
+            lanes: HashMap::new(),
+            waitpoints,
+        }
+    }
+
+    fn again(&mut self, domain: &Domain, now: Time) -> Arc<Whole> {
+        let whole = Arc::new(read_lane(domain, now));
+        self.lanes.insert(domain.serial, Arc::clone(&whole));
+        whole
+    }
+
+    fn lane(&mut self, domain: &Domain, now: Time) -> Arc<Whole> {
+        let known = self.lanes.get(&domain.serial).map(Arc::clone);
+        known.unwrap_or_else(|| self.again(domain, now))
+    }
 }
 
 /// What is read of a task under its lane's lock.
@@ -46,48 +74,56 @@ struct Sight {
     warn_after: Duration,
 }
 
-/// What is read of a lane under its lock.
+/// What is read of a lane, and of its group where that is in its way.
 struct Whole {
     node: LaneNode,
-    line: Line,
+    /// How many would be served before each who is in line.
+    ahead: HashMap<Key, usize>,
     first: Option<Arc<TaskCell>>,
     holders: Vec<Arc<TaskCell>>,
     orphans: Vec<Arc<TaskCell>>,
+    group: Option<Arc<GroupCell>>,
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
     /// All that this task waits for.
-    pub(super) fn from_task(domain: &Domain, task: &Arc<TaskCell>) -> WaitGraph {
-        let mut walk = Self::new(domain);
+    pub(super) fn from_task(
+        read: &'a mut Reading,
+        domain: &Domain,
+        task: &Arc<TaskCell>,
+    ) -> WaitGraph {
+        let mut walk = Self::new(read, domain);
         walk.find(task, 0);
         walk.finish()
     }
 
     /// All that the first waiter of this lane waits for, and who that is; where nobody
     /// waits, the lane with whoever holds its slots.
-    pub(super) fn from_lane(domain: &DomainRef) -> (Option<TaskId>, WaitGraph) {
-        let mut walk = Self::new(domain);
-        let first = read_lane(domain, walk.now).first;
-        match &first {
+    pub(super) fn from_lane(
+        read: &'a mut Reading,
+        domain: &DomainRef,
+    ) -> (Option<TaskId>, WaitGraph) {
+        let mut walk = Self::new(read, domain);
+        let whole = walk.read.again(domain, walk.now);
+        match &whole.first {
             Some(first) => walk.find(first, 0),
             None => walk.lane(domain, 0),
         }
         let graph = walk.finish();
-        let first = first.map(|first| first.whose().id());
+        let first = whole.first.as_ref().map(|first| first.whose().id());
         // It may have been served, and be through, between the two.
         (first.filter(|first| graph.task(*first).is_some()), graph)
     }
 
-    fn new(domain: &Domain) -> Self {
-        let now = domain.now();
+    fn new(read: &'a mut Reading, domain: &Domain) -> Self {
         Self {
-            now,
+            now: domain.now(),
+            read,
             graph: WaitGraph::default(),
-            lanes: HashMap::new(),
+            lanes: HashSet::new(),
             groups: HashSet::new(),
             tasks: HashSet::new(),
             todo: VecDeque::new(),
-            waitpoints: domain.shared.waitpoints.snapshot(now),
         }
     }
 
@@ -143,8 +179,12 @@ impl Walk {
         });
         // It is over by now.
         let Some(sight) = sight else { return };
-        let waits = self.waits(task, &sight, pending, depth);
-        let node = self.node(task, &sight, &facts, waits);
+        let mut lines = Vec::new();
+        let waits = self.waits(task, &sight, pending, depth, &mut lines);
+        let node = TaskNode {
+            lines,
+            ..self.node(task, &sight, &facts, waits)
+        };
         self.graph.tasks.push(node);
     }
 
@@ -154,9 +194,10 @@ impl Walk {
         sight: &Sight,
         pending: Vec<Pending>,
         depth: usize,
+        lines: &mut Vec<u64>,
     ) -> Vec<Wait> {
         let mut waits = Vec::new();
-        waits.extend(self.in_line(task, sight.seen.state(), depth));
+        waits.extend(self.in_line(task, sight.seen.state(), depth, lines));
         let id = task.id();
         for Pending { on, loose } in pending {
             if on.whose().id() == id {
@@ -164,7 +205,7 @@ impl Walk {
                 let key = on.slot_key();
                 let state = |engine: &runtime::Engine| engine.record(key).map(|of| of.state);
                 let state = on.domain().read(state);
-                waits.extend(state.and_then(|state| self.in_line(&on, state, depth)));
+                waits.extend(state.and_then(|state| self.in_line(&on, state, depth, lines)));
             } else if on.settled().is_none() {
                 self.find(&on, depth + 1);
                 waits.push(Wait::Task {
@@ -178,8 +219,7 @@ impl Walk {
             waits.extend(parked.map(|parked| Wait::Somebody { what: parked.what }));
         }
         if !sight.seen.state().waits() {
-            let ours = |point: &&WaitpointSnapshot| point.awaited_by == Some(id);
-            let points = self.waitpoints.iter().filter(ours);
+            let points = self.read.waitpoints.get(&id).into_iter().flatten();
             waits.extend(points.map(|point| Wait::Waitpoint {
                 key: point.key.clone(),
                 expects: point.expects.clone(),
@@ -188,17 +228,25 @@ impl Walk {
         waits
     }
 
-    /// The wait of whoever is in this state in its lane, if that is one.
-    fn in_line(&mut self, cell: &Arc<TaskCell>, state: State, depth: usize) -> Option<Wait> {
+    /// The wait of whoever is in this state in its lane, if that is one; the lane's
+    /// number goes to `lines`.
+    fn in_line(
+        &mut self,
+        cell: &Arc<TaskCell>,
+        state: State,
+        depth: usize,
+        lines: &mut Vec<u64>,
+    ) -> Option<Wait> {
         if !matches!(state, State::Queued | State::AtDoor) {
             return None;
         }
         self.lane(cell.domain(), depth);
-        let line = self.lanes.get(&cell.domain().serial)?;
-        let key = cell.slot_key();
-        let queued_ahead = line.served.iter().position(|of| *of == key).unwrap_or(0);
-        let (lane, active_ahead) = (cell.domain().name.to_string(), line.active);
+        lines.push(cell.domain().serial);
         let now = self.now;
+        let whole = self.read.lane(cell.domain(), now);
+        let ahead = whole.ahead.get(&cell.slot_key());
+        let queued_ahead = ahead.copied().unwrap_or(0);
+        let (lane, active_ahead) = (whole.node.name.clone(), whole.node.active);
         let expected = cell
             .domain()
             .read(|engine| engine.pace().expected_wait(queued_ahead, now));
@@ -220,18 +268,13 @@ impl Walk {
 
     /// The lane is in the graph, and so is whoever keeps its waiters waiting.
     fn lane(&mut self, domain: &Domain, depth: usize) {
-        if self.lanes.contains_key(&domain.serial) {
+        if !self.lanes.insert(domain.serial) {
             return;
         }
-        let mut whole = read_lane(domain, self.now);
-        self.lanes.insert(domain.serial, whole.line);
-        if let Some((group, share)) = domain.share() {
-            whole.node.group = Some(group.name.to_string());
-            let by = whole.node.blocked_by;
-            if matches!(by, Some(BlockedBy::GroupBudget | BlockedBy::Reservation)) {
-                whole.holders = group.in_the_way_of(share);
-                self.group(&group);
-            }
+        let whole = self.read.lane(domain, self.now);
+        let mut node = whole.node.clone();
+        if let Some(group) = &whole.group {
+            self.group(group);
         }
         let ids = |walk: &mut Self, tasks: &[Arc<TaskCell>]| -> Vec<TaskId> {
             let mut ids = Vec::with_capacity(tasks.len());
@@ -245,9 +288,9 @@ impl Walk {
             }
             ids
         };
-        whole.node.holders = ids(self, &whole.holders);
-        whole.node.orphans = ids(self, &whole.orphans);
-        self.graph.lanes.push(whole.node);
+        node.holders = ids(self, &whole.holders);
+        node.orphans = ids(self, &whole.orphans);
+        self.graph.lanes.push(node);
     }
 
     fn group(&mut self, group: &Arc<GroupCell>) {
@@ -268,7 +311,7 @@ impl Walk {
         snapshot.asked = snapshot.asked.or_else(|| sight.end.map(|end| end.reason()));
         let stage = stage(sight.seen.state(), facts);
         let moves = stage == Stage::Running
-            && !waits.iter().any(Wait::is_ours)
+            && !waits.iter().any(Wait::is_firm)
             && snapshot.idle.is_some_and(|idle| idle < sight.warn_after);
         let orphans = &task.domain().shared.orphans;
         let bound = sight.at_orphan_bound || orphans.count() >= orphans.bound();
@@ -283,6 +326,7 @@ impl Walk {
             stage,
             holds: holds.iter().map(|lane| lane.to_string()).collect(),
             waits,
+            lines: Vec::new(),
             moves,
             dues,
             never,
@@ -311,6 +355,19 @@ impl Walk {
 }
 
 fn read_lane(domain: &Domain, now: Time) -> Whole {
+    let mut whole = read_engine(domain, now);
+    if let Some((group, share)) = domain.share() {
+        whole.node.group = Some(group.name.to_string());
+        let by = whole.node.blocked_by;
+        if matches!(by, Some(BlockedBy::GroupBudget | BlockedBy::Reservation)) {
+            whole.holders = group.in_the_way_of(share);
+            whole.group = Some(group);
+        }
+    }
+    whole
+}
+
+fn read_engine(domain: &Domain, now: Time) -> Whole {
     let terms = domain.terms.get();
     domain.read(|engine| {
         let settings = engine.settings();
@@ -329,6 +386,7 @@ fn read_lane(domain: &Domain, now: Time) -> Whole {
             holders: engine.holders().iter().filter_map(payload).collect(),
             orphans: orphans.map(|(_, of)| Arc::clone(&of.payload)).collect(),
             node: LaneNode {
+                serial: domain.serial,
                 name: domain.name.to_string(),
                 max_concurrent: settings.max_concurrent,
                 active: engine.active(),
@@ -347,10 +405,8 @@ fn read_lane(domain: &Domain, now: Time) -> Whole {
                 limits: Limits::of(&terms.base, false),
                 warn_after: settings.warn_after,
             },
-            line: Line {
-                served,
-                active: engine.active(),
-            },
+            group: None,
+            ahead: served.into_iter().zip(0..).collect(),
         }
     })
 }

@@ -1,5 +1,6 @@
 //! Why a task waits, down to the root: as data, and as it is printed.
 
+mod circles;
 #[path = "../common/mod.rs"]
 mod common;
 mod ends;
@@ -12,6 +13,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use common::{CEILING, HOUR, MINUTE, Nest, SECOND, TICK, let_run, one_lane, poll_once};
+use futures::FutureExt;
 use laneway::{
     BlockedBy, Bound, Cause, ControlError, Drain, Due, Follows, GroupConfig, Lane, LaneConfig,
     Lanes, Never, OnDeadlock, OnFull, OnStall, Priority, QueuedWork, Reason, Remedy, Stage,
