@@ -127,6 +127,10 @@ async fn one_that_waits_for_itself_and_for_another_is_no_circle() {
     });
     sleep(MINUTE).await;
     assert_eq!(main.explain().cause, Cause::Moves { task: id });
+    let why = explain(&lanes, turn.id());
+    assert_eq!(why.cause, Cause::Moves { task: id });
+    // The lane through which it leads back is not on the way.
+    assert_eq!(why.remedies, []);
     lanes.cancel(id, Reason::User).unwrap();
     turn.await.unwrap();
 }
@@ -182,7 +186,11 @@ async fn a_wait_that_may_be_abandoned_closes_no_circle() {
         } else {
             "silent for"
         };
-        assert!(why.to_string().contains(sign), "{why}");
+        let text = why.to_string();
+        assert!(
+            text.lines().take(2).all(|line| line.contains(sign)),
+            "{text}"
+        );
     }
 }
 
@@ -198,6 +206,49 @@ async fn a_wait_that_may_be_abandoned_may_explain_a_silence() {
     let why = explain(&nest.lanes, waiter.id());
     assert_eq!(why.cause, Cause::Silent { task: id });
     drop(turn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_may_be_abandoned_hides_no_other() {
+    let nest = Nest::new(&unlimited(2));
+    let turn = |firm: TaskHandle<()>| {
+        let loose = silent(&nest.provider, "loose");
+        nest.main.spawn(async move |_| {
+            futures::join!(loose.may_abandon().map(drop), firm.map(drop));
+        })
+    };
+    let firm = silent(&nest.session, "firm");
+    let id = firm.id();
+    let first = turn(firm);
+    sleep(MINUTE).await;
+    let why = explain(&nest.lanes, first.id());
+    assert_eq!(why.cause, Cause::Silent { task: id });
+    // What waits for one that moves goes on, whatever else it may abandon.
+    let firm = moving(&nest.session, "firm");
+    let id = firm.id();
+    let _second = turn(firm);
+    let waiter = quick(&nest.main, "waiter");
+    sleep(MINUTE).await;
+    let why = explain(&nest.lanes, waiter.id());
+    assert_eq!(why.cause, Cause::Moves { task: id });
+}
+
+/// One part of what a holder waits for moves, and the other does not: it will not go
+/// on, and is not told before a holder that has been silent for longer.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_several_goes_on_with_all_of_them() {
+    let nest = Nest::new(&unlimited(2));
+    let parts = [
+        moving(&nest.provider, "call"),
+        silent(&nest.provider, "other"),
+    ];
+    let whole = nest.main.task().name("whole");
+    let _whole = whole.spawn(async move |_| futures::future::join_all(parts).await);
+    let quiet = silent(&nest.main, "quiet");
+    let waiter = quick(&nest.main, "waiter");
+    sleep(MINUTE).await;
+    let why = explain(&nest.lanes, waiter.id());
+    assert_eq!(why.cause, Cause::Silent { task: quiet.id() });
 }
 
 /// A task of one may await one of the other.
