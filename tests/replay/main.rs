@@ -337,6 +337,23 @@ async fn groups_that_are_divided_anew_and_lanes_that_come_and_go() {
     assert!(replayed.events().iter().filter(retired).count() >= 12);
 }
 
+/// As all lanes are by then.
+#[tokio::test(start_paused = true)]
+async fn lanes_that_are_made_paused_or_draining() {
+    let builder = Lanes::builder().default_lane(LaneConfig::new(1));
+    let lanes = recorded(builder);
+    lanes.pause();
+    let first = lanes.lane("first").unwrap();
+    let waits = first.spawn(async |_| ());
+    sleep(SECOND).await;
+    lanes.resume();
+    waits.await.unwrap();
+    drop(lanes.drain(Drain::within(MINUTE)));
+    let second = lanes.lane("second").unwrap();
+    assert!(second.run(async |_| ()).await.is_err());
+    reproduces(&lanes);
+}
+
 /// On real time, with threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn s1_in_the_order_in_which_they_came_to_the_lock() {
