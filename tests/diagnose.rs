@@ -14,7 +14,7 @@ use laneway::{
 };
 use tokio::time::sleep;
 
-use common::{HOUR, MINUTE, SECOND, TICK, let_run, one_lane, poll_once, until};
+use common::{HOUR, MINUTE, SECOND, SHORT, TICK, let_run, one_lane, poll_once, until};
 
 /// As long as a lane's `warn_after`, and some more.
 const LONG: Duration = Duration::from_secs(40);
@@ -242,6 +242,69 @@ fn a_stuck_runtime_is_found_while_it_is_stuck() {
         }
         until(|| lanes.diagnose().is_healthy()).await;
     });
+}
+
+/// Also without the watchdog: whoever asks sees it.
+#[test]
+fn lanes_that_no_runtime_sees_to_are_found() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(SHORT));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (release, gate) = mpsc::channel::<()>();
+    let blocks = {
+        let _entered = runtime.enter();
+        main.spawn(async move |_| {
+            let _ = gate.recv();
+        })
+    };
+    let found = || {
+        let first = lanes.diagnose().findings.into_iter().next()?;
+        matches!(first.problem, Problem::NotDriven { .. }).then_some(first)
+    };
+    let finding = loop {
+        match found() {
+            Some(finding) => break finding,
+            None => std::thread::yield_now(),
+        }
+    };
+    let unblock = Remedy::Unblock { id: blocks.id() };
+    assert_eq!(finding.remedies, [unblock]);
+    drop(release);
+    runtime.block_on(async {
+        drop(blocks.await);
+        until(|| lanes.diagnose().is_healthy()).await;
+    });
+}
+
+/// What is not read is not said to be well.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_too_deep_to_read_is_found() {
+    const DEEP: usize = 80;
+    let mut builder = Lanes::builder();
+    for lane in 0..DEEP {
+        builder = builder.lane(format!("{lane:02}"), LaneConfig::new(1).no_stall_ceiling());
+    }
+    let lanes = builder.build().unwrap();
+    let lane = |at: usize| lanes.lane(&format!("{at:02}")).unwrap();
+    let deepest = lane(DEEP - 1).acquire().await.unwrap();
+    let mut tasks = Vec::new();
+    for at in (0..DEEP - 1).rev() {
+        let below = lane(at + 1);
+        tasks.push(lane(at).spawn(async move |_| drop(below.run(async |_| ()).await)));
+        let_run().await;
+    }
+    let next = lane(0).spawn(async |_| ());
+    sleep(LONG).await;
+    let found = lanes.diagnose().findings;
+    let unread =
+        |finding: &Finding| matches!(&finding.problem, Problem::Unread { lane } if lane == "00");
+    assert!(found.iter().any(unread), "{found:#?}");
+    drop(deepest);
+    next.await.unwrap();
+    assert_well(&lanes);
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,6 +74,14 @@ pub enum Problem {
         /// Its id, as tokio prints it.
         runtime: String,
     },
+    /// What a lane has to do in time is overdue, and no runtime in use comes to do it:
+    /// its last thread is blocked, or it is not driven. Slots that should have been taken
+    /// are not.
+    NotDriven {
+        /// By how much.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::snapshot::millis"))]
+        overdue: Duration,
+    },
     /// Tasks wait for each other, each for the next, and the last for the first.
     Circle {
         /// Those tasks.
@@ -139,6 +147,12 @@ pub enum Problem {
         /// That task.
         task: TaskId,
     },
+    /// What somebody has long waited for was not read: it is too many waits away, or
+    /// behind too many tasks. See [`WaitGraph::omitted`](crate::WaitGraph::omitted).
+    Unread {
+        /// The lane.
+        lane: String,
+    },
     /// Tasks whose slots were taken run on.
     Orphans {
         /// Their lane.
@@ -179,7 +193,7 @@ impl Problem {
     const fn rank(&self) -> u8 {
         match self {
             Self::RuntimeStuck { .. } => 0,
-            Self::Circle { .. } => 1,
+            Self::NotDriven { .. } | Self::Circle { .. } => 1,
             Self::OrphanBound { .. } => 2,
             Self::Phantom { .. } => 3,
             Self::BlockedPoll { .. } => 4,
@@ -189,7 +203,7 @@ impl Problem {
             Self::NoSlots { .. } => 8,
             Self::NoBudget { .. } => 9,
             Self::Parked { .. } => 10,
-            Self::Asleep { .. } => 11,
+            Self::Asleep { .. } | Self::Unread { .. } => 11,
             Self::Orphans { .. } => 12,
             Self::Grows { .. } => 13,
             Self::CallersGone { .. } => 14,
@@ -199,11 +213,19 @@ impl Problem {
     }
 }
 
+/// Later than any driver comes that comes at all.
+const OVERDUE: Duration = Duration::from_millis(500);
+
 /// What is wrong with all lanes.
 pub(crate) fn diagnose(shared: &Arc<Shared>) -> Diagnosis {
     let mut found = Found::of(shared);
     for stuck in StuckRuntime::all(shared) {
         found.add(Finding::of(Problem::RuntimeStuck { runtime: stuck.id }));
+    }
+    let overdue = shared.timers.first();
+    let overdue = overdue.map_or(Duration::ZERO, |at| shared.clock.now().since(at));
+    if overdue >= OVERDUE {
+        found.add(Finding::of(Problem::NotDriven { overdue }));
     }
     let domains = shared.all();
     let looks: Vec<Look<'_>> = domains.iter().map(Look::at).collect();
@@ -212,11 +234,14 @@ pub(crate) fn diagnose(shared: &Arc<Shared>) -> Diagnosis {
     }
     let mut findings = found.findings;
     for finding in &mut findings {
-        if let Problem::RuntimeStuck { runtime } = &finding.problem {
-            // To end whoever is not polled there helps nobody.
-            let in_poll = looks.iter().flat_map(|look| look.in_poll(runtime));
-            finding.remedies = in_poll.map(|id| Remedy::Unblock { id }).collect();
-        }
+        // To end whoever is not polled there helps nobody.
+        let there = match &finding.problem {
+            Problem::RuntimeStuck { runtime } => Some(runtime.as_str()),
+            Problem::NotDriven { .. } => None,
+            _ => continue,
+        };
+        let in_poll = looks.iter().flat_map(|look| look.in_poll(there));
+        finding.remedies = in_poll.map(|id| Remedy::Unblock { id }).collect();
     }
     findings.sort_by_key(|finding| (finding.problem.rank(), std::cmp::Reverse(finding.waited)));
     Diagnosis { findings }
@@ -342,10 +367,12 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Those whose runner is in a poll on this runtime.
-    fn in_poll<'b>(&'b self, runtime: &'b str) -> impl Iterator<Item = TaskId> + 'b {
+    /// Those whose runner is in a poll on this runtime, or on any.
+    fn in_poll<'b>(&'b self, runtime: Option<&'b str>) -> impl Iterator<Item = TaskId> + 'b {
         let holders = self.lane.active.iter().chain(&self.lane.orphans);
-        let there = holders.filter(move |task| task.runtime.as_deref() == Some(runtime));
+        let there = holders.filter(move |task| {
+            runtime.is_none_or(|runtime| task.runtime.as_deref() == Some(runtime))
+        });
         let in_poll = there.filter(|task| task.standing == Some(Standing::InPoll));
         in_poll.map(|task| task.id)
     }
@@ -451,6 +478,7 @@ impl<'a> Look<'a> {
                 }
                 _ => Problem::AtCapacity { lane: lane() },
             },
+            Cause::Unknown if why.graph.omitted > 0 => Problem::Unread { lane: lane() },
             // It will have ended by itself, or is on its way.
             _ => return None,
         })

@@ -69,6 +69,14 @@ impl Display for Problem {
                     "runtime {runtime} is stuck: every thread of it is blocked"
                 )
             }
+            Self::NotDriven { overdue } => write!(
+                f,
+                "no runtime sees to the lanes: what is due has been so for {}",
+                Span(*overdue)
+            ),
+            Self::Unread { lane } => {
+                write!(f, "what lane {lane:?} waits for is too far away to be told")
+            }
             Self::Circle { tasks } => {
                 let tasks: Vec<String> = tasks.iter().map(ToString::to_string).collect();
                 write!(f, "tasks wait for each other: {}", tasks.join(", "))

@@ -143,6 +143,9 @@ impl Head<'_> {
     fn culprit(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.cause {
             Cause::NobodyWaits => f.write_str("nobody waits"),
+            Cause::Unknown if self.graph.omitted > 0 => {
+                f.write_str("what it waits for is too far away to be told")
+            }
             Cause::Unknown => f.write_str("what it waited for has just ended"),
             Cause::Paused { lane } => write!(f, "lane {lane:?} is paused"),
             Cause::NoSlots { lane } => write!(f, "lane {lane:?} has no slots"),
