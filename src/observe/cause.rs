@@ -264,7 +264,6 @@ impl<'a> Search<'a> {
                 if standing == Some(Standing::NotPolled) {
                     remedies.push(Remedy::Poll { id: *task });
                 }
-                remedies.extend(self.at.map(more_room));
                 remedies.extend(self.waitpoints(*task));
                 remedies.push(Remedy::Cancel { id: *task });
                 let stuck = matches!(
@@ -278,6 +277,8 @@ impl<'a> Search<'a> {
                     }));
                 }
                 remedies.extend(next.filter(silence).map(|_| Remedy::Extend { id: *task }));
+                // Last: two at once in a lane of one is seldom what helps.
+                remedies.extend(self.at.map(more_room));
             }
             Cause::Parked { task, .. } => {
                 remedies.extend(self.waitpoints(*task));

@@ -33,12 +33,12 @@ async fn a_waiter_behind_a_silent_holder() {
     assert_eq!(
         why.remedies,
         [
+            Remedy::Cancel { id: holder },
+            Remedy::Extend { id: holder },
             Remedy::SetMaxConcurrent {
                 lane: lane_of("main"),
                 at_least: 2
             },
-            Remedy::Cancel { id: holder },
-            Remedy::Extend { id: holder },
         ]
     );
     let [asked, held] = &why.graph.tasks[..] else {
@@ -78,9 +78,9 @@ task #0 "turn 19" has waited in lane "main" for 12m12s: behind #1 "turn 17", sil
       task #1 "turn 17": active for 12m12s, silent for 4m12s (pending, polled when woken), note "reading the ticket", key "ticket-42"
         slot reclaimed in 5m48s (stall ceiling)
 what helps:
-  lanes.lane("main")?.set_max_concurrent(2): start one more
   lanes.cancel(#1, Reason::User): end it
   lanes.extend(#1, …): grant it more silence
+  lanes.lane("main")?.set_max_concurrent(2): start one more
 "#,
     );
     let why = main.explain();
@@ -99,9 +99,9 @@ lane "main": next is task #0 "turn 18", queued for 12m12s: behind #1 "turn 17", 
       task #1 "turn 17": active for 12m12s, silent for 4m12s (pending, polled when woken), note "reading the ticket", key "ticket-42"
         slot reclaimed in 5m48s (stall ceiling)
 what helps:
-  lanes.lane("main")?.set_max_concurrent(2): start one more
   lanes.cancel(#1, Reason::User): end it
   lanes.extend(#1, …): grant it more silence
+  lanes.lane("main")?.set_max_concurrent(2): start one more
 "#,
     );
     // Of the holder itself.
@@ -156,9 +156,9 @@ task #0 "next" has waited in lane "session" for 1m: behind #5 "call" in lane "pr
                   task #5 "call": active for 1m, silent for 1m (pending, polled when woken), never reported progress
                     slot reclaimed in 9m (stall ceiling)
 what helps:
-  lanes.lane("provider")?.set_max_concurrent(2): start one more
   lanes.cancel(#5, Reason::User): end it
   lanes.extend(#5, …): grant it more silence
+  lanes.lane("provider")?.set_max_concurrent(2): start one more
 "#,
     );
 }
@@ -270,9 +270,9 @@ task #0 "waiter" has waited in lane "main" for 1m: behind #5 "one" in lane "prov
         waits for task #4 in lane "provider": queued for 1m
           lane "provider": see above; ahead: 1 queued, 2 active
 what helps:
-  lanes.lane("provider")?.set_max_concurrent(3): start one more
   lanes.cancel(#5, Reason::User): end it
   lanes.extend(#5, …): grant it more silence
+  lanes.lane("provider")?.set_max_concurrent(3): start one more
 "#,
     );
     let id = waiter.id();
@@ -358,10 +358,10 @@ task #0 "waiter" has waited in lane "main" for 1m: behind #1 "locked", silent fo
         slot reclaimed in 59m (stall ceiling), if it is polled: at the orphan bound no slot is taken
 what helps:
   poll the future of #1
-  lanes.lane("main")?.set_max_concurrent(2): start one more
   lanes.cancel(#1, Reason::User): end it
   lanes.lane("main")?.reset(): take every slot of it at once
   lanes.extend(#1, …): grant it more silence
+  lanes.lane("main")?.set_max_concurrent(2): start one more
 "#,
     );
 }

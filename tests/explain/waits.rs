@@ -35,9 +35,9 @@ task #0 "next" has waited in lane "session" for 1m: behind #2 "holder" in lane "
           task #2 "holder": active for 1m, silent for 1m (pending, polled when woken), never reported progress
             slot reclaimed in 59m (stall ceiling)
 what helps:
-  lanes.lane("main")?.set_max_concurrent(2): start one more
   lanes.cancel(#2, Reason::User): end it
   lanes.extend(#2, …): grant it more silence
+  lanes.lane("main")?.set_max_concurrent(2): start one more
 "#,
     );
     let why = explain(&lanes, turn.id());
@@ -66,9 +66,9 @@ task #0 "next" has waited in lane "session" for 2m: behind #1 "turn", silent for
       task #1 "turn": active for 1m, silent for 1m (pending, polled when woken), never reported progress, holds slots of ["session", "main"]
         slot reclaimed in 59m (stall ceiling)
 what helps:
-  lanes.lane("session")?.set_max_concurrent(2): start one more
   lanes.cancel(#1, Reason::User): end it
   lanes.extend(#1, …): grant it more silence
+  lanes.lane("session")?.set_max_concurrent(2): start one more
 "#,
     );
 }
@@ -173,9 +173,9 @@ task #0 "next" has waited in lane "session" for 2m: behind #2 "holder" in lane "
           task #2 "holder": active for 1m, silent for 1m (pending, polled when woken), never reported progress
             slot reclaimed in 59m (stall ceiling)
 what helps:
-  lanes.lane("main")?.set_max_concurrent(2): start one more
   lanes.cancel(#2, Reason::User): end it
   lanes.extend(#2, …): grant it more silence
+  lanes.lane("main")?.set_max_concurrent(2): start one more
 "#,
     );
     let why = explain(&lanes, task);
@@ -213,9 +213,9 @@ task #0 "turn" is back from its wait, and in line in lane "main": behind #1 "hol
       task #1 "holder": active for 2m1s, silent for 2m1s (pending, polled when woken), never reported progress
         slot reclaimed in 57m59s (stall ceiling)
 what helps:
-  lanes.lane("main")?.set_max_concurrent(2): start one more
   lanes.cancel(#1, Reason::User): end it
   lanes.extend(#1, …): grant it more silence
+  lanes.lane("main")?.set_max_concurrent(2): start one more
 "#,
     );
     assert_eq!(main.explain().first, Some(turn.id()));
