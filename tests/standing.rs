@@ -213,7 +213,9 @@ fn on_a_stuck_runtime(detached: bool) {
         sleep(Duration::from_millis(1100)).await;
         lanes.probe().await;
         assert_eq!(standing(&main), Standing::RuntimeStuck);
-        let found = lanes.diagnose().findings;
+        let mut found = lanes.diagnose().findings;
+        // Of a machine that is starved.
+        found.retain(|finding| !matches!(finding.problem, Problem::NotDriven { .. }));
         let stuck = |finding: &Finding| matches!(finding.problem, Problem::RuntimeStuck { .. });
         assert!(found.iter().all(stuck) && found.len() == 1, "{found:#?}");
         drop(release);

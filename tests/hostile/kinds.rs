@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use laneway::testing::{Expected, Hostile, Trial};
-use laneway::{Lane, LaneConfig, Lanes, Standing, Timeout};
+use laneway::{Finding, Lane, LaneConfig, Lanes, Problem, Standing, Timeout};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::common::{
@@ -63,8 +63,14 @@ pub(crate) async fn assert_as_before(lanes: &Lanes, lane: &Lane, forgotten: bool
     }
     orphans_gone(lane).await;
     assert_clean(lane);
+    // Orphans of other lanes may be yet to be forgotten, and a machine be starved.
+    let others = |finding: &Finding| match &finding.problem {
+        Problem::Orphans { lane: of, .. } => of != lane.name(),
+        Problem::NotDriven { .. } => true,
+        _ => false,
+    };
     let diagnosis = lanes.diagnose();
-    assert!(diagnosis.is_healthy(), "{diagnosis}");
+    assert!(diagnosis.findings.iter().all(others), "{diagnosis}");
     let slots = lane.snapshot().max_concurrent;
     let all: Vec<_> = (0..slots).map(|_| lane.try_acquire().unwrap()).collect();
     assert!(lane.try_acquire().is_err());
