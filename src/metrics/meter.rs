@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics::Counter;
 
-use super::names::{COUNTS, EVENTS, LEVELS, OUTCOMES};
+use super::names::{COUNTS_LEN, EVENTS, EVENTS_LEN, LEVELS_LEN, OUTCOMES};
 use super::series::{Change, Series, describe, of_events, told};
 use crate::engine::{End, Fact, Limit, What};
 use crate::events::EventCounters;
@@ -45,8 +45,8 @@ struct State {
 /// Of one lane, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Totals {
-    levels: [i64; LEVELS.len()],
-    counts: [u64; COUNTS.len()],
+    levels: [i64; LEVELS_LEN],
+    counts: [u64; COUNTS_LEN],
     settled: [u64; OUTCOMES.len()],
     warnings: u64,
 }
@@ -261,14 +261,14 @@ impl Totals {
 
 /// The log of events, of all lanes.
 pub(crate) struct EventMeter {
-    told: Mutex<[u64; EVENTS.len()]>,
-    handles: OnceLock<[Counter; EVENTS.len()]>,
+    told: Mutex<[u64; EVENTS_LEN]>,
+    handles: OnceLock<[Counter; EVENTS_LEN]>,
 }
 
 impl EventMeter {
     pub(crate) fn new() -> Self {
         Self {
-            told: Mutex::new([0; EVENTS.len()]),
+            told: Mutex::new([0; EVENTS_LEN]),
             handles: OnceLock::new(),
         }
     }

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, with_recorder};
 
-use super::names::{COUNTS, EVENTS, LENGTHS, LEVELS, Named, OUTCOMES, SETTLED};
+use super::names::{
+    COUNTS, COUNTS_LEN, EVENTS, EVENTS_LEN, LENGTHS, LENGTHS_LEN, LEVELS, LEVELS_LEN, Named,
+    OUTCOMES, SETTLED,
+};
 use crate::runtime::guarded;
 use crate::sync::Arc;
 
@@ -19,17 +22,17 @@ pub(super) struct Series {
 
 /// A recorder's.
 struct Handles {
-    levels: [Gauge; LEVELS.len()],
-    counts: [Counter; COUNTS.len()],
+    levels: [Gauge; LEVELS_LEN],
+    counts: [Counter; COUNTS_LEN],
     settled: [Counter; OUTCOMES.len()],
-    lengths: [Histogram; LENGTHS.len()],
+    lengths: [Histogram; LENGTHS_LEN],
 }
 
 /// What has changed since the recorder was told last.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    pub(super) levels: [i64; LEVELS.len()],
-    pub(super) counts: [u64; COUNTS.len()],
+    pub(super) levels: [i64; LEVELS_LEN],
+    pub(super) counts: [u64; COUNTS_LEN],
     pub(super) settled: [u64; OUTCOMES.len()],
     /// By their place in [`LENGTHS`].
     pub(super) lengths: Vec<(usize, Duration)>,
@@ -118,7 +121,7 @@ impl Handles {
 }
 
 /// The handles of the log of events.
-pub(super) fn of_events() -> [Counter; EVENTS.len()] {
+pub(super) fn of_events() -> [Counter; EVENTS_LEN] {
     EVENTS
         .each_ref()
         .map(|named| counter(&Key::from_static_name(named.name)))
