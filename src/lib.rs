@@ -43,6 +43,7 @@
 //! * `testing`: hostile futures, and a harness in virtual time, for tests of
 //!   one's own runner.
 
+mod builder;
 mod chain;
 mod charter;
 mod clock;
@@ -80,6 +81,7 @@ pub mod testing;
 mod timeout;
 mod waitpoint;
 
+pub use builder::LanesBuilder;
 pub use chain::Chain;
 pub use config::{LaneConfig, OnDeadlock, OnFull};
 #[cfg(feature = "serde")]
@@ -97,7 +99,7 @@ pub use events::{
 pub use group::GroupConfig;
 pub use id::TaskId;
 pub use lane::Lane;
-pub use lanes::{Lanes, LanesBuilder};
+pub use lanes::Lanes;
 pub use observe::{
     Cause, Diagnosis, Due, Finding, LaneExplanation, LaneNode, Never, Problem, Remedy, Stage,
     TaskExplanation, TaskNode, Wait, WaitGraph,

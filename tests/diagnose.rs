@@ -14,7 +14,9 @@ use laneway::{
 };
 use tokio::time::sleep;
 
-use common::{HOUR, MINUTE, SECOND, SHORT, TICK, let_run, one_lane, poll_once, until};
+use common::{
+    HOUR, MINUTE, SECOND, SHORT, TICK, let_run, one_lane, one_worker, poll_once, until, until_now,
+};
 
 /// As long as a lane's `warn_after`, and some more.
 const LONG: Duration = Duration::from_secs(40);
@@ -215,11 +217,7 @@ fn a_stuck_runtime_is_found_while_it_is_stuck() {
     let lanes = Lanes::builder().lane("main", config).watchdog();
     let lanes = lanes.build().unwrap();
     let main = lanes.lane("main").unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = one_worker();
     let (release, gate) = mpsc::channel::<()>();
     let tasks = {
         let _entered = runtime.enter();
@@ -232,9 +230,7 @@ fn a_stuck_runtime_is_found_while_it_is_stuck() {
         Some(finding) => matches!(finding.problem, Problem::RuntimeStuck { .. }),
         None => false,
     };
-    while !found() {
-        std::thread::yield_now();
-    }
+    until_now(found);
     drop(release);
     runtime.block_on(async {
         for task in tasks {
@@ -248,11 +244,7 @@ fn a_stuck_runtime_is_found_while_it_is_stuck() {
 #[test]
 fn lanes_that_no_runtime_sees_to_are_found() {
     let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(SHORT));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = one_worker();
     let (release, gate) = mpsc::channel::<()>();
     let blocks = {
         let _entered = runtime.enter();

@@ -13,12 +13,7 @@ use laneway::{Finding, Lane, LaneConfig, Lanes, Problem, Standing};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
-use common::{MINUTE, SECOND, let_run, one_lane, poll_once, until};
-
-fn one_worker() -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(1).enable_all().build().unwrap()
-}
+use common::{MINUTE, SECOND, let_run, one_lane, one_worker, poll_once, until, until_now};
 
 fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -284,13 +279,6 @@ async fn s16_a_lane_that_is_about_to_warn_probes_first() {
     assert_eq!(standing(&main), Standing::Pending);
     sleep(SECOND).await;
     assert_eq!(standing(&main), Standing::PolledWhenWoken);
-}
-
-/// On real threads, until it is true: a test that hangs says what never was.
-fn until_now(what: impl Fn() -> bool) {
-    while !what() {
-        std::thread::yield_now();
-    }
 }
 
 /// A probe that is dropped has woken whoever it could.

@@ -5,30 +5,18 @@ mod common;
 
 use std::future::pending;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use laneway::{Lane, LaneConfig, Lanes, TaskError};
 use tokio::runtime::{Builder, Runtime};
 
-use common::SHORT;
+use common::{SHORT, one_worker, until_now};
 
 fn watched(config: LaneConfig) -> (Lanes, Lane) {
     let lanes = Lanes::builder().lane("main", config).watchdog();
     let lanes = lanes.build().unwrap();
     let main = lanes.lane("main").unwrap();
     (lanes, main)
-}
-
-fn one_worker() -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(1).enable_all().build().unwrap()
-}
-
-fn until_now(what: impl Fn() -> bool) {
-    while !what() {
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// A runtime whose only worker is blocked until this is dropped.

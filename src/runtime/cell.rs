@@ -159,8 +159,7 @@ impl TaskCell {
         self.home = Some(runtime);
     }
 
-    pub(crate) fn bind(&mut self, runtime: host::Id, blocking: bool, body: Waiting) {
-        self.home = Some(runtime);
+    pub(crate) fn bind(&mut self, blocking: bool, body: Waiting) {
         self.detached = true;
         self.blocking = blocking;
         self.shared.get_mut().body = body;

@@ -88,7 +88,7 @@ pub(crate) fn submit(
         Comer::Keeper => {}
         Comer::Detached { body, blocking } => {
             entry.present = false;
-            cell.bind(runtime.id(), blocking, body(runtime.clone()));
+            cell.bind(blocking, body(runtime.clone()));
         }
     }
     let when_full = |terms: &Terms| terms.config.when_full();

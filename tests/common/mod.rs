@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use laneway::{Counters, Lane, LaneConfig, Lanes, TaskContext, TaskError, TaskId};
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep};
 
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -145,4 +146,17 @@ pub(crate) async fn stream(cx: TaskContext) -> &'static str {
         cx.progress();
     }
     "streamed"
+}
+
+/// A runtime with one thread, which a task can block.
+pub(crate) fn one_worker() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Until it is true, with no runtime: what never comes to be is a test that hangs.
+pub(crate) fn until_now(what: impl Fn() -> bool) {
+    while !what() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
