@@ -345,13 +345,16 @@ impl<P: Clone> Lane<P> {
                 queued: 0,
                 active: held,
             };
-            let what = What::Dispatched {
+            let place = journal.news.next();
+            place.at = now;
+            place.tag.key = key;
+            place.tag.more = more;
+            place.what = What::Dispatched {
                 at_once: true,
                 waited,
                 fence,
                 ahead,
             };
-            journal.news.push(now, key, more, what);
         }
     }
 
@@ -390,7 +393,7 @@ impl<P: Clone> Lane<P> {
 
     /// A runner let go of a task. `told` is how its caller is told that it ended,
     /// if it was not told before.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn note_release(
         &mut self,
         now: Time,
@@ -400,15 +403,57 @@ impl<P: Clone> Lane<P> {
         completed: bool,
     ) {
         let now = self.advance(now);
-        let (Released::Held(gone) | Released::Orphan(gone)) = released else {
+        match released {
+            Released::Unknown => {}
+            // Most tasks end like this.
+            Released::Held(gone) if told.end.is_none() && gone.is_plain() => {
+                self.write_done(now, key, gone, told.panicked, told.ran);
+            }
+            Released::Held(gone) | Released::Orphan(gone) => {
+                let held = matches!(released, Released::Held(_));
+                self.write_release(now, key, gone, held, told, completed);
+            }
+        }
+    }
+
+    /// Of a task that completed: made in its place, as it is at its start.
+    #[inline(never)]
+    fn write_done(&mut self, now: Time, key: Key, gone: &Gone<P>, panicked: bool, ran: Span) {
+        let Some(journal) = &mut self.journal else {
             return;
         };
+        let more = (journal.names.more)(&gone.payload);
+        let part = more.as_ref().is_some_and(|more| more.part_of.is_some());
+        let place = journal.news.next();
+        place.at = now;
+        place.tag.key = key;
+        place.tag.more = more;
+        if part {
+            place.what = What::Left;
+            return;
+        }
+        place.what = What::Settled {
+            end: None,
+            panicked,
+            holds: false,
+            ran,
+        };
+    }
+
+    fn write_release(
+        &mut self,
+        now: Time,
+        key: Key,
+        gone: &Gone<P>,
+        held: bool,
+        told: Told,
+        completed: bool,
+    ) {
         let Some(journal) = self.journal.as_mut().filter(|_| !gone.keeps) else {
             return;
         };
         let more = (journal.names.more)(&gone.payload);
         let tag = Tag { key, more };
-        let held = matches!(released, Released::Held(_));
         let part = tag.is_part();
         let last = !gone.is_told() && (held || !part);
         if last && !part {
@@ -576,18 +621,20 @@ impl<P> Journal<P> {
 }
 
 impl News {
-    #[inline(always)]
     fn push(&mut self, at: Time, key: Key, more: Option<Box<More>>, what: What) {
+        let tag = Tag { key, more };
+        *self.next() = Fact { at, tag, what };
+    }
+
+    /// The place of the next one, in which there is nothing.
+    #[inline(always)]
+    fn next(&mut self) -> &mut Fact {
         if self.len == self.places.len() {
             self.places.push(Fact::BLANK);
         }
-        if let Some(place) = self.places.get_mut(self.len) {
-            self.len += 1;
-            place.at = at;
-            place.tag.key = key;
-            place.tag.more = more;
-            place.what = what;
-        }
+        let place = &mut self.places[self.len];
+        self.len += 1;
+        place
     }
 
     #[inline]
@@ -626,6 +673,12 @@ impl News {
 }
 
 impl<P> Gone<P> {
+    /// There is nothing to say of it but how it ended.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        !self.keeps && !self.is_told()
+    }
+
     /// It has a value, and nobody to have it.
     fn is_late(&self, completed: bool) -> bool {
         completed && self.end() != Some(End::Completed) && self.state == State::Orphan

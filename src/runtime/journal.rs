@@ -36,18 +36,20 @@ pub(super) fn note_release(
         state if state.waits() => Span::ENDLESS,
         _ => Span::of(now.since(task.started())),
     };
-    let told = if completed && task.word.get() == Word::Done {
-        Told {
+    let key = task.slot_key();
+    if completed && task.word.get() == Word::Done {
+        let told = Told {
             end: None,
             panicked: reason == Reason::Panicked,
             ran,
-        }
+        };
+        engine.note_release(now, key, released, told, true);
     } else {
         let told = gone.ended();
         let end = told.unwrap_or_else(|| by_reason(task, gone, now, reason));
-        Told { ran, ..end.into() }
-    };
-    engine.note_release(now, task.slot_key(), released, told, completed);
+        let told = Told { ran, ..end.into() };
+        engine.note_release(now, key, released, told, completed);
+    }
 }
 
 #[cold]
