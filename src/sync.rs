@@ -145,13 +145,13 @@ macro_rules! atomic {
 atomic!(AtomicBool, bool, {
     load(order: Ordering) -> bool;
     store(value: bool, order: Ordering) -> ();
-    swap(value: bool, order: Ordering) -> bool;
 });
 
 atomic!(AtomicU8, u8, {
     load(order: Ordering) -> u8;
     store(value: u8, order: Ordering) -> ();
     fetch_or(value: u8, order: Ordering) -> u8;
+    fetch_and(value: u8, order: Ordering) -> u8;
     compare_exchange(current: u8, new: u8, success: Ordering, failure: Ordering) -> Result<u8, u8>;
 });
 

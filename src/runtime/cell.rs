@@ -5,6 +5,7 @@ use std::any::Any;
 use std::task::Waker;
 
 use super::domain::DomainRef;
+use super::flags::{Flag, Flags};
 use super::inbox::Letter;
 use super::job::Waiting;
 use super::links::Links;
@@ -29,10 +30,6 @@ pub(crate) struct TaskCell {
     labels: Option<Box<Labels>>,
     /// Where it was submitted.
     home: Option<host::Id>,
-    /// It runs there, and not where somebody polls it.
-    detached: bool,
-    /// On a thread that cannot be stopped, where it is detached.
-    blocking: bool,
 
     pub(crate) word: AtomicWord,
     index: AtomicU32,
@@ -41,10 +38,7 @@ pub(crate) struct TaskCell {
     started: AtomicU64,
     /// Cleared in the critical section that takes or frees the slot (S11).
     held: AtomicBool,
-    /// It has, or is to have, slots beside its own, or is parked.
-    linked: AtomicBool,
-    /// It gave slots back, and nobody polls for them but its runner.
-    adrift: AtomicBool,
+    flags: Flags,
 
     /// Polls of its runner that began or ended; odd while one is under way.
     /// Nobody else writes it.
@@ -60,12 +54,6 @@ pub(crate) struct TaskCell {
     asked: AtomicU8,
     /// How many futures listen for the cancel signal.
     listeners: AtomicU32,
-    /// Somebody polls for the signal without a future.
-    listens: AtomicBool,
-    /// Its handle was dropped: nobody asks how it ends.
-    unheard: AtomicBool,
-    /// It waits for something else than when that was looked at last.
-    pub(crate) waits_change: AtomicBool,
     /// Hooks that are still to run, and children that are still there.
     pub(crate) hooks: AtomicU32,
     pub(crate) children: AtomicU32,
@@ -110,24 +98,18 @@ impl TaskCell {
             spec: None,
             labels: None,
             home: None,
-            detached: false,
-            blocking: false,
             word: AtomicWord::new(Word::Queued),
             index: AtomicU32::new(0),
             seq: AtomicU64::new(0),
             fence: AtomicU64::new(0),
             started: AtomicU64::new(0),
             held: AtomicBool::new(false),
-            linked: AtomicBool::new(false),
-            adrift: AtomicBool::new(false),
+            flags: Flags::none(),
             turn: AtomicU32::new(0),
             progress: AtomicU64::new(0),
             stirred: AtomicU64::new(0),
             asked: AtomicU8::new(0),
             listeners: AtomicU32::new(0),
-            listens: AtomicBool::new(false),
-            unheard: AtomicBool::new(false),
-            waits_change: AtomicBool::new(false),
             hooks: AtomicU32::new(0),
             children: AtomicU32::new(0),
             shared: Mutex::new(Parts::new()),
@@ -160,8 +142,10 @@ impl TaskCell {
     }
 
     pub(crate) fn bind(&mut self, blocking: bool, body: Waiting) {
-        self.detached = true;
-        self.blocking = blocking;
+        self.flags.set_first(Flag::Detached);
+        if blocking {
+            self.flags.set_first(Flag::Blocking);
+        }
         self.shared.get_mut().body = body;
     }
 
@@ -169,7 +153,9 @@ impl TaskCell {
     /// `bound` where that task is not there to poll it.
     pub(super) fn stand_for(&mut self, principal: Arc<Self>, bound: Option<host::Id>) {
         self.home = bound;
-        self.detached = bound.is_some();
+        if bound.is_some() {
+            self.flags.set_first(Flag::Detached);
+        }
         self.labels = Some(Box::new(Labels {
             name: principal.labels().and_then(|labels| labels.name.clone()),
             principal: Some(principal),
@@ -180,27 +166,31 @@ impl TaskCell {
     /// It needs slots in other lanes, beside its own.
     pub(super) fn link(&mut self, links: Links) {
         self.shared.get_mut().rare().links = Some(Arc::new(links));
-        self.linked.store(true, Ordering::Relaxed);
+        self.flags.set_first(Flag::Linked);
     }
 
     /// Whether it has, or had, more to it than its own slot.
     #[inline]
     pub(super) fn is_linked(&self) -> bool {
-        self.linked.load(Ordering::Relaxed)
+        self.flags.has(Flag::Linked)
     }
 
     /// From now on it has.
     pub(super) fn set_linked(&self) {
-        self.linked.store(true, Ordering::Relaxed);
+        self.flags.set(Flag::Linked);
     }
 
     #[inline]
     pub(super) fn is_adrift(&self) -> bool {
-        self.adrift.load(Ordering::Relaxed)
+        self.flags.has(Flag::Adrift)
     }
 
     pub(super) fn set_adrift(&self, adrift: bool) {
-        self.adrift.store(adrift, Ordering::Relaxed);
+        if adrift {
+            self.flags.set(Flag::Adrift);
+        } else {
+            self.flags.unset(Flag::Adrift);
+        }
     }
 
     /// It has a slot again, which a stand-in was granted.
@@ -222,9 +212,6 @@ impl TaskCell {
             index: _,
             labels,
             home,
-            detached,
-            // Says nothing where it is not detached.
-            blocking: _,
             word,
             seq,
             started,
@@ -234,16 +221,12 @@ impl TaskCell {
             progress,
             stirred,
             asked,
-            listens,
-            unheard,
+            flags,
             // Each of them is somebody who would have the cell, or left a trace
             // in its parts.
             listeners: _,
-            waits_change: _,
             hooks: _,
             children: _,
-            linked: _,
-            adrift: _,
             shared,
         } = self;
         let parts = shared.get_mut();
@@ -255,7 +238,7 @@ impl TaskCell {
             drop_guarded((parent, wakers));
         }
         *home = None;
-        *detached = false;
+        flags.reset();
         word.set(Word::Queued);
         // Of no lane: whoever finds it by its key before it joins one ends
         // nobody (S4).
@@ -265,8 +248,6 @@ impl TaskCell {
         progress.store(0, Ordering::Relaxed);
         stirred.store(0, Ordering::Relaxed);
         asked.store(0, Ordering::Relaxed);
-        listens.store(false, Ordering::Relaxed);
-        unheard.store(false, Ordering::Relaxed);
         // Last: it may be the last that its lane was kept by.
         *domain = None;
         true
@@ -306,12 +287,12 @@ impl TaskCell {
     }
 
     pub(crate) fn is_bound_to(&self, runtime: host::Id) -> bool {
-        self.detached && self.home == Some(runtime)
+        self.is_detached() && self.home == Some(runtime)
     }
 
     /// Where it runs, if it is detached.
     pub(crate) fn bound(&self) -> Option<host::Id> {
-        self.home.filter(|_| self.detached)
+        self.home.filter(|_| self.is_detached())
     }
 
     /// Where it was submitted, and is polled unless it was moved.
@@ -319,8 +300,12 @@ impl TaskCell {
         self.home
     }
 
+    fn is_detached(&self) -> bool {
+        self.flags.has(Flag::Detached)
+    }
+
     pub(crate) fn is_blocking(&self) -> bool {
-        self.detached && self.blocking
+        self.flags.has(Flag::Blocking)
     }
 
     pub(crate) fn labels(&self) -> Option<&Labels> {
@@ -513,7 +498,7 @@ impl TaskCell {
     }
 
     pub(crate) fn listens(&self) -> bool {
-        self.listens.load(Ordering::Relaxed)
+        self.flags.has(Flag::Listens)
             || self.listeners.load(Ordering::Relaxed) > 0
             || self.hooks.load(Ordering::Relaxed) > 0
     }
@@ -527,15 +512,31 @@ impl TaskCell {
 
     /// Nobody will ask how it ended.
     pub(crate) fn unheard(&self) {
-        self.unheard.store(true, Ordering::Relaxed);
+        self.flags.set(Flag::Unheard);
     }
 
     pub(crate) fn is_unheard(&self) -> bool {
-        self.unheard.load(Ordering::Relaxed)
+        self.flags.has(Flag::Unheard)
     }
 
     pub(crate) fn poll_for_signal(&self) {
-        self.listens.store(true, Ordering::Relaxed);
+        self.flags.set(Flag::Listens);
+    }
+
+    /// It waits for something else than when that was looked at last.
+    pub(super) fn waits_change(&self) {
+        self.flags.set(Flag::WaitsChange);
+    }
+
+    #[inline]
+    pub(super) fn waits_differ(&self) -> bool {
+        self.flags.has(Flag::WaitsChange)
+    }
+
+    /// The same, once.
+    #[inline]
+    pub(super) fn take_waits_change(&self) -> bool {
+        self.flags.take(Flag::WaitsChange)
     }
 
     pub(crate) fn listen(&self) {

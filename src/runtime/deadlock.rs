@@ -49,15 +49,14 @@ pub(super) fn waits_change(parent: &Arc<TaskCell>) {
     if parent.is_blocking() || !current::is(parent) {
         look_at(parent);
     } else {
-        parent.waits_change.store(true, Ordering::Release);
+        parent.waits_change();
     }
 }
 
 /// A task, or a part of it that is polled by itself, is pending.
 #[inline]
 pub(super) fn after_poll(task: &Arc<TaskCell>) {
-    if task.waits_change.load(Ordering::Relaxed) && task.waits_change.swap(false, Ordering::AcqRel)
-    {
+    if task.take_waits_change() {
         look_at(task);
     }
 }
@@ -66,7 +65,7 @@ pub(super) fn after_poll(task: &Arc<TaskCell>) {
 pub(super) fn after_part<T>(task: &Arc<TaskCell>, polled: &Poll<T>) {
     if polled.is_pending() {
         after_poll(task);
-    } else if task.waits_change.load(Ordering::Relaxed) {
+    } else if task.waits_differ() {
         // Its task may have waited for this part, and is about to go on.
         let runner = task.shared.lock().runner.take();
         match runner {

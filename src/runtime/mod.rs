@@ -42,6 +42,7 @@ mod drain;
 mod driver;
 mod edge;
 mod facts;
+mod flags;
 mod group;
 mod handle;
 mod idle;
