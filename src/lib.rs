@@ -59,7 +59,6 @@ mod events;
 pub mod fuzzing;
 mod group;
 mod host;
-mod id;
 mod lane;
 mod lanes;
 mod metrics;
@@ -86,6 +85,7 @@ pub use chain::Chain;
 pub use config::{LaneConfig, OnDeadlock, OnFull};
 #[cfg(feature = "serde")]
 pub use config_file::LanesConfig;
+pub use engine::TaskId;
 pub use engine::{BlockedBy, Bound, Counted, Drift, Follows, Limit, OnStall, Priority, Reason};
 pub use error::{
     AcquireError, ChainError, ConfigError, ControlError, Cycle, CycleTask, FlattenTask,
@@ -97,7 +97,6 @@ pub use events::{
     Event, EventCounters, EventKind, EventStream, EventsOff, Outcome, Overflow, Reclaimed,
 };
 pub use group::GroupConfig;
-pub use id::TaskId;
 pub use lane::Lane;
 pub use lanes::Lanes;
 pub use observe::{

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use super::id::TaskId;
 use super::journal::More;
 use super::recorder::{Comer, Step, inputs};
 use super::{
     Effects, End, Entry, Facts, Holders, Key, Lane, Leftover, Priority, Reason, Settings, Spec,
     Time, Told, What,
 };
-use crate::TaskId;
-use crate::sync::Arc;
+use std::sync::Arc;
 
 /// What a task is called, as far as it is known when it comes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::effects::{Blocked, Effect, Effects, Notice, Reclaim, Recovery};
 use super::entry::Released;
+use super::id::TaskId;
 #[cfg(feature = "replay")]
 use super::input::{Input, Label};
 use super::lane::Lane;
@@ -16,8 +17,7 @@ use super::slab::Key;
 use super::task::{End, Facts, Gone, State};
 use super::time::{Span, Time};
 use super::vocabulary::Reason;
-use crate::TaskId;
-use crate::sync::Arc;
+use std::sync::Arc;
 
 /// What was written down since the shell took it out last.
 #[derive(Debug)]

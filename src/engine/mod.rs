@@ -43,7 +43,7 @@
 //! | `door` | who waits for a place in a full queue |
 //! | `timers` | the next moment of each task |
 //! | `slab` | tasks by key |
-//! | `entry`, `task`, `effects`, `vocabulary`, `time` | the words |
+//! | `entry`, `task`, `id`, `effects`, `vocabulary`, `time` | the words |
 
 mod audit;
 mod blocked;
@@ -54,6 +54,7 @@ mod entry;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod faults;
 mod group;
+mod id;
 #[cfg(feature = "replay")]
 mod input;
 mod journal;
@@ -86,6 +87,7 @@ pub(crate) use entry::{Accepted, Entry, IfFull, Refused, Released};
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 pub(crate) use faults::{Fault, GroupFault};
 pub(crate) use group::Group;
+pub use id::TaskId;
 #[cfg(feature = "replay")]
 pub(crate) use input::{Input, Label, Stood, having_waited};
 pub(crate) use journal::{Ahead, Fact, More, Names, News, Tag, Told, What};

@@ -17,7 +17,7 @@ use super::{
 
 #[cfg(feature = "replay")]
 use super::input::{Input, Said};
-use crate::sync::Arc;
+use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug)]

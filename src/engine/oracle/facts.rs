@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sim::Token;
-use crate::TaskId;
+use crate::engine::TaskId;
 use crate::engine::{End, Fact, Key, Lane, More, Names, State, Tag, Time, What};
 
 /// What a task is called in the journal of these tests: the name is its token.

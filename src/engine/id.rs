@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use crate::engine::Key;
+use super::slab::Key;
 
 /// Names one task of one scheduler, for ever.
 ///
