@@ -298,6 +298,9 @@ pub struct TaskSnapshot {
     pub waiting: bool,
     /// The tokio runtime in which it was submitted, as tokio prints its id.
     pub runtime: Option<String>,
+    /// Whether it was spawned, so that it is polled there, or runs on a thread of there,
+    /// and nobody else polls it.
+    pub spawned: bool,
     /// Where it stands, if it has, or had, a slot.
     pub standing: Option<Standing>,
     /// The fence of its grant.
@@ -522,6 +525,7 @@ impl TaskSnapshot {
             reported: facts.reported,
             waiting: facts.waiting,
             runtime: task.home().map(|id| id.to_string()),
+            spawned: task.bound().is_some(),
             standing: started.then(|| standing(task, now)),
             fence: started.then(|| seen.task.fence()),
             note: owned(task.note().as_deref()),

@@ -664,6 +664,38 @@ async fn a_waiter_that_nobody_polls_is_found() {
     assert_well(&lanes);
 }
 
+/// One that was spawned is nobody's to poll: it waits for a thread of its runtime.
+#[test]
+fn a_spawned_waiter_that_its_runtime_has_no_thread_for_is_found() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (lanes, main) = one_lane(LaneConfig::new(1));
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || gone.recv().unwrap_err());
+        let task = main.spawn_blocking(|_| ());
+        // A thread that is busy keeps paused time where it is.
+        for _ in 0..6 {
+            tokio::time::advance(LONG / 3).await;
+            let_run().await;
+        }
+        let finding = only(&lanes);
+        let id = task.id();
+        assert_eq!(finding.problem, Problem::Asleep { task: id });
+        assert_eq!(finding.remedies, [Remedy::Cancel { id }]);
+        let text = finding.to_string();
+        assert!(text.contains("its runtime has no thread free"), "{text}");
+        drop(go);
+        busy.await.unwrap();
+        task.await.unwrap();
+        assert_well(&lanes);
+    });
+}
+
 /// Each comes to its end by itself.
 #[tokio::test(start_paused = true)]
 async fn what_leads_back_and_can_go_on_is_no_circle() {

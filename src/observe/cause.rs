@@ -295,7 +295,9 @@ impl<'a> Search<'a> {
                 }
             }
             Cause::Asleep { task } => {
-                remedies.push(Remedy::Poll { id: *task });
+                // One that was spawned is its runtime's to poll, which has no thread for it.
+                let spawned = self.node(*task).is_some_and(|node| node.task.spawned);
+                remedies.extend((!spawned).then_some(Remedy::Poll { id: *task }));
                 remedies.push(Remedy::Cancel { id: *task });
             }
             Cause::Orphan { task } => remedies.push(Remedy::ForgetOrphan { id: *task }),

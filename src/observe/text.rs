@@ -269,6 +269,7 @@ impl Display for Signs<'_> {
             Stage::Teardown => write!(f, "told to end{}, and its hooks run", reason()),
             Stage::Granted => f.write_str("not claimed by its runner yet"),
             Stage::Reserved => f.write_str("a place is kept for it"),
+            Stage::Asleep if task.spawned => f.write_str("its runtime has no thread free for it"),
             Stage::Asleep => f.write_str("nobody polls it"),
             Stage::QuietWindow => f.write_str("its quiet window is not over"),
             Stage::Orphan => write!(f, "{}", Lost(node)),
