@@ -272,7 +272,7 @@ pub enum EventKind {
     Blocked {
         /// Why they wait.
         by: BlockedBy,
-        /// Its holders move, or another lane speaks for it: no warning.
+        /// A holder moves, or another lane speaks for it: no warning.
         healthy: bool,
         /// For how long.
         #[cfg_attr(feature = "serde", serde(serialize_with = "written::millis"))]

@@ -176,12 +176,12 @@ pub enum Problem {
         lane: String,
     },
     /// A group's budget, or what of it is not reserved for others, is in use for long.
-    /// Its holders move.
+    /// A holder moves.
     GroupFull {
         /// The group.
         group: String,
     },
-    /// All slots of a lane are in use for long. Its holders move.
+    /// All slots of a lane are in use for long. A holder moves.
     AtCapacity {
         /// The lane.
         lane: String,

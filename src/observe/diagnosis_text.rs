@@ -117,13 +117,13 @@ impl Display for Problem {
             Self::GroupFull { group } => {
                 write!(
                     f,
-                    "the budget of group {group:?} is in use, and its holders move"
+                    "the budget of group {group:?} is in use, and a holder moves"
                 )
             }
             Self::AtCapacity { lane } => {
                 write!(
                     f,
-                    "all slots of lane {lane:?} are in use, and its holders move"
+                    "all slots of lane {lane:?} are in use, and a holder moves"
                 )
             }
         }
