@@ -2,18 +2,15 @@
 
 use super::cell::TaskCell;
 use super::drain::Returned;
-use super::group::{Beside, GroupCell, Seat};
+use super::group::{GroupCell, Seat};
 use super::inbox::Offers;
 use super::inherit::Heirs;
-use super::journal;
 use super::links;
-use super::perform;
+use super::sequel::{Sequel, Staged};
 use super::shared::{Shared, Standing};
 use super::terms::InForce;
 use super::wakers::Wakers;
-use crate::engine::{
-    Effect, Effects, End, Facts, Key, Mode, Reason, Recorder, Released, Spec, State, Time, Verdict,
-};
+use crate::engine::{Effects, End, Facts, Key, Mode, Reason, Recorder, Spec, Time, Verdict};
 use crate::metrics::Meter;
 use crate::plan::Terms;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak};
@@ -312,94 +309,6 @@ impl Domain {
         self.act(|engine, effects| cancel_locked(engine, now, key, reason, effects))
     }
 
-    /// The runner is through with its task, or its waiter is gone.
-    #[inline]
-    pub(crate) fn release(
-        self: &Arc<Self>,
-        task: &TaskCell,
-        completed: bool,
-        reason: Reason,
-    ) -> Release {
-        if task.is_linked() {
-            // Before anybody else has what it had (S11).
-            task.lose();
-            links::let_go(task, completed);
-        }
-        let mut seat = self.seat.lock();
-        if !seat.is_alone() {
-            drop(seat);
-            return self.release_in_group(task, completed, reason);
-        }
-        let released = release_locked(&mut seat.engine, task, completed);
-        if seat.engine.has_journal() {
-            journal::note_release(&mut seat.engine, task, &released, completed, reason);
-        }
-        if seat.engine.has_sequel(&released) {
-            let mut sequel = Sequel::new();
-            let effects = &mut sequel.effects;
-            seat.engine.settle_release(self.now(), &released, effects);
-            sequel.note(self, &mut seat.engine);
-            drop(seat);
-            sequel.carry_out(self);
-        } else {
-            // No moment comes sooner because somebody left.
-            self.hint(&seat.engine);
-            self.write_down(&mut seat.engine);
-            drop(seat);
-        }
-        self.tell_readers();
-        self.let_go(task, completed, released)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn release_in_group(
-        self: &Arc<Self>,
-        task: &TaskCell,
-        completed: bool,
-        reason: Reason,
-    ) -> Release {
-        let released = self.act(|engine, effects| {
-            let released = release_locked(engine, task, completed);
-            if engine.has_journal() {
-                journal::note_release(engine, task, &released, completed, reason);
-            }
-            if engine.has_sequel(&released) {
-                engine.settle_release(self.now(), &released, effects);
-            }
-            released
-        });
-        self.let_go(task, completed, released)
-    }
-
-    #[inline(always)]
-    fn let_go(
-        &self,
-        task: &TaskCell,
-        completed: bool,
-        released: Released<Arc<TaskCell>>,
-    ) -> Release {
-        let gone = match released {
-            // Whoever waits for the slot to be free is told by the settlement
-            // that follows.
-            Released::Held(gone) => gone,
-            Released::Orphan(gone) => {
-                self.shared.orphans.release();
-                let late = completed && gone.end() != Some(End::Completed);
-                // What a task holds beside its own slot comes back with it.
-                if late && gone.state == State::Orphan && task.principal().is_none() {
-                    super::log::late_completion(task);
-                }
-                gone
-            }
-            Released::Unknown => return Release::default(),
-        };
-        Release {
-            end: gone.ended(),
-            since: Some(gone.since),
-        }
-    }
-
     pub(super) fn arm(self: &Arc<Self>, at: Time) {
         if self.shared.timers.arm(self, at) {
             self.shared.drivers.wake();
@@ -469,7 +378,7 @@ impl Domain {
     }
 
     #[inline]
-    fn hint(&self, engine: &Engine) {
+    pub(super) fn hint(&self, engine: &Engine) {
         let waiters = engine.waiters() > 0;
         if waiters != self.has_waiters.load(Ordering::Relaxed) {
             self.has_waiters.store(waiters, Ordering::Relaxed);
@@ -490,75 +399,6 @@ impl Domain {
     }
 }
 
-/// An input that was taken, and what is to follow from it.
-#[must_use = "effects that are not carried out are lost wake-ups"]
-pub(crate) struct Staged {
-    pub(super) domain: Arc<Domain>,
-    pub(super) sequel: Sequel,
-}
-
-impl Staged {
-    pub(crate) fn carry_out(self) {
-        self.sequel.carry_out(&self.domain);
-        self.domain.tell_readers();
-    }
-
-    /// The lane of everybody who is given a slot or a place by it.
-    pub(super) fn served(&self, lanes: &mut Vec<Arc<Domain>>) {
-        let serves =
-            |effect: &&Effect<_>| matches!(effect, Effect::Grant(_) | Effect::Place { .. });
-        let served = self.sequel.effects.iter().filter(serves);
-        lanes.extend(served.map(|_| Arc::clone(&self.domain)));
-        for staged in &self.sequel.beside {
-            staged.served(lanes);
-        }
-    }
-}
-
-/// What is to follow from an input.
-pub(super) struct Sequel {
-    pub(super) effects: Actions,
-    /// When the driver is to come, if it does not know.
-    arm: Option<Time>,
-    /// What follows in other lanes of its group.
-    beside: Beside,
-}
-
-impl Sequel {
-    #[inline]
-    pub(super) const fn new() -> Self {
-        Self {
-            effects: Effects::new(),
-            arm: None,
-            beside: Beside::new(),
-        }
-    }
-
-    /// What must be done after every input, before the lock is released.
-    #[inline]
-    pub(super) fn note(&mut self, domain: &Domain, engine: &mut Engine) {
-        if !self.effects.is_empty() {
-            self.effects.iter().for_each(publish);
-        }
-        domain.hint(engine);
-        domain.write_down(engine);
-        self.arm = engine.rearm();
-    }
-
-    #[inline]
-    fn is_nothing(&self) -> bool {
-        self.arm.is_none() && self.effects.is_empty() && self.beside.is_empty()
-    }
-
-    fn carry_out(self, domain: &Arc<Domain>) {
-        if let Some(at) = self.arm {
-            domain.arm(at);
-        }
-        perform::carry_out_all(domain, self.effects);
-        self.beside.into_iter().for_each(Staged::carry_out);
-    }
-}
-
 impl Drop for Domain {
     fn drop(&mut self) {
         // Nobody holds a slot in it any more, so nothing follows.
@@ -569,38 +409,6 @@ impl Drop for Domain {
             meter.retire();
         }
     }
-}
-
-/// What was known of a task when it was let go of.
-#[derive(Debug, Default)]
-pub(crate) struct Release {
-    /// How it was to end, if it had been asked to.
-    pub(crate) end: Option<End>,
-    /// When it joined the queue.
-    pub(crate) since: Option<Time>,
-}
-
-/// What nobody may see late.
-fn publish(effect: &Effect<Arc<TaskCell>>) {
-    match effect {
-        Effect::Grant(grant) => grant.task.granted(grant.fence, grant.at, Word::Granted),
-        Effect::Place { task } => task.word.set(Word::Granted),
-        Effect::Lost { task } => task.lose(),
-        _ => {}
-    }
-}
-
-#[inline(always)]
-fn release_locked(
-    engine: &mut Engine,
-    task: &TaskCell,
-    completed: bool,
-) -> Released<Arc<TaskCell>> {
-    let released = engine.release(task.slot_key(), completed);
-    if let Released::Held(_) = released {
-        task.lose();
-    }
-    released
 }
 
 /// Moves the word of a task that did not end by itself, before its slot is

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::cell::TaskCell;
-use super::domain::{Domain, DomainRef, Staged};
+use super::domain::{Domain, DomainRef};
 use super::idle::{Idle, first_busy};
+use super::sequel::Staged;
 use super::shared::Shared;
 use super::submit::descends_from_drain;
 use super::wakers::drop_guarded;

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::cell::TaskCell;
-use super::domain::{Actions, Domain, Engine, Sequel, Staged};
+use super::domain::{Actions, Domain, Engine};
+use super::sequel::{Sequel, Staged};
 use super::shared::Shared;
 use crate::charter::{Charters, Share};
 use crate::clock::Clock;

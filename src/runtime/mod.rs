@@ -2,10 +2,10 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `domain` | the engine behind its lock: `act` is the one way to it |
+//! | `domain`, `sequel`, `release` | the engine behind its lock: `act` is the one way to it, but for a release |
 //! | `group` | lanes that share a budget, and so a lock |
 //! | `perform` | what follows from a decision, outside every lock |
-//! | `cell`, `word`, `parts`, `spare` | what the parties to one task share |
+//! | `cell`, `word`, `flags`, `parts`, `spare` | what the parties to one task share |
 //! | `submit`, `reserve` | from the call to the slot |
 //! | `runner`, `run`, `spawn`, `job`, `slot`, `teardown` | from the slot to the release |
 //! | `links`, `inherit` | slots that a task holds in several lanes |
@@ -61,11 +61,13 @@ mod parts;
 mod pending;
 mod perform;
 mod phase;
+mod release;
 mod repair;
 mod reserve;
 mod reshape;
 mod run;
 mod runner;
+mod sequel;
 mod shared;
 mod slot;
 mod spans;
@@ -91,7 +93,7 @@ pub(crate) use current::id as current_id;
 pub(crate) use current::task as current_task;
 pub use current::{progress, progress_note};
 pub(crate) use deadlock::lanes_changed;
-pub(crate) use domain::{Actions, Domain, DomainRef, Engine, Staged, withdraw};
+pub(crate) use domain::{Actions, Domain, DomainRef, Engine, withdraw};
 pub use drain::{Descendants, Drain, DrainReport, QueuedWork, ReturnedTask};
 pub(crate) use drain::{Draining, forget_returned};
 pub(crate) use facts::{at_hand, read as read_facts};
@@ -110,6 +112,7 @@ pub(crate) use repair::repair;
 pub(crate) use reserve::Kept;
 pub use reserve::Reservation;
 pub use run::Run;
+pub(crate) use sequel::Staged;
 pub(crate) use shared::trim;
 pub(crate) use shared::{Shared, StandingDrain};
 pub use slot::Slot;

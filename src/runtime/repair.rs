@@ -1,8 +1,9 @@
 //! Checking the scheduler's own books, and mending them.
 
 use super::cell::TaskCell;
-use super::domain::{Domain, Staged};
+use super::domain::Domain;
 use super::log;
+use super::sequel::Staged;
 use super::shared::Shared;
 use crate::engine::Drift;
 use crate::repair::{RepairReport, Repaired};

@@ -1,8 +1,9 @@
 //! Setting lanes anew: one transaction, whole or not at all.
 
 use super::deadlock;
-use super::domain::{Actions, DomainRef, Engine, Staged};
+use super::domain::{Actions, DomainRef, Engine};
 use super::group::{self, Beside};
+use super::sequel::Staged;
 use super::shared::Shared;
 use crate::error::ConfigError;
 use crate::plan::{Draft, Origin, Plan, Terms};
