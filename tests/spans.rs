@@ -1,5 +1,6 @@
 //! A task as spans: how long it waited, how long it ran, and how that ended.
 
+mod beside;
 mod common;
 
 use std::collections::BTreeMap;
@@ -108,6 +109,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
 
 /// The spans of all that a test does, in the order in which they are closed.
 fn recorder() -> (Dispatch, mpsc::Receiver<Seen>) {
+    beside::others_listen();
     let (send, seen) = mpsc::channel();
     (
         Dispatch::new(Registry::default().with(Recorder(send))),

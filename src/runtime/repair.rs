@@ -104,6 +104,10 @@ impl Books {
 }
 
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+#[path = "../../tests/beside/mod.rs"]
+mod beside;
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests {
     use std::io;
     use std::time::Duration;
@@ -241,6 +245,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn s5_whoever_was_overlooked_is_dispatched_on_a_tick_and_that_is_an_error() {
+        beside::others_listen();
         let said = Said::default();
         let writer = said.clone();
         let subscriber = tracing_subscriber::fmt()

@@ -25,6 +25,7 @@ impl Judge {
             book: Arc::clone(book),
             wrong: Arc::clone(&wrong),
         };
+        super::beside::others_listen();
         let subscriber = Registry::default().with(listens);
         Self {
             wrong,

@@ -5,6 +5,8 @@
 
 #![expect(clippy::disallowed_types, reason = "the book of the tests themselves")]
 
+#[path = "../beside/mod.rs"]
+mod beside;
 mod book;
 mod case;
 mod chains;

@@ -2,6 +2,8 @@
 //! tells is done, and what is printed is what the page shows. `LANEWAY_BLESS=1` writes
 //! it there.
 
+#[path = "../beside/mod.rs"]
+mod beside;
 #[path = "../common/mod.rs"]
 mod common;
 mod held;

@@ -25,6 +25,7 @@ pub(crate) struct Session {
 impl Session {
     /// From now on, on this thread.
     pub(crate) fn begin(lanes: &Lanes) -> Self {
+        crate::beside::others_listen();
         let (send, log) = mpsc::channel();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || Sink(send.clone()))

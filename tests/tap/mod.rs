@@ -1,5 +1,8 @@
 //! What is said through `tracing` on the thread of a test, as fields.
 
+#[path = "../beside/mod.rs"]
+mod beside;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::mpsc;
@@ -79,6 +82,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn tap() -> Self {
+        beside::others_listen();
         let (send, lines) = mpsc::channel();
         let subscriber = Registry::default().with(Tap(send));
         Self {
