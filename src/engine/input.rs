@@ -6,8 +6,8 @@ use super::id::TaskId;
 use super::journal::More;
 use super::recorder::{Comer, Step, inputs};
 use super::{
-    Effects, End, Entry, Facts, Holders, Key, Lane, Leftover, Priority, Reason, Settings, Spec,
-    Time, Told, What,
+    Effects, End, Entry, Facts, Holders, Key, Lane, Leftover, News, Priority, Reason, Settings,
+    Spec, Time, Told, What,
 };
 use std::sync::Arc;
 
@@ -97,6 +97,54 @@ macro_rules! input {
 }
 
 inputs!(input);
+
+impl<P> Lane<P> {
+    /// Whether inputs are written down.
+    #[inline]
+    pub(super) fn keeps_inputs(&self) -> bool {
+        let journal = self.journal.as_deref();
+        journal.is_some_and(|journal| journal.records)
+    }
+
+    pub(super) fn write_input(&mut self, input: Input) {
+        if let Some(journal) = &mut self.journal {
+            let news = &mut journal.news;
+            news.inputs.push((news.len, input));
+        }
+    }
+
+    /// It belongs to the one that was written down last, and is to be known by then.
+    pub(super) fn write_input_ahead(&mut self, input: Input) {
+        if let Some(journal) = &mut self.journal
+            && let Some((at, last)) = journal.news.inputs.pop()
+        {
+            journal.news.inputs.extend([(at, input), (at, last)]);
+        }
+    }
+
+    pub(super) fn label(&self, task: &P) -> Option<Box<Label>> {
+        let more = (self.journal.as_deref()?.names.more)(task)?;
+        Some(Box::new(Label::from(&*more)))
+    }
+
+    /// The task that came last got this key.
+    pub(super) fn name_comer(&mut self, got: Option<Key>) {
+        let inputs = self.journal.iter_mut();
+        let last = inputs.filter_map(|journal| journal.news.inputs.last_mut());
+        for (_, input) in last {
+            if let Input::Come { key, .. } = input {
+                *key = got;
+            }
+        }
+    }
+}
+
+impl News {
+    /// What was told to the lane, each with how many facts stand before it.
+    pub(crate) fn take_inputs(&mut self) -> Vec<(usize, Input)> {
+        std::mem::take(&mut self.inputs)
+    }
+}
 
 fn ignore<T>(_: T) {}
 

@@ -10,7 +10,7 @@ use super::effects::{Blocked, Effect, Effects, Notice, Reclaim, Recovery};
 use super::entry::Released;
 use super::id::TaskId;
 #[cfg(feature = "replay")]
-use super::input::{Input, Label};
+use super::input::Input;
 use super::lane::Lane;
 use super::queue::Priority;
 use super::slab::Key;
@@ -22,21 +22,21 @@ use std::sync::Arc;
 /// What was written down since the shell took it out last.
 #[derive(Debug)]
 pub(crate) struct Journal<P> {
-    names: Names<P>,
-    news: News,
+    pub(super) names: Names<P>,
+    pub(super) news: News,
     /// With the inputs.
     #[cfg(feature = "replay")]
-    records: bool,
+    pub(super) records: bool,
 }
 
 /// Facts, in their order. Their places stay, so that one is made where it is read.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     places: Vec<Fact>,
-    len: usize,
+    pub(super) len: usize,
     /// What was told to the lane, each with how many facts stood before it.
     #[cfg(feature = "replay")]
-    inputs: Vec<(usize, Input)>,
+    pub(super) inputs: Vec<(usize, Input)>,
 }
 
 /// What the shell calls a task: only the shell knows.
@@ -243,50 +243,6 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn news(&mut self) -> Option<&mut News> {
         let news = &mut self.journal.as_deref_mut()?.news;
         news.is_any().then_some(news)
-    }
-
-    /// Whether inputs are written down.
-    #[cfg(feature = "replay")]
-    #[inline]
-    pub(super) fn keeps_inputs(&self) -> bool {
-        let journal = self.journal.as_deref();
-        journal.is_some_and(|journal| journal.records)
-    }
-
-    #[cfg(feature = "replay")]
-    pub(super) fn write_input(&mut self, input: Input) {
-        if let Some(journal) = &mut self.journal {
-            let news = &mut journal.news;
-            news.inputs.push((news.len, input));
-        }
-    }
-
-    /// It belongs to the one that was written down last, and is to be known by then.
-    #[cfg(feature = "replay")]
-    pub(super) fn write_input_ahead(&mut self, input: Input) {
-        if let Some(journal) = &mut self.journal
-            && let Some((at, last)) = journal.news.inputs.pop()
-        {
-            journal.news.inputs.extend([(at, input), (at, last)]);
-        }
-    }
-
-    #[cfg(feature = "replay")]
-    pub(super) fn label(&self, task: &P) -> Option<Box<Label>> {
-        let more = (self.journal.as_deref()?.names.more)(task)?;
-        Some(Box::new(Label::from(&*more)))
-    }
-
-    /// The task that came last got this key.
-    #[cfg(feature = "replay")]
-    pub(super) fn name_comer(&mut self, got: Option<Key>) {
-        let inputs = self.journal.iter_mut();
-        let last = inputs.filter_map(|journal| journal.news.inputs.last_mut());
-        for (_, input) in last {
-            if let Input::Come { key, .. } = input {
-                *key = got;
-            }
-        }
     }
 
     /// Of a task that there is.
@@ -644,12 +600,6 @@ impl News {
             return true;
         }
         self.len > 0
-    }
-
-    /// What was told to the lane, each with how many facts stand before it.
-    #[cfg(feature = "replay")]
-    pub(crate) fn take_inputs(&mut self) -> Vec<(usize, Input)> {
-        std::mem::take(&mut self.inputs)
     }
 
     #[inline]
