@@ -47,3 +47,26 @@ impl serde::Serialize for TaskId {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_its_lane_and_its_number_wherever_it_is_kept() {
+        let id = |lane, index, seq| TaskId {
+            lane,
+            key: Key { index, seq },
+        };
+        assert_eq!(id(1, 2, 3), id(1, 4, 3));
+        assert_ne!(id(1, 2, 3), id(2, 2, 3));
+        assert_ne!(id(1, 2, 3), id(1, 2, 4));
+        let state = RandomState::new();
+        let hash = |id: TaskId| state.hash_one(id);
+        assert_eq!(hash(id(1, 2, 3)), hash(id(1, 4, 3)));
+        assert_ne!(hash(id(1, 2, 3)), hash(id(1, 2, 4)));
+        assert_eq!(format!("{0} {0:?}", id(1, 2, 3)), "1-3 TaskId(1-3)");
+    }
+}

@@ -1,15 +1,16 @@
 //! An input of the engine, as it is recorded.
 
+use std::sync::Arc;
 use std::time::Duration;
+use std::vec::Drain;
 
 use super::id::TaskId;
 use super::journal::More;
 use super::recorder::{Comer, Step, inputs};
 use super::{
-    Effects, End, Entry, Facts, Holders, Key, Lane, Leftover, News, Priority, Reason, Settings,
-    Spec, Time, Told, What,
+    Effects, End, Entry, Fact, Facts, Holders, Key, Lane, Leftover, News, Priority, Reason,
+    Settings, Spec, Time, Told, What,
 };
-use std::sync::Arc;
 
 /// What a task is called, as far as it is known when it comes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -60,7 +61,8 @@ macro_rules! input {
                 /// `None`: it was refused.
                 key: Option<Key>,
                 label: Option<Box<Label>>,
-                spec: Spec,
+                /// The same as that of others before, mostly.
+                spec: Arc<Spec>,
                 entry: Entry,
                 comer: Comer,
             },
@@ -75,8 +77,8 @@ macro_rules! input {
             InGroup(Step),
             /// Of a group, by its number, and of no lane.
             Budget { group: u64, budget: usize },
-            $($with { $($wv: $wvt,)* $($wr: <$wrt as ToOwned>::Owned,)* },)*
-            $($variant { $($v: $vt,)* $($r: <$rt as ToOwned>::Owned,)* },)*
+            $($with { $($wv: $wvt,)* $($wr: Box<<$wrt as ToOwned>::Owned>,)* },)*
+            $($variant { $($v: $vt,)* $($r: Box<<$rt as ToOwned>::Owned>,)* },)*
         }
 
         impl Input {
@@ -122,6 +124,21 @@ impl<P> Lane<P> {
         }
     }
 
+    /// Most tasks of a lane have the same.
+    pub(super) fn shared(&mut self, spec: &Spec) -> Arc<Spec> {
+        let last = self.journal.as_deref_mut().map(|journal| &mut journal.spec);
+        match last {
+            Some(Some(last)) if **last == *spec => Arc::clone(last),
+            last => {
+                let spec = Arc::new(spec.clone());
+                if let Some(last) = last {
+                    *last = Some(Arc::clone(&spec));
+                }
+                spec
+            }
+        }
+    }
+
     pub(super) fn label(&self, task: &P) -> Option<Box<Label>> {
         let more = (self.journal.as_deref()?.names.more)(task)?;
         Some(Box::new(Label::from(&*more)))
@@ -140,9 +157,10 @@ impl<P> Lane<P> {
 }
 
 impl News {
-    /// What was told to the lane, each with how many facts stand before it.
-    pub(crate) fn take_inputs(&mut self) -> Vec<(usize, Input)> {
-        std::mem::take(&mut self.inputs)
+    /// The facts, and what was told to the lane: each with how many of them stand
+    /// before it.
+    pub(crate) fn with_inputs(&mut self) -> (&mut [Fact], Drain<'_, (usize, Input)>) {
+        (&mut self.places[..self.len], self.inputs.drain(..))
     }
 }
 

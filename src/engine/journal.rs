@@ -4,6 +4,7 @@
 //! stand is the order in which they came to be. The shell takes them out before
 //! it releases the lock. A lane without a journal pays one branch for each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::effects::{Blocked, Effect, Effects, Notice, Reclaim, Recovery};
@@ -14,10 +15,11 @@ use super::input::Input;
 use super::lane::Lane;
 use super::queue::Priority;
 use super::slab::Key;
+#[cfg(feature = "replay")]
+use super::task::Spec;
 use super::task::{End, Facts, Gone, State};
 use super::time::{Span, Time};
 use super::vocabulary::Reason;
-use std::sync::Arc;
 
 /// What was written down since the shell took it out last.
 #[derive(Debug)]
@@ -27,12 +29,15 @@ pub(crate) struct Journal<P> {
     /// With the inputs.
     #[cfg(feature = "replay")]
     pub(super) records: bool,
+    /// That of the task that was recorded last.
+    #[cfg(feature = "replay")]
+    pub(super) spec: Option<Arc<Spec>>,
 }
 
 /// Facts, in their order. Their places stay, so that one is made where it is read.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    places: Vec<Fact>,
+    pub(super) places: Vec<Fact>,
     pub(super) len: usize,
     /// What was told to the lane, each with how many facts stood before it.
     #[cfg(feature = "replay")]
@@ -230,6 +235,8 @@ impl<P: Clone> Lane<P> {
             news: News::default(),
             #[cfg(feature = "replay")]
             records: inputs,
+            #[cfg(feature = "replay")]
+            spec: None,
         }));
     }
 
@@ -618,6 +625,10 @@ impl News {
         self.len = 0;
         if self.places.len() > KEEP {
             self.places = Vec::new();
+        }
+        #[cfg(feature = "replay")]
+        if self.inputs.capacity() > KEEP {
+            self.inputs = Vec::new();
         }
     }
 }

@@ -5,6 +5,7 @@
 //! is carried out, among the facts that come of it; so a journal holds all that the
 //! engine needs to decide the same again, and what it decided.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::audit::Drift;
@@ -17,7 +18,6 @@ use super::{
 
 #[cfg(feature = "replay")]
 use super::input::{Input, Said};
-use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ macro_rules! methods {
                 ) -> $with_out {
                     #[cfg(feature = "replay")]
                     self.record(|| Input::$with {
-                        $($wv: Clone::clone(&$wv),)* $($wr: $wr.to_owned(),)*
+                        $($wv: Clone::clone(&$wv),)* $($wr: Box::new($wr.to_owned()),)*
                     });
                     self.lane.$with_method($($wv,)* $($wr,)* effects)
                 }
@@ -123,7 +123,7 @@ macro_rules! methods {
                 pub(crate) fn $method(&mut self, $($v: $vt,)* $($r: &$rt,)*) -> $out {
                     #[cfg(feature = "replay")]
                     self.record(|| Input::$variant {
-                        $($v: Clone::clone(&$v),)* $($r: $r.to_owned(),)*
+                        $($v: Clone::clone(&$v),)* $($r: Box::new($r.to_owned()),)*
                     });
                     self.lane.$method($($v,)* $($r,)*)
                 }
@@ -434,12 +434,12 @@ impl<P: Clone> Recorder<P> {
         if !self.lane.keeps_inputs() {
             return false;
         }
-        let label = self.lane.label(task);
+        let (label, spec) = (self.lane.label(task), self.lane.shared(spec));
         self.lane.write_input(Input::Come {
             now,
             key: None,
             label,
-            spec: spec.clone(),
+            spec,
             entry,
             comer: comer(),
         });

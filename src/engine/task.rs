@@ -702,4 +702,34 @@ mod tests {
         let kept = (beside.priority, beside.grace, beside.teardown);
         assert_eq!(kept, (own.priority, own.grace, own.teardown));
     }
+
+    #[test]
+    fn every_end_has_its_reason_and_its_word() {
+        let waited = SHORT;
+        let admit_descendants = false;
+        let (draining, lane) = (Refused::Draining { admit_descendants }, 1);
+        let refused = |why| End::Refused { lane, why };
+        let ends = [
+            (End::Completed, Reason::Completed, "completed"),
+            (End::Cleared { waited }, Reason::User, "cleared"),
+            (End::Returned { waited }, Reason::Draining, "returned"),
+            (End::Shutdown { waited }, Reason::Shutdown, "shutdown"),
+            (
+                End::SchedulerDropped { waited },
+                Reason::Shutdown,
+                "shutdown",
+            ),
+            (
+                End::RuntimeShutdown,
+                Reason::RuntimeShutdown,
+                "runtime_shutdown",
+            ),
+            (refused(draining), Reason::Draining, "refused"),
+            (refused(Refused::Closed), Reason::Shutdown, "refused"),
+            (refused(Refused::Shutdown), Reason::Shutdown, "refused"),
+        ];
+        for (end, reason, word) in ends {
+            assert_eq!((end.reason(), end.outcome()), (reason, word), "{end:?}");
+        }
+    }
 }

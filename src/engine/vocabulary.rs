@@ -178,4 +178,20 @@ mod tests {
         }
         assert_eq!(Reason::from_code(200), None);
     }
+
+    #[test]
+    fn every_reason_has_its_word() {
+        let words = Reason::ALL.map(Reason::outcome);
+        let by_itself = ["completed", "panicked"];
+        let (first, rest) = words.split_at(2);
+        assert_eq!(first, by_itself);
+        let others = ["stalled", "timed_out", "shutdown", "runtime_shutdown"];
+        let own = rest.iter().filter(|word| **word != "cancelled");
+        assert!(own.eq(&others), "{words:?}");
+        let mut texts = Reason::ALL.map(|reason| reason.to_string()).to_vec();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), Reason::ALL.len());
+        assert!(texts.iter().all(|text| text.len() > 5), "{texts:?}");
+    }
 }

@@ -132,20 +132,7 @@ impl Hub {
     #[inline(never)]
     pub(crate) fn write(&self, lane: u64, news: &mut News) {
         let mut log = self.log.lock();
-        #[cfg(feature = "replay")]
-        let (mut inputs, mut passed) = (news.take_inputs().into_iter().peekable(), 0);
-        for fact in news.facts() {
-            #[cfg(feature = "replay")]
-            {
-                while let Some((_, input)) = inputs.next_if(|(before, _)| *before <= passed) {
-                    log.record(lane, input);
-                }
-                passed += 1;
-            }
-            log.put(self.capacity, lane, fact);
-        }
-        #[cfg(feature = "replay")]
-        inputs.for_each(|(_, input)| log.record(lane, input));
+        log.take(self.capacity, lane, news);
         if !log.due.is_empty() {
             self.due.store(true, Ordering::Release);
         }
@@ -380,6 +367,29 @@ impl Hub {
 }
 
 impl Log {
+    #[cfg(not(feature = "replay"))]
+    #[inline(always)]
+    fn take(&mut self, capacity: usize, lane: u64, news: &mut News) {
+        for fact in news.facts() {
+            self.put(capacity, lane, fact);
+        }
+    }
+
+    /// Inputs, each before the facts that came of it.
+    #[cfg(feature = "replay")]
+    #[inline(always)]
+    fn take(&mut self, capacity: usize, lane: u64, news: &mut News) {
+        let (facts, inputs) = news.with_inputs();
+        let mut inputs = inputs.peekable();
+        for (passed, fact) in facts.iter_mut().enumerate() {
+            while let Some((_, input)) = inputs.next_if(|(before, _)| *before <= passed) {
+                self.record(lane, input);
+            }
+            self.put(capacity, lane, fact);
+        }
+        inputs.for_each(|(_, input)| self.record(lane, input));
+    }
+
     #[inline(always)]
     /// Takes a fact, and leaves the one in whose place it comes.
     fn put(&mut self, capacity: usize, lane: u64, fact: &mut Fact) {

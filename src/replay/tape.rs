@@ -44,7 +44,7 @@ pub(crate) struct Tape {
 
 #[derive(Debug)]
 enum Entry {
-    Input(u64, Box<Input>),
+    Input(u64, Input),
     Fact(u64, u64, Arc<str>, Fact),
 }
 
@@ -60,7 +60,7 @@ impl Tape {
 
     pub(crate) fn input(&mut self, lane: u64, input: Input) {
         if self.has_room() {
-            self.entries.push(Entry::Input(lane, Box::new(input)));
+            self.entries.push(Entry::Input(lane, input));
         }
     }
 
