@@ -343,11 +343,12 @@ impl Hub {
         Some((self.built, tape))
     }
 
-    /// So much of what was taken was not saved.
+    /// What was taken is dealt with, and nothing is left in it; so much of it was not
+    /// saved.
     #[cfg(feature = "replay")]
-    pub(crate) fn tape_lost(&self, entries: u64) {
+    pub(crate) fn give_tape_back(&self, emptied: Tape, lost: u64) {
         if let Some(tape) = &mut self.log.lock().tape {
-            tape.lost(entries);
+            tape.give_back(emptied, lost);
         }
     }
 

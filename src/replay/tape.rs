@@ -37,6 +37,9 @@ pub(super) enum Line<I, E> {
 pub(crate) struct Tape {
     capacity: usize,
     entries: Vec<Entry>,
+    /// The room of those that were saved last, since new memory costs more than what
+    /// is written to it.
+    room: Vec<Entry>,
     missed: u64,
     /// A part of it was saved already.
     begun: bool,
@@ -53,6 +56,7 @@ impl Tape {
         Self {
             capacity,
             entries: Vec::new(),
+            room: Vec::new(),
             missed: 0,
             begun: false,
         }
@@ -81,31 +85,33 @@ impl Tape {
     pub(crate) fn take(&mut self) -> Self {
         Self {
             capacity: self.capacity,
-            entries: std::mem::take(&mut self.entries),
+            entries: std::mem::replace(&mut self.entries, std::mem::take(&mut self.room)),
+            room: Vec::new(),
             missed: self.missed,
             begun: std::mem::replace(&mut self.begun, true),
         }
     }
 
-    /// So much of what was taken was not saved.
-    pub(crate) const fn lost(&mut self, entries: u64) {
-        self.missed += entries;
+    /// What was taken is dealt with, and nothing is left in it; so much of it was not
+    /// saved.
+    pub(crate) fn give_back(&mut self, emptied: Self, lost: u64) {
+        self.missed += lost;
+        self.room = emptied.entries;
     }
 }
 
 /// Writes what was recorded since the last time.
 pub(crate) fn save(hub: &Hub, writer: impl Write) -> Result<(), SaveError> {
-    let (built, tape) = hub.take_tape().ok_or(SaveError::Off)?;
-    let taken = tape.entries.len() as u64;
-    let written = write(built, tape, writer);
-    if written.is_err() {
-        // At least one, so that nobody takes what is there for all there was.
-        hub.tape_lost(taken.max(1));
-    }
+    let (built, mut tape) = hub.take_tape().ok_or(SaveError::Off)?;
+    let written = write(built, &tape, writer);
+    // At least one, so that nobody takes what is there for all there was.
+    let taken = (tape.entries.len() as u64).max(1);
+    tape.entries.clear();
+    hub.give_tape_back(tape, if written.is_err() { taken } else { 0 });
     written
 }
 
-fn write(built: (Time, u64), tape: Tape, writer: impl Write) -> Result<(), SaveError> {
+fn write(built: (Time, u64), tape: &Tape, writer: impl Write) -> Result<(), SaveError> {
     let mut writer = BufWriter::new(writer);
     let mut line = |line: Line<&Input, _>| -> Result<(), SaveError> {
         serde_json::to_writer(&mut writer, &line).map_err(std::io::Error::from)?;

@@ -1,5 +1,6 @@
 //! What the rows have in common: taking turns, and saying what came of it.
 
+pub mod logged;
 pub mod report;
 pub mod scale;
 pub mod schedulers;
