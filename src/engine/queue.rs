@@ -446,6 +446,12 @@ mod tests {
         Time::from_nanos(nanos)
     }
 
+    #[test]
+    fn every_priority_has_its_word() {
+        let words = [Foreground, Normal, Background].map(Priority::word);
+        assert_eq!(words, ["foreground", "normal", "background"]);
+    }
+
     fn place(seq: u64) -> Place {
         Place {
             since: at(seq),

@@ -432,3 +432,27 @@ fn s5_in_a_group_the_next_tick_reports_it_and_the_group_serves() {
     let state = |(_, record): (_, &crate::engine::task::Record<Token>)| record.state;
     assert!(pair.lanes[1].records().map(state).eq([State::Queued]));
 }
+
+#[test]
+fn what_was_found_is_said_in_words() {
+    let counted = [
+        (Counted::Active, "active"),
+        (Counted::Queued, "queued"),
+        (Counted::AtDoor, "at the door"),
+        (Counted::Reserved, "reserved"),
+        (Counted::Quiet, "in a quiet window"),
+        (Counted::Parked, "parked"),
+        (Counted::Orphans, "orphans"),
+        (Counted::Budget, "charged to the group"),
+        (Counted::Ready, "ready for the group"),
+    ];
+    for (what, word) in counted {
+        let said = Drift::miscounted(what, 1, 2).to_string();
+        assert_eq!(said, format!("1 {word} in the books, 2 in truth"));
+        let said = Drift::miscounted(what, 3, 3).to_string();
+        let others = "in the books, and as many others in truth";
+        assert_eq!(said, format!("3 {word} {others}"));
+    }
+    let said = Drift::Overlooked { dispatched: 4 }.to_string();
+    assert_eq!(said, "4 overlooked, and dispatched now");
+}

@@ -10,6 +10,7 @@ mod contract;
 mod detach;
 mod door;
 mod groups;
+mod journal;
 mod limits;
 mod machine;
 mod orphans;

@@ -344,3 +344,37 @@ fn those_in_line_are_told_in_the_order_in_which_they_are_served() {
         sim.complete(token);
     }
 }
+
+#[test]
+fn what_follows_is_said_in_words_and_whether_somebody_else_is_served() {
+    let served = [
+        (Follows::SlotReclaimed, "slot reclaimed"),
+        (Follows::RunsOnWithoutSlot, "slot taken, and it runs on"),
+        (Follows::SlotTaken, "slot taken"),
+        (Follows::PassedOn, "passed on"),
+    ];
+    let nobody = [
+        (Follows::Reported, "only reported"),
+        (Follows::GivesUp, "gives up"),
+        (Follows::Queued, "comes to the queue"),
+        (Follows::GoesOn, "goes on"),
+        (Follows::Dropped, "dropped"),
+        (Follows::HooksDropped, "hooks dropped"),
+        (Follows::HandedBack, "handed back"),
+        (Follows::LaneResumes, "lane resumes"),
+    ];
+    for (follows, word) in served {
+        assert_eq!(
+            (follows.to_string().as_str(), follows.frees_slot()),
+            (word, true)
+        );
+    }
+    for (follows, word) in nobody {
+        assert_eq!(
+            (follows.to_string().as_str(), follows.frees_slot()),
+            (word, false)
+        );
+    }
+    assert_eq!(Bound::StallCeiling.to_string(), "stall ceiling");
+    assert_eq!(Bound::Take.to_string(), "its runner has not come");
+}
