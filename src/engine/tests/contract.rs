@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::sim::{DETACHED, PRESENT, Sim, ceiling, millis, plain, secs};
+use super::sim::{DETACHED, PRESENT, Sim, ceiling, millis, plain, secs, settings};
 use crate::engine::task::Facts;
 use crate::engine::{
-    BlockedBy, Effect, Effects, End, Entry, Limit, Reason, Released, Spec, State, TICK,
+    BlockedBy, Effect, Effects, End, Entry, Group, Lane, Limit, Priority, Reason, Released, Spec,
+    State, TICK, Time,
 };
 
 const MINUTE: Duration = secs(60);
@@ -224,4 +225,71 @@ fn every_reason_and_every_limit_has_a_name_of_its_own() {
     let distinct: HashSet<&String> = names.iter().filter(|name| !name.is_empty()).collect();
     assert_eq!(distinct.len(), names.len(), "{names:?}");
     assert!(names.len() > 12, "{names:?}");
+}
+
+#[test]
+fn whether_somebody_of_a_priority_waits_is_known() {
+    let mut sim = Sim::new(1);
+    sim.submit(plain());
+    let all = [Priority::Foreground, Priority::Normal, Priority::Background];
+    let waiting = |sim: &Sim| all.map(|priority| sim.lane.has_waiting(priority));
+    assert_eq!(waiting(&sim), [false; 3]);
+    for (n, priority) in (0..).zip(all) {
+        let spec = Spec {
+            priority,
+            ..plain()
+        };
+        let waiter = sim.submit(spec);
+        let expected = [0, 1, 2].map(|other| other == n);
+        assert_eq!(waiting(&sim), expected);
+        sim.cancel(waiter, Reason::User);
+    }
+    assert_eq!(waiting(&sim), [false; 3]);
+}
+
+/// Who waits for the slots that it gave back waits for nobody else.
+#[test]
+fn who_is_parked_for_somebody_is_told_from_who_is_on_its_way_back() {
+    let until = |until| State::Parked { until };
+    assert!(until(Time::START).is_parked_for_somebody());
+    assert!(!until(Time::FAR).is_parked_for_somebody());
+    assert!(!State::Running.is_parked_for_somebody());
+}
+
+#[test]
+fn when_a_pause_ends_is_known_if_it_ends_by_itself() {
+    let mut sim = Sim::new(1);
+    assert_eq!(sim.lane.resumes_at(), None);
+    let until = sim.now + MINUTE;
+    sim.say(|lane, _, _| lane.pause(Some(until)));
+    assert_eq!(sim.lane.resumes_at(), Some(until));
+    assert!(sim.lane.resumes_by_itself());
+    sim.run_for(MINUTE);
+    assert_eq!(sim.lane.resumes_at(), None);
+}
+
+/// At the bound no slot is taken, but for a shutdown, which leaves nobody (S10).
+#[test]
+fn whether_a_slot_could_be_taken_is_known() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(plain());
+    sim.task(task).comes = false;
+    assert!(!sim.lane.is_at_orphan_bound());
+    sim.reset();
+    assert_eq!(sim.lane.orphans(), 1);
+    assert!(sim.lane.is_at_orphan_bound());
+    sim.say(|lane, now, effects| lane.shutdown(now, effects));
+    assert!(!sim.lane.is_at_orphan_bound());
+}
+
+#[test]
+fn the_lanes_of_a_group_are_told_with_their_shares() {
+    let mut group = Group::new(2, &[0, 1]);
+    let mut lanes = [0, 1].map(|_| Lane::<u32>::new(settings(1), 1));
+    let keys = [0, 1].map(|n| group.join(n, n, &mut lanes[n as usize]));
+    let told: Vec<_> = group.lanes().into_iter().collect();
+    assert_eq!(told, [(keys[0], 0), (keys[1], 1)]);
+    assert_eq!(group.budget(), 2);
+    group.set_budget(3);
+    assert_eq!(group.budget(), 3);
 }
