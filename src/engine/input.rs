@@ -157,6 +157,17 @@ impl<P> Lane<P> {
 }
 
 impl News {
+    pub(super) const fn has_inputs(&self) -> bool {
+        !self.inputs.is_empty()
+    }
+
+    /// After they were read.
+    pub(super) fn trim_inputs(&mut self, keep: usize) {
+        if self.inputs.capacity() > keep {
+            self.inputs = Vec::new();
+        }
+    }
+
     /// The facts, and what was told to the lane: each with how many of them stand
     /// before it.
     pub(crate) fn with_inputs(&mut self) -> (&mut [Fact], Drain<'_, (usize, Input)>) {

@@ -603,7 +603,7 @@ impl News {
     #[inline]
     const fn is_any(&self) -> bool {
         #[cfg(feature = "replay")]
-        if !self.inputs.is_empty() {
+        if self.has_inputs() {
             return true;
         }
         self.len > 0
@@ -627,9 +627,7 @@ impl News {
             self.places = Vec::new();
         }
         #[cfg(feature = "replay")]
-        if self.inputs.capacity() > KEEP {
-            self.inputs = Vec::new();
-        }
+        self.trim_inputs(KEEP);
     }
 }
 

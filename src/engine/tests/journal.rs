@@ -73,11 +73,13 @@ fn what_becomes_of_a_lane_is_told_once() {
     let whole = [What::Paused { until: None }, What::Resumed];
     assert_eq!(facts(&mut lane), whole);
     lane.close();
-    lane.close();
     assert_eq!(facts(&mut lane), [What::Closed]);
-    lane.shutdown(NOW, &mut effects);
+    lane.close();
+    assert_eq!(facts(&mut lane), []);
     lane.shutdown(NOW, &mut effects);
     assert_eq!(facts(&mut lane), [What::Shutdown]);
+    lane.shutdown(NOW, &mut effects);
+    assert_eq!(facts(&mut lane), []);
     lane.note_repaired(0);
     lane.note_repaired(2);
     assert_eq!(facts(&mut lane), [What::Repaired { faults: 2 }]);
@@ -235,7 +237,9 @@ fn progress_is_told_once_for_each_look_that_found_some() {
     };
     let begun = known.active_at;
     assert_eq!(look(&known, begun + secs(1)), [], "it never reported");
-    known.reported = true;
+    known.active_at = begun + secs(1);
+    assert_eq!(look(&known, begun + secs(1)), [], "it waited for a lane");
+    (known.reported, known.active_at) = (true, begun);
     assert_eq!(look(&known, begun + secs(2)), [], "not since it began");
     known.active_at = begun + secs(3);
     let idle = secs(2);
