@@ -517,6 +517,25 @@ mod tests {
         queue
     }
 
+    #[test]
+    fn a_queue_is_of_those_who_stand_in_it_and_nobody_else() {
+        let is_of = |line: &Line, waiters: &[u32]| {
+            let waiters = waiters.iter().copied().collect();
+            line.0.is_of(&line.1, &waiters)
+        };
+        let mut line = queue(&[(1, Normal), (2, Normal)]);
+        assert!(is_of(&line, &[1, 2]));
+        assert!(!is_of(&line, &[1, 3]));
+        assert!(!is_of(&line, &[1]));
+        // One that came back to its place before the others.
+        line.push(5, Normal, place(0));
+        assert_eq!(line.1[5].2, Standing::Returned);
+        assert!(is_of(&line, &[1, 2, 5]));
+        assert!(!is_of(&line, &[1, 2, 6]));
+        line.1[5].0 = place(7);
+        assert!(!is_of(&line, &[1, 2, 5]), "it stands at another place");
+    }
+
     fn drain(queue: &mut Line, now: Time) -> Vec<u32> {
         std::iter::from_fn(|| queue.pop(now)).collect()
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::sim::{DETACHED, PRESENT, Sim, ceiling, millis, plain, secs, settings};
 use crate::engine::task::Facts;
 use crate::engine::{
-    BlockedBy, Effect, Effects, End, Entry, Group, Lane, Limit, Priority, Reason, Released, Spec,
-    State, TICK, Time,
+    BlockedBy, Effect, Effects, End, Entry, Group, Lane, Leftover, Limit, Priority, Reason,
+    Refused, Released, Spec, State, TICK, Time,
 };
 
 const MINUTE: Duration = secs(60);
@@ -292,4 +292,41 @@ fn the_lanes_of_a_group_are_told_with_their_shares() {
     assert_eq!(group.budget(), 2);
     group.set_budget(3);
     assert_eq!(group.budget(), 3);
+}
+
+/// What a task needs beside its own slot comes through a drain that its task passed,
+/// and through nothing once the lane is shut down.
+#[test]
+fn s7_a_part_of_a_task_comes_into_a_lane_that_drains() {
+    let part = Entry {
+        part: true,
+        ..PRESENT
+    };
+    let mut sim = Sim::new(2);
+    let until = sim.now + MINUTE;
+    sim.say(|lane, _, _| lane.start_draining(until, false, Leftover::Run));
+    let admit_descendants = false;
+    assert_eq!(
+        sim.enter(plain(), PRESENT),
+        Err(Refused::Draining { admit_descendants })
+    );
+    assert!(sim.enter(plain(), part).is_ok());
+    sim.say(|lane, now, effects| lane.shutdown(now, effects));
+    assert_eq!(sim.enter(plain(), part), Err(Refused::Shutdown));
+}
+
+/// How fast it serves is counted from when there was somebody to serve.
+#[test]
+fn a_rest_is_no_part_of_a_lanes_pace() {
+    let (mut sim, mut wait) = (Sim::new(1), None);
+    for _ in 0..6 {
+        let holder = sim.submit(plain());
+        let waiter = sim.submit(plain());
+        sim.run_for(secs(4));
+        sim.complete(holder);
+        sim.complete(waiter);
+        wait = sim.lane.pace().expected_wait(0, sim.now);
+        sim.run_for(MINUTE);
+    }
+    assert_eq!(wait, Some(secs(4)));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::sim::{PRESENT, Sim, ceiling, plain, secs, settings};
 use crate::engine::journal::{Came, Told};
 use crate::engine::{
-    Effect, Effects, End, Fact, Key, Lane, More, Names, Notice, OnStall, Reclaim, Recovery, Span,
-    Spec, TaskId, Time, Verdict, What,
+    Ahead, Effect, Effects, End, Fact, Key, Lane, More, Names, Notice, OnStall, Reclaim, Recovery,
+    Span, Spec, TaskId, Time, Verdict, What,
 };
 
 const MINUTE: Duration = secs(60);
@@ -362,4 +362,46 @@ fn a_kept_place_that_is_let_go_of_is_no_fact() {
 #[test]
 fn a_blank_fact_is_of_nobody() {
     assert_eq!(Fact::BLANK.tag.task(1), None);
+}
+
+#[test]
+fn a_wait_that_is_too_long_is_told_once_and_when_it_is() {
+    let mut sim = Sim::new(1);
+    sim.submit(plain());
+    let spec = Spec {
+        warn_wait: Some(secs(10)),
+        ..plain()
+    };
+    let waiter = sim.submit(spec.clone());
+    let (key, none, begun) = (sim.key(waiter), Default::default(), sim.now);
+    let lane = &mut sim.lane;
+    let mut look = |at: Time| {
+        let verdict = lane.judge(at, key, &spec, &none, &mut Effects::new());
+        assert_eq!(verdict, Verdict::Nothing);
+        facts(lane)
+    };
+    assert_eq!(look(begun + secs(5)), []);
+    let ahead = Ahead {
+        queued: 0,
+        active: 1,
+    };
+    let waited = secs(10);
+    let exceeded = What::WaitExceeded { waited, ahead };
+    assert_eq!(look(begun + waited), [exceeded]);
+    assert_eq!(look(begun + secs(20)), []);
+}
+
+/// Its caller was told while its slot stayed held.
+#[test]
+fn s2_a_task_that_was_told_is_not_told_again_when_it_is_taken() {
+    let mut lane = lane();
+    let key = started(&mut lane, 1, &ceiling(MINUTE));
+    let (mut effects, none) = (Effects::new(), Default::default());
+    lane.tell(NOW, key, STALLED, &mut effects);
+    lane.end_active(NOW, key, STALLED, &ceiling(MINUTE), &none, &mut effects);
+    facts(&mut lane);
+    lane.take(NOW, key, &none, &mut effects);
+    let said = facts(&mut lane);
+    let again = said.iter().any(|what| matches!(what, What::Settled { .. }));
+    assert!(!again, "{said:?}");
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::sim::{DETACHED, Event, PRESENT, Sim, ceiling, millis, plain, secs, settings};
+use crate::engine::task::{CLAIM, KEPT};
 use crate::engine::{
     Bound, Ceiling, End, Follows, Leftover, Limit, Notice, OnStall, Outlook, Reason, Settings,
     Spec, State, TICK,
@@ -377,4 +378,40 @@ fn what_follows_is_said_in_words_and_whether_somebody_else_is_served() {
     }
     assert_eq!(Bound::StallCeiling.to_string(), "stall ceiling");
     assert_eq!(Bound::Take.to_string(), "its runner has not come");
+}
+
+#[test]
+fn a_kept_place_has_a_minute_once_somebody_has_come_for_it() {
+    let mut sim = Sim::new(1);
+    sim.submit(plain());
+    let place = sim.reserve(plain(), PRESENT).expect("room");
+    let bound = |after| [(Bound::Claim, after, Follows::PassedOn)];
+    sim.facts(place).claimed = true;
+    assert_eq!(outlook(&mut sim, place), bound(KEPT));
+    sim.facts(place).claimed = false;
+    assert_eq!(outlook(&mut sim, place), bound(CLAIM));
+}
+
+/// Between its runner's coming and the next look at it.
+#[test]
+fn a_grant_that_was_claimed_is_bound_by_what_it_does() {
+    let mut sim = Sim::new(1);
+    let task = sim.enter(ceiling(MINUTE), DETACHED).expect("a slot");
+    assert_eq!(sim.state(task), Some(State::Granted));
+    let (bound, after, _) = outlook(&mut sim, task)[0];
+    assert_eq!((bound, after), (Bound::Claim, CLAIM));
+    sim.facts(task).claimed = true;
+    let (bound, after, _) = outlook(&mut sim, task)[0];
+    assert_eq!((bound, after), (Bound::StallCeiling, MINUTE));
+}
+
+#[test]
+fn a_floor_at_the_very_moment_of_a_limit_is_not_what_holds_it() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(ceiling(MINUTE));
+    let begun = sim.now;
+    sim.facts(task).extended_until = Some(begun + MINUTE);
+    assert_eq!(outlook(&mut sim, task)[0].0, Bound::StallCeiling);
+    sim.facts(task).extended_until = Some(begun + MINUTE + TICK);
+    assert_eq!(outlook(&mut sim, task)[0].0, Bound::Extension);
 }

@@ -124,3 +124,37 @@ fn s20_after_a_drain_who_stands_in_sleeps_and_comes_again() {
     sim.poll(stand_in);
     assert!(sim.hand_over(task, stand_in));
 }
+
+#[test]
+fn s1_only_a_stand_in_with_a_slot_hands_it_over_and_only_to_who_waits_for_it() {
+    // Whoever has a slot of its own keeps it.
+    let (mut sim, task, other) = parked_behind_another();
+    let [to, from] = [task, other].map(|token| sim.key(token));
+    assert_eq!(sim.lane.come_back(to, from), None);
+    // One that has none yet.
+    let stand_in = sim.send_back(task).expect("it is open");
+    assert_eq!(sim.state(stand_in), Some(State::Queued));
+    let from = sim.key(stand_in);
+    assert_eq!(sim.lane.come_back(to, from), None);
+    assert_eq!(sim.lane.active(), 1);
+    // To somebody who has its slot still, parked or not.
+    for parks in [false, true] {
+        let mut sim = Sim::new(2);
+        let keeps = sim.submit(plain());
+        let away = sim.submit(plain());
+        sim.lane.may_leave().expect("no bound");
+        assert!(sim.park(away, sim.now + secs(60), true));
+        let stand_in = sim.send_back(away).expect("it is open");
+        if parks {
+            assert!(sim.park(keeps, sim.now + secs(60), false));
+        }
+        let [to, from] = [keeps, stand_in].map(|token| sim.key(token));
+        assert_eq!(sim.lane.come_back(to, from), None);
+        // To somebody who is asked to end meanwhile.
+        let to = sim.key(away);
+        sim.facts(away).listens = true;
+        sim.cancel(away, Reason::User);
+        let from = sim.key(stand_in);
+        assert_eq!(sim.lane.come_back(to, from), None);
+    }
+}
