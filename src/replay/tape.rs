@@ -139,3 +139,13 @@ fn write(built: (Time, u64), tape: &Tape, writer: impl Write) -> Result<(), Save
     }
     Ok(writer.flush()?)
 }
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_as_small_as_the_docs_say() {
+        assert!(size_of::<Entry>() <= 160, "{}", size_of::<Entry>());
+    }
+}
