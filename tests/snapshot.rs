@@ -177,6 +177,9 @@ async fn it_tells_who_waits_for_another_lane() {
     let holder = &session.snapshot().active[0];
     assert!(!holder.waiting);
     assert_eq!(holder.idle, Some(MINUTE));
+    // Its future is polled by whoever awaits it, which is the task beside it.
+    let inner = &main.snapshot().active[0];
+    assert_eq!((holder.spawned, inner.spawned), (true, false));
     task.cancel(Reason::User);
 }
 
@@ -275,6 +278,7 @@ async fn it_serializes_with_durations_in_milliseconds() {
             "reported": true,
             "waiting": false,
             "runtime": tokio::runtime::Handle::current().id().to_string(),
+            "spawned": true,
             "standing": "pending",
             "fence": 501,
             "note": "bash: cargo test",
