@@ -298,8 +298,8 @@ pub struct TaskSnapshot {
     pub waiting: bool,
     /// The tokio runtime in which it was submitted, as tokio prints its id.
     pub runtime: Option<String>,
-    /// Whether it was spawned, so that it is polled there, or runs on a thread of there,
-    /// and nobody else polls it.
+    /// Whether it was spawned: that runtime polls it, or runs it on a thread, and nobody
+    /// else does.
     pub spawned: bool,
     /// Where it stands, if it has, or had, a slot.
     pub standing: Option<Standing>,

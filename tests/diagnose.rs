@@ -675,7 +675,7 @@ fn a_spawned_waiter_that_its_runtime_has_no_thread_for_is_found() {
         .unwrap();
     runtime.block_on(async {
         let (lanes, main) = one_lane(LaneConfig::new(1));
-        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let (go, gone) = mpsc::channel::<()>();
         let busy = tokio::task::spawn_blocking(move || gone.recv().unwrap_err());
         let task = main.spawn_blocking(|_| ());
         // A thread that is busy keeps paused time where it is.

@@ -61,7 +61,7 @@ macro_rules! input {
                 /// `None`: it was refused.
                 key: Option<Key>,
                 label: Option<Box<Label>>,
-                /// The same as that of others before, mostly.
+                /// Shared with those before it that were granted the same.
                 spec: Arc<Spec>,
                 entry: Entry,
                 comer: Comer,
@@ -124,19 +124,16 @@ impl<P> Lane<P> {
         }
     }
 
-    /// Most tasks of a lane have the same.
+    /// That of the task before, where it is the same, as it mostly is.
     pub(super) fn shared(&mut self, spec: &Spec) -> Arc<Spec> {
-        let last = self.journal.as_deref_mut().map(|journal| &mut journal.spec);
-        match last {
-            Some(Some(last)) if **last == *spec => Arc::clone(last),
-            last => {
-                let spec = Arc::new(spec.clone());
-                if let Some(last) = last {
-                    *last = Some(Arc::clone(&spec));
-                }
-                spec
-            }
+        let journal = self.journal.as_deref_mut();
+        let Some(last) = journal.map(|journal| &mut journal.spec) else {
+            return Arc::new(spec.clone());
+        };
+        if last.as_deref() != Some(spec) {
+            *last = None;
         }
+        Arc::clone(last.get_or_insert_with(|| Arc::new(spec.clone())))
     }
 
     pub(super) fn label(&self, task: &P) -> Option<Box<Label>> {

@@ -308,11 +308,7 @@ impl<P: Clone> Lane<P> {
                 queued: 0,
                 active: held,
             };
-            let place = journal.news.next();
-            place.at = now;
-            place.tag.key = key;
-            place.tag.more = more;
-            place.what = What::Dispatched {
+            journal.news.next(now, key, more).what = What::Dispatched {
                 at_once: true,
                 waited,
                 fence,
@@ -386,12 +382,8 @@ impl<P: Clone> Lane<P> {
             return;
         };
         let more = (journal.names.more)(&gone.payload);
-        let part = more.as_ref().is_some_and(|more| more.part_of.is_some());
-        let place = journal.news.next();
-        place.at = now;
-        place.tag.key = key;
-        place.tag.more = more;
-        if part {
+        let place = journal.news.next(now, key, more);
+        if place.tag.is_part() {
             place.what = What::Left;
             return;
         }
@@ -585,18 +577,22 @@ impl<P> Journal<P> {
 
 impl News {
     fn push(&mut self, at: Time, key: Key, more: Option<Box<More>>, what: What) {
-        let tag = Tag { key, more };
-        *self.next() = Fact { at, tag, what };
+        self.next(at, key, more).what = what;
     }
 
-    /// The place of the next one, in which there is nothing.
+    /// The next one, of which what happened is yet to be written. It is made in its
+    /// place: one that is made field by field and then moved makes the processor wait,
+    /// which costs as much as all the rest of it.
     #[inline(always)]
-    fn next(&mut self) -> &mut Fact {
+    fn next(&mut self, at: Time, key: Key, more: Option<Box<More>>) -> &mut Fact {
         if self.len == self.places.len() {
             self.places.push(Fact::BLANK);
         }
         let place = &mut self.places[self.len];
         self.len += 1;
+        place.at = at;
+        place.tag.key = key;
+        place.tag.more = more;
         place
     }
 

@@ -391,8 +391,8 @@ impl Log {
         inputs.for_each(|(_, input)| self.record(lane, input));
     }
 
-    #[inline(always)]
     /// Takes a fact, and leaves the one in whose place it comes.
+    #[inline(always)]
     fn put(&mut self, capacity: usize, lane: u64, fact: &mut Fact) {
         match &fact.what {
             What::Queued(_)

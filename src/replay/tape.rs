@@ -145,6 +145,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn s15_the_room_of_what_was_saved_is_used_again_and_holds_nothing() {
+        let mut tape = Tape::new(100);
+        let record = |tape: &mut Tape| (0..100).for_each(|_| tape.input(1, Input::Retired));
+        let save = |tape: &mut Tape| {
+            let mut taken = tape.take();
+            assert_eq!(taken.entries.len(), 100);
+            taken.entries.clear();
+            tape.give_back(taken, 0);
+        };
+        for _ in 0..2 {
+            record(&mut tape);
+            save(&mut tape);
+        }
+        assert!(tape.entries.is_empty() && tape.room.is_empty());
+        assert!(tape.entries.capacity() >= 100 && tape.room.capacity() >= 100);
+    }
+
+    #[test]
     fn an_entry_is_as_small_as_the_docs_say() {
         assert!(size_of::<Entry>() <= 160, "{}", size_of::<Entry>());
     }

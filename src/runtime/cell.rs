@@ -520,7 +520,10 @@ impl TaskCell {
     }
 
     pub(crate) fn poll_for_signal(&self) {
-        self.flags.set(Flag::Listens);
+        // It may be asked for in a loop, and a write that changes nothing costs more.
+        if !self.flags.has(Flag::Listens) {
+            self.flags.set(Flag::Listens);
+        }
     }
 
     /// It waits for something else than when that was looked at last.

@@ -5,4 +5,5 @@ pub mod report;
 pub mod scale;
 pub mod schedulers;
 pub mod spread;
+pub mod through;
 pub mod turns;

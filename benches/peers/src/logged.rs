@@ -1,14 +1,12 @@
 //! What it costs a ready future through a free slot that what happens is kept.
 
-use std::hint::black_box;
-use std::time::Instant;
-
-use laneway::{Lane, LaneConfig, Lanes, LanesBuilder};
+use laneway::{LaneConfig, Lanes, LanesBuilder};
 
 use crate::report::Row;
 use crate::scale::Scale;
 use crate::schedulers::Flavour;
-use crate::turns::{Round, Side, Turns};
+use crate::through;
+use crate::turns::{Side, Turns};
 
 /// A row for each flavour: with it, by this name, beside without. `after` each round
 /// is not part of it.
@@ -26,7 +24,7 @@ pub fn rows(
             let main = lanes.lane("main").expect("it is configured");
             let runtime = &runtime;
             Side::new(name, tasks, move || {
-                let task = runtime.spawn(through(main.clone(), tasks));
+                let task = runtime.spawn(through::by_handle(main.clone(), tasks));
                 let round = runtime.block_on(task).expect("it ends");
                 after(&lanes);
                 round
@@ -39,16 +37,5 @@ pub fn rows(
         Row::ratio(10, &row, &turns, name, "off")
             .at_most(1.4)
             .print();
-    }
-}
-
-async fn through(main: Lane, tasks: u64) -> Round {
-    let (began, mut sum) = (Instant::now(), 0);
-    for n in 0..tasks {
-        sum += black_box(main.run(async |_| black_box(n)).await).expect("it runs");
-    }
-    Round {
-        took: began.elapsed(),
-        sum,
     }
 }

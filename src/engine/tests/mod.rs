@@ -24,6 +24,7 @@ mod stall;
 mod storm;
 mod supersede;
 mod verbs;
+mod words;
 
 use super::oracle::sim;
 

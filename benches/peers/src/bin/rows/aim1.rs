@@ -8,6 +8,7 @@ use laneway::{Lane, Lanes};
 use laneway_peers::report::Row;
 use laneway_peers::scale::Scale;
 use laneway_peers::schedulers::{Flavour, MINUTE, Map, one_lane};
+use laneway_peers::through::by_handle;
 use laneway_peers::turns::{Round, Side, Turns};
 use tokio::time::timeout;
 
@@ -52,17 +53,6 @@ fn flavoured(scale: Scale, flavour: Flavour) {
         Row::ratio(1, &row, &turns, ours, theirs)
             .at_most(limit)
             .print();
-    }
-}
-
-async fn by_handle(main: Lane, tasks: u64) -> Round {
-    let (began, mut sum) = (Instant::now(), 0);
-    for n in 0..tasks {
-        sum += black_box(main.run(async |_| black_box(n)).await).expect("it runs");
-    }
-    Round {
-        took: began.elapsed(),
-        sum,
     }
 }
 
