@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use laneway::{Lane, Lanes};
+use laneway::Lanes;
 use laneway_peers::report::Row;
 use laneway_peers::scale::Scale;
 use laneway_peers::schedulers::{Flavour, MINUTE, Map, one_lane};
