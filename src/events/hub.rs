@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 
 use super::event::{Event, EventCounters, Overflow};
+use super::ring::{Entry, Ring};
 use super::tell;
 use crate::TaskId;
 use crate::clock::{Clock, unix_micros};
@@ -66,23 +67,6 @@ enum Ending {
     Closing,
     /// Nothing comes any more.
     Over,
-}
-
-/// The latest events.
-#[derive(Debug, Default)]
-struct Ring {
-    entries: Vec<Entry>,
-    /// Where the next one goes once they are full.
-    head: usize,
-    next: u64,
-}
-
-/// An event as it is kept.
-#[derive(Debug)]
-struct Entry {
-    /// By its number.
-    lane: u64,
-    fact: Fact,
 }
 
 /// Where a reader is.
@@ -203,7 +187,7 @@ impl Hub {
         self.record(lane, || Input::Retired);
         self.write_of(lane, What::Retired);
         let mut log = self.log.lock();
-        let last = log.kept.next - 1;
+        let last = log.kept.next() - 1;
         log.gone.push_back((last, lane));
         log.forget_names();
     }
@@ -242,7 +226,7 @@ impl Hub {
     pub(super) fn cursor(&self, next: Option<u64>, of: Option<TaskId>) -> Cursor {
         self.readers.fetch_add(1, Ordering::Relaxed);
         Cursor {
-            next: next.unwrap_or_else(|| self.log.lock().kept.next),
+            next: next.unwrap_or_else(|| self.log.lock().kept.next()),
             of,
             started: false,
             ticket: Ticket::NONE,
@@ -313,7 +297,7 @@ impl Hub {
         }
         if !into.is_empty() {
             Found::Events
-        } else if cursor.next < log.kept.next {
+        } else if cursor.next < log.kept.next() {
             Found::More
         } else if log.is_over() {
             Found::Over
@@ -355,7 +339,7 @@ impl Hub {
     pub(crate) fn counters(&self) -> EventCounters {
         let (published, available_from) = {
             let log = self.log.lock();
-            (log.kept.next, log.kept.first())
+            (log.kept.next(), log.kept.first())
         };
         EventCounters {
             published,
@@ -439,7 +423,7 @@ impl Log {
     #[cfg(feature = "replay")]
     #[cold]
     fn record_fact(&mut self, lane: u64, fact: &Fact) {
-        let (seq, name) = (self.kept.next, self.name(lane));
+        let (seq, name) = (self.kept.next(), self.name(lane));
         if let Some(tape) = &mut self.tape {
             tape.fact(seq, lane, name, fact);
         }
@@ -501,57 +485,10 @@ impl Log {
     }
 }
 
-impl Ring {
-    /// The number of the oldest that is kept, or of the next.
-    fn first(&self) -> u64 {
-        self.next - self.entries.len() as u64
-    }
-
-    /// Takes a fact, and leaves the one in whose place it comes.
-    #[inline(always)]
-    fn put(&mut self, capacity: usize, lane: u64, fact: &mut Fact) {
-        self.next += 1;
-        if self.entries.len() < capacity {
-            if self.entries.is_empty() {
-                // All at once, and not before there is something to keep.
-                self.entries.reserve_exact(capacity);
-            }
-            let fact = std::mem::replace(fact, Fact::BLANK);
-            self.entries.push(Entry { lane, fact });
-            return;
-        }
-        let entry = &mut self.entries[self.head];
-        entry.lane = lane;
-        std::mem::swap(&mut entry.fact, fact);
-        self.head += 1;
-        if self.head == capacity {
-            self.head = 0;
-        }
-    }
-
-    /// From one that is kept on, in their order.
-    fn from(&self, seq: u64) -> impl Iterator<Item = &Entry> {
-        let skip = usize::try_from(seq - self.first()).unwrap_or(usize::MAX);
-        let (newer, older) = self.entries.split_at(self.head);
-        older.iter().chain(newer).skip(skip)
-    }
-}
-
-impl Entry {
-    fn task(&self) -> Option<TaskId> {
-        self.fact.tag.task(self.lane)
-    }
-}
-
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests {
     use super::*;
     use crate::{LaneConfig, Lanes};
-
-    #[test]
-    fn an_event_is_as_small_as_the_docs_say() {
-        assert!(size_of::<Entry>() <= 80, "{}", size_of::<Entry>());
-    }
 
     #[tokio::test]
     async fn s15_a_storm_of_names_leaves_those_of_which_something_is_kept() {
@@ -565,8 +502,8 @@ mod tests {
             session.run(async |_| ()).await.unwrap();
         }
         let log = lanes.shared().hub.as_ref().unwrap().log.lock();
-        assert_eq!(log.kept.entries.len(), 40);
-        assert!(log.kept.entries.capacity() < 80);
+        assert_eq!(log.kept.len(), 40);
+        assert!(log.kept.room() < 80);
         assert!(log.names.len() <= 11, "{}", log.names.len());
         assert!(log.gone.len() <= 11, "{}", log.gone.len());
         assert!(log.names.capacity() < 100);

@@ -12,11 +12,13 @@
 //! |---|---|
 //! | `event` | what is told, in public words |
 //! | `tell` | from what the engine says to those |
-//! | `hub` | numbers, the latest events, and who waits for more |
+//! | `hub` | what lanes write, and who waits for more |
+//! | `ring` | the latest events, and their numbers |
 //! | `stream` | a reader |
 
 mod event;
 mod hub;
+mod ring;
 mod stream;
 mod tell;
 
