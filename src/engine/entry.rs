@@ -24,6 +24,19 @@ pub(crate) struct Entry {
     pub(crate) if_full: IfFull,
 }
 
+#[cfg(feature = "replay")]
+impl Entry {
+    /// Of nobody in particular.
+    pub(super) const PLAIN: Self = Self {
+        present: false,
+        at_once: false,
+        descendant: false,
+        part: false,
+        waited: Duration::ZERO,
+        if_full: IfFull::Refuse,
+    };
+}
+
 /// What becomes of a newcomer that finds the queue full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use std::vec::Drain;
 
 use super::id::TaskId;
 use super::journal::More;
 use super::recorder::{Comer, Step, inputs};
 use super::{
-    Effects, End, Entry, Fact, Facts, Holders, Key, Lane, Leftover, News, Priority, Reason,
-    Settings, Spec, Time, Told, What,
+    Effects, End, Entry, Facts, Holders, Key, Lane, Leftover, News, Priority, Reason, Settings,
+    Spec, Time, Told, What,
 };
 
 /// What a task is called, as far as it is known when it comes.
@@ -56,13 +55,13 @@ macro_rules! input {
                 stood: Stood,
             },
             Retired,
+            /// What is granted to those who come from now on.
+            Granted(Spec),
             Come {
                 now: Time,
                 /// `None`: it was refused.
                 key: Option<Key>,
                 label: Option<Box<Label>>,
-                /// Shared with those before it that were granted the same.
-                spec: Arc<Spec>,
                 entry: Entry,
                 comer: Comer,
             },
@@ -101,74 +100,76 @@ macro_rules! input {
 inputs!(input);
 
 impl<P> Lane<P> {
-    /// Whether inputs are written down.
+    /// Where inputs are written down.
     #[inline]
-    pub(super) fn keeps_inputs(&self) -> bool {
-        let journal = self.journal.as_deref();
-        journal.is_some_and(|journal| journal.records)
+    pub(super) fn recorded(&mut self) -> Option<&mut News> {
+        let journal = self.journal.as_deref_mut()?;
+        journal.records.then_some(&mut journal.news)
     }
 
-    pub(super) fn write_input(&mut self, input: Input) {
-        if let Some(journal) = &mut self.journal {
-            let news = &mut journal.news;
-            news.inputs.push((news.len, input));
-        }
-    }
-
-    /// It belongs to the one that was written down last, and is to be known by then.
-    pub(super) fn write_input_ahead(&mut self, input: Input) {
+    /// Written down where it is not what was granted to the task before, as it mostly is.
+    #[inline]
+    pub(super) fn write_granted(&mut self, spec: &Spec) {
         if let Some(journal) = &mut self.journal
-            && let Some((at, last)) = journal.news.inputs.pop()
+            && journal.granted.as_deref() != Some(spec)
         {
-            journal.news.inputs.extend([(at, input), (at, last)]);
+            journal.granted = Some(Box::new(spec.clone()));
+            journal.news.write_input(Input::Granted(spec.clone()));
         }
     }
 
-    /// That of the task before, where it is the same, as it mostly is.
-    pub(super) fn shared(&mut self, spec: &Spec) -> Arc<Spec> {
-        let journal = self.journal.as_deref_mut();
-        let Some(last) = journal.map(|journal| &mut journal.spec) else {
-            return Arc::new(spec.clone());
+    /// Of a newcomer, who got this key; so many facts stood before.
+    pub(super) fn write_come(
+        &mut self,
+        before: usize,
+        now: Time,
+        key: Option<Key>,
+        entry: Entry,
+        comer: Comer,
+    ) {
+        let Some(journal) = self.journal.as_deref_mut() else {
+            return;
         };
-        if last.as_deref() != Some(spec) {
-            *last = None;
-        }
-        Arc::clone(last.get_or_insert_with(|| Arc::new(spec.clone())))
-    }
-
-    pub(super) fn label(&self, task: &P) -> Option<Box<Label>> {
-        let more = (self.journal.as_deref()?.names.more)(task)?;
-        Some(Box::new(Label::from(&*more)))
-    }
-
-    /// The task that came last got this key.
-    pub(super) fn name_comer(&mut self, got: Option<Key>) {
-        let inputs = self.journal.iter_mut();
-        let last = inputs.filter_map(|journal| journal.news.inputs.last_mut());
-        for (_, input) in last {
-            if let Input::Come { key, .. } = input {
-                *key = got;
-            }
-        }
+        let record = key.and_then(|key| self.tasks.get(key));
+        let more = record.and_then(|record| (journal.names.more)(&record.payload));
+        let input = Input::Come {
+            now,
+            key,
+            label: more.as_deref().map(|more| Box::new(Label::from(more))),
+            entry,
+            comer,
+        };
+        journal.news.inputs.push((before, input));
     }
 }
 
 impl News {
+    pub(super) fn write_input(&mut self, input: Input) {
+        self.inputs.push((self.len, input));
+    }
+
+    /// It belongs to the one that was written down last, and is to be known by then.
+    pub(super) fn write_input_ahead(&mut self, input: Input) {
+        if let Some((at, last)) = self.inputs.pop() {
+            self.inputs.extend([(at, input), (at, last)]);
+        }
+    }
+
     pub(super) const fn has_inputs(&self) -> bool {
         !self.inputs.is_empty()
     }
 
-    /// After they were read.
-    pub(super) fn trim_inputs(&mut self, keep: usize) {
+    /// They were read.
+    pub(super) fn clear_inputs(&mut self, keep: usize) {
+        self.inputs.clear();
         if self.inputs.capacity() > keep {
             self.inputs = Vec::new();
         }
     }
 
-    /// The facts, and what was told to the lane: each with how many of them stand
-    /// before it.
-    pub(crate) fn with_inputs(&mut self) -> (&mut [Fact], Drain<'_, (usize, Input)>) {
-        (&mut self.places[..self.len], self.inputs.drain(..))
+    /// What was told to the lane, each with how many of the facts stand before it.
+    pub(crate) fn inputs(&mut self) -> &mut Vec<(usize, Input)> {
+        &mut self.inputs
     }
 }
 

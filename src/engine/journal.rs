@@ -11,6 +11,8 @@ use super::effects::{Blocked, Effect, Effects, Notice, Reclaim, Recovery};
 use super::entry::Released;
 use super::id::TaskId;
 #[cfg(feature = "replay")]
+use super::implied::Implied;
+#[cfg(feature = "replay")]
 use super::input::Input;
 use super::lane::Lane;
 use super::queue::Priority;
@@ -29,9 +31,9 @@ pub(crate) struct Journal<P> {
     /// With the inputs.
     #[cfg(feature = "replay")]
     pub(super) records: bool,
-    /// That of the task that was recorded last.
+    /// What is known to be granted to those who come.
     #[cfg(feature = "replay")]
-    pub(super) spec: Option<Arc<Spec>>,
+    pub(super) granted: Option<Box<Spec>>,
 }
 
 /// Facts, in their order. Their places stay, so that one is made where it is read.
@@ -65,8 +67,12 @@ pub(crate) struct Fact {
 /// What a task is called, for as long as somebody reads of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tag {
-    /// No task's where it is about the lane.
-    pub(crate) key: Key,
+    /// Its key in pieces, beside which there is room for what is implied. No task's where
+    /// it is about the lane.
+    seq: u64,
+    index: u32,
+    #[cfg(feature = "replay")]
+    pub(super) implied: Implied,
     more: Option<Box<More>>,
 }
 
@@ -236,7 +242,7 @@ impl<P: Clone> Lane<P> {
             #[cfg(feature = "replay")]
             records: inputs,
             #[cfg(feature = "replay")]
-            spec: None,
+            granted: None,
         }));
     }
 
@@ -323,7 +329,7 @@ impl<P: Clone> Lane<P> {
         let record = self.tasks.get(key).filter(|record| !record.keeps);
         if let (Some(journal), Some(record)) = (&mut self.journal, record) {
             let more = (journal.names.more)(&record.payload);
-            journal.push(at, Tag { key, more }, what);
+            journal.push(at, Tag::new(key, more), what);
         }
     }
 
@@ -408,7 +414,7 @@ impl<P: Clone> Lane<P> {
             return;
         };
         let more = (journal.names.more)(&gone.payload);
-        let tag = Tag { key, more };
+        let tag = Tag::new(key, more);
         let part = tag.is_part();
         let last = !gone.is_told() && (held || !part);
         if last && !part {
@@ -446,7 +452,7 @@ impl<P: Clone> Lane<P> {
         };
         let what = What::Reclaimed(Box::new(Came { end, how, recovery }));
         let (key, more) = ((journal.names.id)(task).key, (journal.names.more)(task));
-        journal.push(self.clock, Tag { key, more }, what);
+        journal.push(self.clock, Tag::new(key, more), what);
     }
 
     /// The same for all that are among these effects.
@@ -540,10 +546,23 @@ const NOBODY: Key = Key {
 };
 
 impl Tag {
-    const LANE: Self = Self {
-        key: NOBODY,
-        more: None,
-    };
+    const LANE: Self = Self::new(NOBODY, None);
+
+    const fn new(key: Key, more: Option<Box<More>>) -> Self {
+        Self {
+            seq: key.seq,
+            index: key.index,
+            #[cfg(feature = "replay")]
+            implied: Implied::Nothing,
+            more,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn key(&self) -> Key {
+        let Self { seq, index, .. } = *self;
+        Key { index, seq }
+    }
 
     /// Of the lane, and no task.
     pub(crate) const fn of_lane() -> Self {
@@ -552,7 +571,7 @@ impl Tag {
 
     /// Of this lane; `None` where it is about the lane itself.
     pub(crate) fn task(&self, lane: u64) -> Option<TaskId> {
-        let key = self.key;
+        let key = self.key();
         let own = (key.seq > 0).then_some(TaskId { lane, key });
         self.more().and_then(|more| more.part_of).or(own)
     }
@@ -571,7 +590,7 @@ impl<P> Journal<P> {
     fn push(&mut self, at: Time, tag: Tag, what: What) {
         let told = matches!(what, What::Settled { .. }) && tag.is_part();
         let what = if told { What::Left } else { what };
-        self.news.push(at, tag.key, tag.more, what);
+        self.news.push(at, tag.key(), tag.more, what);
     }
 }
 
@@ -591,7 +610,12 @@ impl News {
         let place = &mut self.places[self.len];
         self.len += 1;
         place.at = at;
-        place.tag.key = key;
+        place.tag.seq = key.seq;
+        place.tag.index = key.index;
+        #[cfg(feature = "replay")]
+        {
+            place.tag.implied = Implied::Nothing;
+        }
         place.tag.more = more;
         place
     }
@@ -623,7 +647,7 @@ impl News {
             self.places = Vec::new();
         }
         #[cfg(feature = "replay")]
-        self.trim_inputs(KEEP);
+        self.clear_inputs(KEEP);
     }
 }
 

@@ -38,7 +38,7 @@
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `pace` | how fast a lane's waiters come and are served |
 //! | `journal` | what happened, for whoever keeps a log of it |
-//! | `recorder`, `input` | what the engine was told, for whoever wants to see it decide again |
+//! | `recorder`, `input`, `implied` | what the engine was told, for whoever wants to see it decide again |
 //! | `queue` | who is next |
 //! | `door` | who waits for a place in a full queue |
 //! | `timers` | the next moment of each task |
@@ -55,6 +55,8 @@ mod entry;
 mod faults;
 mod group;
 mod id;
+#[cfg(feature = "replay")]
+mod implied;
 #[cfg(feature = "replay")]
 mod input;
 mod journal;

@@ -202,9 +202,9 @@ impl<P: Clone> Recorder<P> {
         spec: &Spec,
         entry: Entry,
     ) -> Result<Accepted, Refused> {
-        let recorded = self.comes(now, &task, spec, entry, || Comer::Plain);
+        let coming = self.comes(spec, || Comer::Plain);
         let came = self.lane.submit(now, task, spec, entry);
-        self.came(recorded, key_of(&came));
+        self.came(coming, now, entry, key_of(&came));
         came
     }
 
@@ -216,9 +216,9 @@ impl<P: Clone> Recorder<P> {
         entry: Entry,
         window: Duration,
     ) -> Result<Accepted, Refused> {
-        let recorded = self.comes(now, &task, spec, entry, || Comer::Quiet { window });
+        let coming = self.comes(spec, || Comer::Quiet { window });
         let came = self.lane.submit_quiet(now, task, spec, entry, window);
-        self.came(recorded, key_of(&came));
+        self.came(coming, now, entry, key_of(&came));
         came
     }
 
@@ -231,9 +231,9 @@ impl<P: Clone> Recorder<P> {
         kept: Key,
         effects: &mut Effects<P>,
     ) -> (Result<Accepted, Refused>, Option<P>) {
-        let recorded = self.comes(now, &task, spec, entry, || Comer::Placed { kept });
+        let coming = self.comes(spec, || Comer::Placed { kept });
         let (came, place) = self.lane.submit_for(now, task, spec, entry, kept, effects);
-        self.came(recorded, key_of(&came));
+        self.came(coming, now, entry, key_of(&came));
         (came, place)
     }
 
@@ -245,9 +245,9 @@ impl<P: Clone> Recorder<P> {
         entry: Entry,
         task: Key,
     ) -> Result<Accepted, Refused> {
-        let recorded = self.comes(now, &stand_in, spec, entry, || Comer::Back { task });
+        let coming = self.comes(spec, || Comer::Back { task });
         let came = self.lane.submit_back(now, stand_in, spec, entry, task);
-        self.came(recorded, key_of(&came));
+        self.came(coming, now, entry, key_of(&came));
         came
     }
 
@@ -260,7 +260,7 @@ impl<P: Clone> Recorder<P> {
         older: Older<'_>,
         effects: &mut Effects<P>,
     ) -> Result<(Accepted, Vec<Key>), Refused> {
-        let recorded = self.comes(now, &task, spec, entry, || {
+        let coming = self.comes(spec, || {
             let older = match older {
                 Older::These(keys) => Some(keys.to_vec()),
                 Older::Holders => None,
@@ -270,7 +270,12 @@ impl<P: Clone> Recorder<P> {
         let lane = &mut self.lane;
         let came = lane.submit_instead(now, task, spec, entry, older, effects);
         let accepted = came.as_ref().map(|(accepted, _)| *accepted);
-        self.came(recorded, key_of(&accepted.map_err(|refused| *refused)));
+        self.came(
+            coming,
+            now,
+            entry,
+            key_of(&accepted.map_err(|refused| *refused)),
+        );
         came
     }
 
@@ -281,36 +286,66 @@ impl<P: Clone> Recorder<P> {
         spec: &Spec,
         entry: Entry,
     ) -> Result<(Key, bool), Refused> {
-        let recorded = self.comes(now, &comer, spec, entry, || Comer::Reserve);
+        let coming = self.comes(spec, || Comer::Reserve);
         let came = self.lane.reserve(now, comer, spec, entry);
-        self.came(recorded, came.as_ref().ok().map(|(key, _)| *key));
+        self.came(coming, now, entry, came.as_ref().ok().map(|(key, _)| *key));
         came
     }
 
+    /// `told` says when it is, and how the caller of the task is told; it is asked if that
+    /// is written down.
     #[inline]
-    pub(crate) fn release(&mut self, key: Key, completed: bool) -> Released<P> {
-        #[cfg(feature = "replay")]
-        self.record(|| Input::Release { key, completed });
-        self.lane.release(key, completed)
+    pub(crate) fn release(
+        &mut self,
+        key: Key,
+        completed: bool,
+        told: impl FnOnce(&Released<P>) -> Option<(Time, Told)>,
+    ) -> Released<P> {
+        let released = self.lane.release(key, completed);
+        if self.lane.has_journal() {
+            let told = told(&released);
+            #[cfg(feature = "replay")]
+            if self.lane.recorded().is_some() {
+                self.record_release(key, completed, &released, told);
+                return released;
+            }
+            if let Some((now, told)) = told {
+                self.lane.note_release(now, key, &released, told, completed);
+            }
+        }
+        released
     }
 
-    /// Of what was released last.
-    pub(crate) fn note_release(
+    /// Its facts, and, where they do not say it, what it was told.
+    #[cfg(feature = "replay")]
+    fn record_release(
         &mut self,
-        now: Time,
         key: Key,
-        released: &Released<P>,
-        told: Told,
         completed: bool,
+        released: &Released<P>,
+        told: Option<(Time, Told)>,
     ) {
-        #[cfg(feature = "replay")]
-        self.record(|| Input::NoteRelease {
-            now,
-            key,
-            told: told.clone(),
-            completed,
-        });
+        let Some((now, told)) = told else {
+            return self.record(|| Input::Release { key, completed });
+        };
+        let before = self.lane.recorded().map_or(0, |news| news.len);
+        let Told { panicked, ran, .. } = told;
+        let end = told.end.clone();
+        let plainly = completed && end.is_none();
         self.lane.note_release(now, key, released, told, completed);
+        if let Some(news) = self.lane.recorded()
+            && !(plainly && news.implies_done(before, now, key))
+        {
+            let told = Told { end, panicked, ran };
+            let noted = Input::NoteRelease {
+                now,
+                key,
+                told,
+                completed,
+            };
+            let released = Input::Release { key, completed };
+            news.inputs.extend([(before, released), (before, noted)]);
+        }
     }
 
     /// Of what was released last.
@@ -368,9 +403,9 @@ impl<P: Clone> Recorder<P> {
     /// Right after it was parked.
     pub(crate) fn note_waits_for(&mut self, text: Arc<str>) {
         #[cfg(feature = "replay")]
-        if self.lane.keeps_inputs() {
+        if let Some(news) = self.lane.recorded() {
             let text = String::from(&*text);
-            self.lane.write_input_ahead(Input::WaitsFor { text });
+            news.write_input_ahead(Input::WaitsFor { text });
         }
         self.lane.note_waits_for(text);
     }
@@ -415,56 +450,55 @@ impl<P: Clone> Recorder<P> {
     #[cfg(feature = "replay")]
     #[inline]
     fn record(&mut self, input: impl FnOnce() -> Input) {
-        if self.lane.keeps_inputs() {
-            self.lane.write_input(input());
+        if let Some(news) = self.lane.recorded() {
+            news.write_input(input());
         }
     }
 
-    /// Whether it is recorded that somebody comes.
+    /// Somebody comes; what of that is recorded, where it is.
     #[cfg(feature = "replay")]
     #[inline(always)]
-    fn comes(
-        &mut self,
-        now: Time,
-        task: &P,
-        spec: &Spec,
-        entry: Entry,
-        comer: impl FnOnce() -> Comer,
-    ) -> bool {
-        if !self.lane.keeps_inputs() {
-            return false;
-        }
-        let (label, spec) = (self.lane.label(task), self.lane.shared(spec));
-        self.lane.write_input(Input::Come {
-            now,
-            key: None,
-            label,
-            spec,
-            entry,
-            comer: comer(),
-        });
-        true
+    fn comes(&mut self, spec: &Spec, how: impl FnOnce() -> Comer) -> Option<Coming> {
+        self.lane.recorded()?;
+        self.lane.write_granted(spec);
+        let (before, how) = (self.lane.recorded()?.len, how());
+        Some(Coming { before, how })
     }
 
-    /// With which key, which only then is known.
+    /// And got this key.
     #[cfg(feature = "replay")]
     #[inline(always)]
-    fn came(&mut self, recorded: bool, key: Option<Key>) {
-        if recorded {
-            self.lane.name_comer(key);
+    fn came(&mut self, coming: Option<Coming>, now: Time, entry: Entry, key: Option<Key>) {
+        let (Some(coming), Some(news)) = (coming, self.lane.recorded()) else {
+            return;
+        };
+        let Coming { before, how } = coming;
+        if how != Comer::Plain || !news.implies_come(before, now, key, entry) {
+            self.lane.write_come(before, now, key, entry, how);
         }
     }
 
     #[cfg(not(feature = "replay"))]
     #[inline(always)]
-    fn comes(&self, _: Time, _: &P, _: &Spec, _: Entry, _: impl FnOnce() -> Comer) -> bool {
-        false
+    fn comes(&self, _: &Spec, _: impl FnOnce() -> Comer) -> Option<Coming> {
+        None
     }
 
     #[cfg(not(feature = "replay"))]
     #[inline(always)]
-    const fn came(&self, _: bool, _: Option<Key>) {}
+    const fn came(&self, _: Option<Coming>, _: Time, _: Entry, _: Option<Key>) {}
 }
+
+/// Somebody who comes, whose key is not known before the lane has decided.
+#[cfg(feature = "replay")]
+struct Coming {
+    /// How many facts there were before anything came of it.
+    before: usize,
+    how: Comer,
+}
+
+#[cfg(not(feature = "replay"))]
+enum Coming {}
 
 fn key_of(accepted: &Result<Accepted, Refused>) -> Option<Key> {
     match accepted {

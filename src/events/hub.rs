@@ -1,6 +1,8 @@
 //! The latest events of all lanes, their numbers, and who waits for more.
 
 use std::collections::{HashMap, VecDeque};
+#[cfg(feature = "replay")]
+use std::ops::Range;
 use std::task::Waker;
 
 use super::event::{Event, EventCounters, Overflow};
@@ -13,7 +15,7 @@ use crate::engine::Input;
 use crate::engine::{Fact, News, Tag, Time, What};
 use crate::metrics::EventMeter;
 #[cfg(feature = "replay")]
-use crate::replay::Tape;
+use crate::replay::{Noted, Part, Tape};
 use crate::runtime::{Ticket, Wakers, drop_guarded, trim, wake_all};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 
@@ -196,6 +198,8 @@ impl Hub {
         let (at, tag) = (Time::FAR, Tag::of_lane());
         let mut fact = Fact { at, tag, what };
         let mut log = self.log.lock();
+        #[cfg(feature = "replay")]
+        log.record_fact();
         log.put(self.capacity, lane, &mut fact);
         if !log.due.is_empty() {
             self.due.store(true, Ordering::Release);
@@ -318,22 +322,37 @@ impl Hub {
         self
     }
 
-    /// What was recorded since this was called last, with when the scheduler was
-    /// built.
+    /// What was recorded since this was called last, if anything is.
     #[cfg(feature = "replay")]
-    pub(crate) fn take_tape(&self) -> Option<((Time, u64), Tape)> {
+    pub(crate) fn begin_part(&self) -> Option<Part> {
         let mut log = self.log.lock();
-        let tape = log.tape.as_mut()?.take();
-        Some((self.built, tape))
+        let next = log.kept.next();
+        Some(log.tape.as_mut()?.begin_part(next))
     }
 
-    /// What was taken is dealt with, and nothing is left in it; so much of it was not
-    /// saved.
+    /// It is dealt with, and so much of it was not saved.
     #[cfg(feature = "replay")]
-    pub(crate) fn give_tape_back(&self, emptied: Tape, lost: u64) {
-        if let Some(tape) = &mut self.log.lock().tape {
-            tape.give_back(emptied, lost);
-        }
+    pub(crate) fn end_part(&self, part: &mut Part, lost: u64) {
+        let tape = &mut self.log.lock().tape;
+        let gone = tape.as_mut().map(|tape| tape.end_part(part, lost));
+        drop(gone);
+    }
+
+    /// Some of these facts of a part, the first of them at least.
+    #[cfg(feature = "replay")]
+    pub(crate) fn recorded(&self, facts: &Range<u64>, into: &mut Vec<Noted>) {
+        let log = self.log.lock();
+        let spilled = log.tape.iter().flat_map(|tape| tape.spilled(facts.start));
+        let kept = log.kept.from(facts.start.max(log.kept.first()));
+        let kept = kept.map(|entry| (entry.lane, log.name(entry.lane), entry.fact.clone()));
+        let count = usize::try_from(facts.end - facts.start).unwrap_or(usize::MAX);
+        into.extend(spilled.cloned().chain(kept).take(count.min(BATCH)));
+    }
+
+    /// When the scheduler was built.
+    #[cfg(feature = "replay")]
+    pub(crate) const fn built(&self) -> (Time, u64) {
+        self.built
     }
 
     pub(crate) fn counters(&self) -> EventCounters {
@@ -352,27 +371,16 @@ impl Hub {
 }
 
 impl Log {
-    #[cfg(not(feature = "replay"))]
+    /// What was told to a lane, and its facts.
     #[inline(always)]
     fn take(&mut self, capacity: usize, lane: u64, news: &mut News) {
+        #[cfg(feature = "replay")]
+        if let Some(tape) = &mut self.tape {
+            tape.take(self.kept.next(), lane, news);
+        }
         for fact in news.facts() {
             self.put(capacity, lane, fact);
         }
-    }
-
-    /// Inputs, each before the facts that came of it.
-    #[cfg(feature = "replay")]
-    #[inline(always)]
-    fn take(&mut self, capacity: usize, lane: u64, news: &mut News) {
-        let (facts, inputs) = news.with_inputs();
-        let mut inputs = inputs.peekable();
-        for (passed, fact) in facts.iter_mut().enumerate() {
-            while let Some((_, input)) = inputs.next_if(|(before, _)| *before <= passed) {
-                self.record(lane, input);
-            }
-            self.put(capacity, lane, fact);
-        }
-        inputs.for_each(|(_, input)| self.record(lane, input));
     }
 
     /// Takes a fact, and leaves the one in whose place it comes.
@@ -393,14 +401,33 @@ impl Log {
         if fact.at == Time::FAR {
             fact.at = Clock.now();
         }
-        #[cfg(feature = "replay")]
-        if self.tape.is_some() {
-            self.record_fact(lane, fact);
-        }
         if !self.waiting.is_empty() || !self.watching.is_empty() {
             self.call(fact.tag.task(lane));
         }
+        #[cfg(feature = "replay")]
+        self.save_oldest(capacity);
         self.kept.put(capacity, lane, fact);
+    }
+
+    /// Before the log lets go of it.
+    #[cfg(feature = "replay")]
+    #[inline]
+    fn save_oldest(&mut self, capacity: usize) {
+        let oldest = self.kept.first();
+        if self.kept.is_full(capacity) && self.tape.as_ref().is_some_and(|tape| tape.needs(oldest))
+        {
+            self.spill(oldest);
+        }
+    }
+
+    #[cfg(feature = "replay")]
+    #[cold]
+    fn spill(&mut self, oldest: u64) {
+        let (lane, fact) = self.kept.take_oldest();
+        let name = self.name(lane);
+        if let Some(tape) = &mut self.tape {
+            tape.spill(oldest, (lane, name, fact));
+        }
     }
 
     /// Whoever waits for anything, or for what becomes of this task, is to be woken.
@@ -416,16 +443,15 @@ impl Log {
     #[cfg(feature = "replay")]
     fn record(&mut self, lane: u64, input: Input) {
         if let Some(tape) = &mut self.tape {
-            tape.input(lane, input);
+            tape.input(self.kept.next(), lane, input);
         }
     }
 
+    /// One comes that no lane was told anything for.
     #[cfg(feature = "replay")]
-    #[cold]
-    fn record_fact(&mut self, lane: u64, fact: &Fact) {
-        let (seq, name) = (self.kept.next(), self.name(lane));
+    fn record_fact(&mut self) {
         if let Some(tape) = &mut self.tape {
-            tape.fact(seq, lane, name, fact);
+            tape.fact(self.kept.next());
         }
     }
 

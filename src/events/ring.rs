@@ -53,6 +53,19 @@ impl Ring {
         }
     }
 
+    #[cfg(feature = "replay")]
+    #[inline]
+    pub(super) const fn is_full(&self, capacity: usize) -> bool {
+        self.entries.len() == capacity
+    }
+
+    /// The one in whose place the next comes.
+    #[cfg(feature = "replay")]
+    pub(super) fn take_oldest(&mut self) -> (u64, Fact) {
+        let entry = &mut self.entries[self.head];
+        (entry.lane, std::mem::replace(&mut entry.fact, Fact::BLANK))
+    }
+
     /// From one that is kept on, in their order.
     pub(super) fn from(&self, seq: u64) -> impl Iterator<Item = &Entry> {
         let skip = usize::try_from(seq - self.first()).unwrap_or(usize::MAX);
@@ -84,6 +97,6 @@ mod tests {
 
     #[test]
     fn an_event_is_as_small_as_the_docs_say() {
-        assert!(size_of::<Entry>() <= 80, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 72, "{}", size_of::<Entry>());
     }
 }

@@ -57,15 +57,18 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `tape` | what is kept until it is saved, and saving it |
+//! | `tape` | what is kept until it is saved |
+//! | `save` | saving it |
 //! | `recording` | reading it back |
 //! | `stage` | the engine once more |
 
 mod error;
 mod recording;
+mod save;
 mod stage;
 mod tape;
 
 pub use error::{Divergence, ReplayError, SaveError};
 pub use recording::{Recording, Replayed};
-pub(crate) use tape::{Tape, save};
+pub(crate) use save::save;
+pub(crate) use tape::{Noted, Part, Tape};

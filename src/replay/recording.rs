@@ -5,8 +5,8 @@ use std::io::BufRead;
 use serde_json::Value;
 
 use super::ReplayError;
+use super::save::{Line, VERSION};
 use super::stage::Stage;
-use super::tape::{Line, VERSION};
 use crate::engine::{Input, Time};
 use crate::{Event, EventKind, TaskId};
 

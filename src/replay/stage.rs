@@ -27,6 +27,8 @@ pub(super) struct Stage {
 struct Player {
     name: Arc<str>,
     engine: Lane<Task>,
+    /// What those who come are granted.
+    granted: Option<Spec>,
     /// Of the input that it was told last, and of those of one visit to a group.
     effects: Effects<Task>,
     released: Released<Task>,
@@ -103,7 +105,9 @@ impl Stage {
                 Ok(())
             }
             Input::InGroup(step) => self.take_step(lane, step),
-            other => self.player(lane).map(|player| player.hear(lane, other)),
+            other => self
+                .player(lane)
+                .and_then(|player| player.hear(lane, other)),
         };
         told.map_err(|problem| ReplayError::Line { line, problem })?;
         if let Some(player) = self.lanes.get_mut(&lane) {
@@ -250,6 +254,7 @@ impl Player {
         Self {
             name,
             engine,
+            granted: None,
             effects: Effects::new(),
             released: Released::Unknown,
             waits_for: None,
@@ -258,17 +263,17 @@ impl Player {
         }
     }
 
-    fn hear(&mut self, lane: u64, input: &Input) {
+    fn hear(&mut self, lane: u64, input: &Input) -> Told {
         if self.place.is_none() {
             self.effects = Effects::new();
         }
         let (engine, effects) = (&mut self.engine, &mut self.effects);
         match input {
+            Input::Granted(spec) => self.granted = Some(spec.clone()),
             Input::Come {
                 now,
                 key,
                 label,
-                spec,
                 entry,
                 comer,
             } => {
@@ -277,7 +282,7 @@ impl Player {
                 let id = TaskId { lane, key };
                 let label = label.clone();
                 let task = Arc::new(Role { id, label });
-                self.come(*now, task, spec, *entry, comer);
+                return self.come(*now, task, *entry, comer);
             }
             Input::Release { key, completed } => {
                 self.released = engine.release(*key, *completed);
@@ -305,11 +310,14 @@ impl Player {
                     .for_each(|text| engine.note_waits_for(text));
             }
         }
+        Ok(())
     }
 
     /// What comes of it is held against the record with what is told of the task.
-    fn come(&mut self, now: Time, task: Task, spec: &Spec, entry: Entry, comer: &Comer) {
+    fn come(&mut self, now: Time, task: Task, entry: Entry, comer: &Comer) -> Told {
         let (engine, effects) = (&mut self.engine, &mut self.effects);
+        let spec = self.granted.as_ref();
+        let spec = spec.ok_or("nothing is known of what it is granted")?;
         let _came: Result<Accepted, Refused> = match comer {
             Comer::Plain => engine.submit(now, task, spec, entry),
             Comer::Quiet { window } => engine.submit_quiet(now, task, spec, entry, *window),
@@ -328,6 +336,7 @@ impl Player {
                 came.map(|(key, _)| Accepted::Queued { key })
             }
         };
+        Ok(())
     }
 
     fn collect(&mut self) {

@@ -1,169 +1,247 @@
 //! What is kept of a recording until it is saved.
 
-use std::io::{BufWriter, Write};
+use std::collections::VecDeque;
+use std::ops::Range;
 
-use super::SaveError;
-use crate::engine::{Fact, Input, Time};
-use crate::events::{Hub, event_of};
+use crate::engine::{Fact, Input, News};
 use crate::sync::Arc;
 
-pub(super) const VERSION: u32 = 1;
-
-/// A line of a recording. Inputs and events are written by reference, and read as
-/// they are.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Line<I, E> {
-    Recording {
-        version: u32,
-        built: Time,
-        unix_micros: u64,
-    },
-    Told {
-        lane: u64,
-        input: I,
-    },
-    Event {
-        lane: u64,
-        at: Time,
-        event: E,
-    },
-    Missed(u64),
-}
-
-/// Inputs and facts in the order in which they came; of one that is full, those that
-/// came first, since nothing can be made of others.
+/// Inputs, and where the facts that came of them are: in the log, which has them anyway,
+/// or here, if they are to go from there before they were saved. Of a tape that is full,
+/// those are kept that came first, since nothing can be made of others.
 #[derive(Debug)]
 pub(crate) struct Tape {
     capacity: usize,
-    entries: Vec<Entry>,
+    inputs: Vec<Kept>,
     /// The room of those that were saved last, since new memory costs more than what
     /// is written to it.
-    room: Vec<Entry>,
+    room: Vec<Kept>,
+    /// The first fact that no part has that was saved.
+    unsaved: u64,
+    /// Those of the parts that are being saved.
+    saving: Vec<Range<u64>>,
+    /// The facts that the log has let go of, which follow each other.
+    spilled: VecDeque<Noted>,
+    /// The number of the first of these.
+    spilled_from: u64,
+    /// The first fact for which there was no room.
+    end: Option<u64>,
     missed: u64,
     /// A part of it was saved already.
     begun: bool,
 }
 
+/// An input, the lane that it was told to, and the next fact by then.
 #[derive(Debug)]
-enum Entry {
-    Input(u64, Input),
-    Fact(u64, u64, Arc<str>, Fact),
+pub(super) struct Kept {
+    pub(super) before: u64,
+    pub(super) lane: u64,
+    pub(super) input: Input,
+}
+
+/// A fact, of which lane, and what that is called.
+pub(crate) type Noted = (u64, Arc<str>, Fact);
+
+/// What was recorded since the last time, while it is saved.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// A part before it was saved already.
+    pub(super) begun: bool,
+    pub(super) inputs: Vec<Kept>,
+    /// By their numbers.
+    pub(super) facts: Range<u64>,
+    pub(super) missed: u64,
 }
 
 impl Tape {
     pub(crate) const fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            entries: Vec::new(),
+            inputs: Vec::new(),
             room: Vec::new(),
+            unsaved: 0,
+            saving: Vec::new(),
+            spilled: VecDeque::new(),
+            spilled_from: 0,
+            end: None,
             missed: 0,
             begun: false,
         }
     }
 
-    pub(crate) fn input(&mut self, lane: u64, input: Input) {
-        if self.has_room() {
-            self.entries.push(Entry::Input(lane, input));
+    /// What a lane was told, and has come to: its facts are the next ones, from this
+    /// number on.
+    #[inline]
+    pub(crate) fn take(&mut self, next: u64, lane: u64, news: &mut News) {
+        let facts = news.facts().len();
+        // Mostly none are kept beside the facts.
+        let told = news.inputs();
+        if self.admits(next, told.len(), facts) && !told.is_empty() {
+            self.take_inputs(next, lane, told);
         }
     }
 
-    pub(crate) fn fact(&mut self, seq: u64, lane: u64, name: Arc<str>, fact: &Fact) {
-        if self.has_room() {
-            self.entries
-                .push(Entry::Fact(seq, lane, name, fact.clone()));
+    #[cold]
+    fn take_inputs(&mut self, next: u64, lane: u64, told: &mut Vec<(usize, Input)>) {
+        self.inputs
+            .extend(told.drain(..).map(|(passed, input)| Kept {
+                before: next + passed as u64,
+                lane,
+                input,
+            }));
+    }
+
+    pub(crate) fn input(&mut self, next: u64, lane: u64, input: Input) {
+        if self.admits(next, 1, 0) {
+            let before = next;
+            self.inputs.push(Kept {
+                before,
+                lane,
+                input,
+            });
         }
     }
 
-    const fn has_room(&mut self) -> bool {
-        let room = self.missed == 0 && self.entries.len() < self.capacity;
-        self.missed += !room as u64;
-        room
+    /// A fact comes that nobody was told anything for.
+    pub(crate) fn fact(&mut self, next: u64) {
+        self.admits(next, 0, 1);
+    }
+
+    /// Whether there is room for so many inputs and facts.
+    #[inline]
+    fn admits(&mut self, next: u64, inputs: usize, facts: usize) -> bool {
+        let kept = self.inputs.len() as u64 + (next - self.unsaved);
+        let more = (inputs + facts) as u64;
+        if self.end.is_none() && self.missed == 0 && kept + more <= self.capacity as u64 {
+            return true;
+        }
+        self.end.get_or_insert(next);
+        self.missed += more;
+        false
+    }
+
+    /// Whether a fact that the log lets go of is to be saved, or is being saved.
+    #[inline]
+    pub(crate) fn needs(&self, seq: u64) -> bool {
+        let unsaved = seq >= self.unsaved && self.end.is_none_or(|end| seq < end);
+        unsaved || self.saving.iter().any(|part| part.contains(&seq))
+    }
+
+    /// Keeps a fact that it [`needs`](Self::needs).
+    #[cold]
+    pub(crate) fn spill(&mut self, seq: u64, fact: Noted) {
+        if self.spilled.is_empty() {
+            self.spilled_from = seq;
+        }
+        self.spilled.push_back(fact);
     }
 
     /// What there is so far; it goes on without it.
-    pub(crate) fn take(&mut self) -> Self {
-        Self {
-            capacity: self.capacity,
-            entries: std::mem::replace(&mut self.entries, std::mem::take(&mut self.room)),
-            room: Vec::new(),
-            missed: self.missed,
+    pub(crate) fn begin_part(&mut self, next: u64) -> Part {
+        let facts = self.unsaved..self.end.unwrap_or(next);
+        self.unsaved = facts.end;
+        self.saving.push(facts.clone());
+        Part {
             begun: std::mem::replace(&mut self.begun, true),
+            inputs: std::mem::replace(&mut self.inputs, std::mem::take(&mut self.room)),
+            facts,
+            missed: self.missed,
         }
     }
 
-    /// What was taken is dealt with, and nothing is left in it; so much of it was not
-    /// saved.
-    pub(crate) fn give_back(&mut self, emptied: Self, lost: u64) {
+    /// Those that the log has let go of, from this number on.
+    pub(crate) fn spilled(&self, from: u64) -> impl Iterator<Item = &Noted> {
+        let skip = from.saturating_sub(self.spilled_from);
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        self.spilled.iter().skip(skip)
+    }
+
+    /// It is dealt with, and so much of it was not saved. Returns the facts that nobody
+    /// needs any more.
+    #[must_use = "drop it outside the lock"]
+    pub(crate) fn end_part(&mut self, part: &mut Part, lost: u64) -> VecDeque<Noted> {
         self.missed += lost;
-        self.room = emptied.entries;
+        self.room = std::mem::take(&mut part.inputs);
+        let which = self.saving.iter().position(|facts| *facts == part.facts);
+        which.map(|which| self.saving.swap_remove(which));
+        let needed = self.saving.iter().map(|facts| facts.start).min();
+        let gone = needed
+            .unwrap_or(self.unsaved)
+            .saturating_sub(self.spilled_from);
+        let gone = usize::try_from(gone).unwrap_or(usize::MAX);
+        let gone = gone.min(self.spilled.len());
+        self.spilled_from += gone as u64;
+        let left = self.spilled.split_off(gone);
+        std::mem::replace(&mut self.spilled, left)
     }
-}
-
-/// Writes what was recorded since the last time.
-pub(crate) fn save(hub: &Hub, writer: impl Write) -> Result<(), SaveError> {
-    let (built, mut tape) = hub.take_tape().ok_or(SaveError::Off)?;
-    let written = write(built, &tape, writer);
-    // At least one, so that nobody takes what is there for all there was.
-    let taken = (tape.entries.len() as u64).max(1);
-    tape.entries.clear();
-    hub.give_tape_back(tape, if written.is_err() { taken } else { 0 });
-    written
-}
-
-fn write(built: (Time, u64), tape: &Tape, writer: impl Write) -> Result<(), SaveError> {
-    let mut writer = BufWriter::new(writer);
-    let mut line = |line: Line<&Input, _>| -> Result<(), SaveError> {
-        serde_json::to_writer(&mut writer, &line).map_err(std::io::Error::from)?;
-        Ok(writer.write_all(b"\n")?)
-    };
-    if !tape.begun {
-        line(Line::Recording {
-            version: VERSION,
-            built: built.0,
-            unix_micros: built.1,
-        })?;
-    }
-    for entry in &tape.entries {
-        line(match entry {
-            Entry::Input(lane, input) => Line::Told { lane: *lane, input },
-            Entry::Fact(seq, lane, name, fact) => Line::Event {
-                lane: *lane,
-                at: fact.at,
-                event: event_of(built, *seq, (*lane, Arc::clone(name)), fact),
-            },
-        })?;
-    }
-    if tape.missed > 0 {
-        line(Line::Missed(tape.missed))?;
-    }
-    Ok(writer.flush()?)
 }
 
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests {
     use super::*;
+    use crate::engine::{Tag, Time, What};
 
     #[test]
     fn s15_the_room_of_what_was_saved_is_used_again_and_holds_nothing() {
         let mut tape = Tape::new(100);
-        let record = |tape: &mut Tape| (0..100).for_each(|_| tape.input(1, Input::Retired));
-        let save = |tape: &mut Tape| {
-            let mut taken = tape.take();
-            assert_eq!(taken.entries.len(), 100);
-            taken.entries.clear();
-            tape.give_back(taken, 0);
-        };
         for _ in 0..2 {
-            record(&mut tape);
-            save(&mut tape);
+            (0..100).for_each(|_| tape.input(0, 1, Input::Retired));
+            let mut part = tape.begin_part(0);
+            assert_eq!(part.inputs.len(), 100);
+            part.inputs.clear();
+            assert!(tape.end_part(&mut part, 0).is_empty());
         }
-        assert!(tape.entries.is_empty() && tape.room.is_empty());
-        assert!(tape.entries.capacity() >= 100 && tape.room.capacity() >= 100);
+        assert!(tape.inputs.is_empty() && tape.room.is_empty());
+        assert!(tape.inputs.capacity() >= 100 && tape.room.capacity() >= 100);
+    }
+
+    fn a_fact() -> Noted {
+        let (at, tag, what) = (Time::START, Tag::of_lane(), What::Closed);
+        (1, Arc::from("main"), Fact { at, tag, what })
     }
 
     #[test]
-    fn an_entry_is_as_small_as_the_docs_say() {
-        assert!(size_of::<Entry>() <= 160, "{}", size_of::<Entry>());
+    fn s15_facts_are_kept_for_as_long_as_a_part_needs_them() {
+        let mut tape = Tape::new(100);
+        let seqs = |tape: &Tape, from| tape.spilled(from).count();
+        assert!(tape.needs(0));
+        let mut first = tape.begin_part(10);
+        (0..12).for_each(|seq| tape.spill(seq, a_fact()));
+        let mut second = tape.begin_part(15);
+        assert!(tape.needs(9) && tape.needs(14) && tape.needs(15));
+        assert_eq!((seqs(&tape, 0), seqs(&tape, 5)), (12, 7));
+        // Whichever ends first.
+        assert_eq!(tape.end_part(&mut second, 0).len(), 0);
+        assert!(tape.needs(9) && !tape.needs(14) && tape.needs(15));
+        assert_eq!(tape.end_part(&mut first, 0).len(), 12);
+        assert!(!tape.needs(9));
+        assert_eq!(seqs(&tape, 0), 0);
+        tape.spill(15, a_fact());
+        assert_eq!((seqs(&tape, 15), seqs(&tape, 16)), (1, 0));
+    }
+
+    #[test]
+    fn s15_of_one_that_is_full_no_more_is_kept() {
+        let mut tape = Tape::new(3);
+        tape.fact(0);
+        tape.input(1, 1, Input::Retired);
+        tape.fact(1);
+        assert!(tape.needs(1));
+        tape.fact(2);
+        // It may be small, and there was no room before.
+        tape.input(3, 1, Input::Retired);
+        assert!(tape.needs(1) && !tape.needs(2));
+        let mut part = tape.begin_part(3);
+        assert_eq!((part.facts.clone(), part.missed), (0..2, 2));
+        part.inputs.clear();
+        assert!(tape.end_part(&mut part, 0).is_empty());
+        tape.fact(3);
+        assert!(!tape.needs(1) && !tape.needs(3));
+        assert_eq!(tape.begin_part(4).missed, 3);
+    }
+
+    #[test]
+    fn an_input_is_as_small_as_the_docs_say() {
+        assert!(size_of::<Kept>() <= 160, "{}", size_of::<Kept>());
     }
 }

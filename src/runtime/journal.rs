@@ -2,7 +2,6 @@
 //! ended, and what they say of themselves.
 
 use super::cell::TaskCell;
-use super::domain::Engine;
 use super::word::Word;
 use crate::engine::{End, Gone, More, Names, Reason, Released, Span, Time, Told, What};
 use crate::sync::Arc;
@@ -18,38 +17,30 @@ pub(super) fn note(task: &TaskCell, what: impl FnOnce() -> What) {
     }
 }
 
-/// How its caller is told that it ended, in the words of
+/// When a task was released, and how its caller is told that it ended, in the words of
 /// [`let_go`](super::runner::let_go).
 #[inline(never)]
-pub(super) fn note_release(
-    engine: &mut Engine,
+pub(super) fn told(
     task: &TaskCell,
     released: &Released<Arc<TaskCell>>,
     completed: bool,
     reason: Reason,
-) {
+) -> Option<(Time, Told)> {
     let now = task.now();
     let (Released::Held(gone) | Released::Orphan(gone)) = released else {
-        return;
+        return None;
     };
     let ran = match gone.state {
         state if state.waits() => Span::ENDLESS,
         _ => Span::of(now.since(task.started())),
     };
-    let key = task.slot_key();
     if completed && task.word.get() == Word::Done {
-        let told = Told {
-            end: None,
-            panicked: reason == Reason::Panicked,
-            ran,
-        };
-        engine.note_release(now, key, released, told, true);
-    } else {
-        let told = gone.ended();
-        let end = told.unwrap_or_else(|| by_reason(task, gone, now, reason));
-        let told = Told { ran, ..end.into() };
-        engine.note_release(now, key, released, told, completed);
+        let (end, panicked) = (None, reason == Reason::Panicked);
+        return Some((now, Told { end, panicked, ran }));
     }
+    let told = gone.ended();
+    let end = told.unwrap_or_else(|| by_reason(task, gone, now, reason));
+    Some((now, Told { ran, ..end.into() }))
 }
 
 #[cold]

@@ -35,10 +35,7 @@ impl Domain {
             drop(seat);
             return self.release_in_group(task, completed, reason);
         }
-        let released = release_locked(&mut seat.engine, task, completed);
-        if seat.engine.has_journal() {
-            journal::note_release(&mut seat.engine, task, &released, completed, reason);
-        }
+        let released = release_locked(&mut seat.engine, task, completed, reason);
         if seat.engine.has_sequel(&released) {
             let mut sequel = Sequel::new();
             let effects = &mut sequel.effects;
@@ -65,10 +62,7 @@ impl Domain {
         reason: Reason,
     ) -> Release {
         let released = self.act(|engine, effects| {
-            let released = release_locked(engine, task, completed);
-            if engine.has_journal() {
-                journal::note_release(engine, task, &released, completed, reason);
-            }
+            let released = release_locked(engine, task, completed, reason);
             if engine.has_sequel(&released) {
                 engine.settle_release(self.now(), &released, effects);
             }
@@ -111,8 +105,10 @@ fn release_locked(
     engine: &mut Engine,
     task: &TaskCell,
     completed: bool,
+    reason: Reason,
 ) -> Released<Arc<TaskCell>> {
-    let released = engine.release(task.slot_key(), completed);
+    let told = |released: &_| journal::told(task, released, completed, reason);
+    let released = engine.release(task.slot_key(), completed, told);
     if let Released::Held(_) = released {
         task.lose();
     }

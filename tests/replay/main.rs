@@ -5,6 +5,7 @@ mod common;
 mod incident;
 #[path = "../trace/requests.rs"]
 mod requests;
+mod saving;
 
 use common::{CEILING, HOUR, MINUTE, SECOND, let_run, poll_once};
 use laneway::replay::{Recording, ReplayError, Replayed, SaveError};
@@ -390,24 +391,6 @@ async fn s1_in_the_order_in_which_they_came_to_the_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recording_is_saved_in_parts() {
-    let (lanes, main) = one();
-    let mut parts = saved(&lanes);
-    let stuck = main.spawn(async |_| pending::<()>().await);
-    parts.extend(saved(&lanes));
-    let next = main.spawn(async |_| ());
-    sleep(MINUTE).await;
-    let before = parts.clone();
-    parts.extend(saved(&lanes));
-    next.await.unwrap();
-    assert!(stuck.await.is_err());
-    parts.extend(saved(&lanes));
-    assert_eq!(replayed(&parts).events(), told(&lanes));
-    // What was saved by then can be replayed by itself.
-    assert_eq!(replayed(&before).events(), &told(&lanes)[..2]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_first_event_that_differs_is_named() {
     let lanes = a_stall().await;
     let saved = String::from_utf8(saved(&lanes)).unwrap();
@@ -455,56 +438,6 @@ async fn the_first_event_that_differs_is_named() {
     assert!(lines[last].contains(r#""event""#), "{}", lines[last]);
     let missing = replay(&without(last));
     assert_eq!((missing.line, missing.recorded), (last + 1, None));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_found_no_room_is_said_and_not_replayed() {
-    let builder = Lanes::builder().lane("main", LaneConfig::new(1));
-    let lanes = builder.events(4).recording(12).build().unwrap();
-    let main = lanes.lane("main").unwrap();
-    main.run(async |_| ()).await.unwrap();
-    let mut parts = saved(&lanes);
-    assert_eq!(replayed(&parts).dispatched().count(), 1);
-    for _ in 0..9 {
-        main.run(async |_| ()).await.unwrap();
-    }
-    parts.extend(saved(&lanes));
-    let refused = |parts: &[u8]| {
-        let recording = Recording::read(parts).unwrap();
-        match recording.replay() {
-            Err(ReplayError::Overflowed { missed }) => missed,
-            other => panic!("{other:?}"),
-        }
-    };
-    let missed = refused(&parts);
-    assert!(missed > 12, "{missed}");
-    // It does not begin anew.
-    main.run(async |_| ()).await.unwrap();
-    parts.extend(saved(&lanes));
-    assert!(refused(&parts) > missed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_writer_did_not_take_is_missing() {
-    struct Full;
-    impl std::io::Write for Full {
-        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
-            Err(std::io::ErrorKind::StorageFull.into())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let (lanes, main) = one();
-    let mut parts = saved(&lanes);
-    main.run(async |_| ()).await.unwrap();
-    assert!(matches!(lanes.save_recording(Full), Err(SaveError::Io(_))));
-    parts.extend(saved(&lanes));
-    let replayed = Recording::read(&parts[..]).unwrap().replay();
-    assert!(matches!(
-        replayed,
-        Err(ReplayError::Overflowed { missed: 4.. })
-    ));
 }
 
 #[test]

@@ -264,7 +264,7 @@ fn s17_what_a_reclaim_came_to_is_told_with_whom_it_was_of() {
     lane.note_reclaim(&1, STALLED, how, &Recovery::Dispatched(2));
     lane.note_reclaim(&1, STALLED, how, &Recovery::NobodyWaiting);
     let news = lane.news().expect("two facts");
-    assert!(news.facts().iter().all(|fact| fact.tag.key == id(1).key));
+    assert!(news.facts().iter().all(|fact| fact.tag.key() == id(1).key));
     let expected = [
         came(Recovery::Dispatched(id(2))),
         came(Recovery::NobodyWaiting),

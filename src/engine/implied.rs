@@ -1,0 +1,121 @@
+//! Inputs that nobody needs to keep, since the fact that came of them says it all: most
+//! tasks come plainly, and complete.
+
+use super::entry::{Entry, IfFull};
+use super::input::{Input, Label};
+use super::journal::{Fact, News, Told, What};
+use super::recorder::Comer;
+use super::slab::Key;
+use super::time::Time;
+
+/// What was told to the lane right before a fact, and is not kept beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Implied {
+    Nothing,
+    /// [`Input::Come`], by [`Comer::Plain`].
+    Come {
+        present: bool,
+        at_once: bool,
+        if_full: IfFull,
+    },
+    /// [`Input::Release`] and [`Input::NoteRelease`] of a task that completed.
+    Done,
+}
+
+impl News {
+    /// Somebody came plainly. Whether the only fact since there were so many says all else
+    /// that was told of it; from now on it does.
+    #[inline]
+    pub(super) fn implies_come(
+        &mut self,
+        before: usize,
+        now: Time,
+        key: Option<Key>,
+        entry: Entry,
+    ) -> bool {
+        let Some(fact) = self.only_fact(before) else {
+            return false;
+        };
+        let plainly = !(entry.descendant || entry.part) && entry.waited.is_zero();
+        let says = plainly && fact.at == now && key == Some(fact.tag.key());
+        if says {
+            fact.tag.implied = Implied::Come {
+                present: entry.present,
+                at_once: entry.at_once,
+                if_full: entry.if_full,
+            };
+        }
+        says
+    }
+
+    /// The same of a task that was released, and completed.
+    #[inline]
+    pub(super) fn implies_done(&mut self, before: usize, now: Time, key: Key) -> bool {
+        let Some(fact) = self.only_fact(before) else {
+            return false;
+        };
+        let says = fact.at == now && fact.tag.key() == key && fact.is_done();
+        if says {
+            fact.tag.implied = Implied::Done;
+        }
+        says
+    }
+
+    fn only_fact(&mut self, before: usize) -> Option<&mut Fact> {
+        let facts = self.facts();
+        if facts.len() == before + 1 {
+            facts.last_mut()
+        } else {
+            None
+        }
+    }
+}
+
+impl Fact {
+    /// Says each input that it implies.
+    pub(crate) fn implied<E>(&self, mut say: impl FnMut(&Input) -> Result<(), E>) -> Result<(), E> {
+        let (now, key) = (self.at, self.tag.key());
+        match self.tag.implied {
+            Implied::Nothing => Ok(()),
+            Implied::Come {
+                present,
+                at_once,
+                if_full,
+            } => say(&Input::Come {
+                now,
+                key: Some(key),
+                label: self.tag.more().map(|more| Box::new(Label::from(more))),
+                entry: Entry {
+                    present,
+                    at_once,
+                    if_full,
+                    ..Entry::PLAIN
+                },
+                comer: Comer::Plain,
+            }),
+            Implied::Done => {
+                let completed = true;
+                say(&Input::Release { key, completed })?;
+                let What::Settled { panicked, ran, .. } = self.what else {
+                    return Ok(());
+                };
+                let end = None;
+                let told = Told { end, panicked, ran };
+                say(&Input::NoteRelease {
+                    now,
+                    key,
+                    told,
+                    completed,
+                })
+            }
+        }
+    }
+
+    /// The caller of a task was told that it completed.
+    const fn is_done(&self) -> bool {
+        let What::Settled { end, holds, .. } = &self.what else {
+            return false;
+        };
+        end.is_none() && !*holds
+    }
+}
