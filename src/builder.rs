@@ -209,11 +209,13 @@ impl LanesBuilder {
     /// Turns on the recording of all that the scheduler's engine is told and decides, beside
     /// the log of [`events`](Self::events), which it needs; see [`replay`](crate::replay).
     ///
-    /// So many inputs and events together are kept, at some 150 bytes each, until
-    /// [`Lanes::save_recording`] takes them: room for what comes from one save to the next.
-    /// That room is kept, and while it is saved another is filled. What finds none is
-    /// counted, and the recording ends there. A task that starts at once and ends is five
-    /// of them, and costs some three times what it costs unrecorded.
+    /// So many inputs and events together are kept until [`Lanes::save_recording`] takes
+    /// them: room for what comes from one save to the next. What finds none is counted, and
+    /// the recording ends there. An event stays in the log, if that is long enough, and else
+    /// beside it, at some 90 bytes; an input takes 160, but none where its event says it all,
+    /// as of a task that comes and completes with nothing special about it. Such a task takes
+    /// the room of its two events, and costs what the log alone makes it cost. The room of
+    /// inputs is kept, and while it is saved another is filled.
     #[cfg(feature = "replay")]
     pub const fn recording(mut self, capacity: usize) -> Self {
         self.recording = Some(capacity);

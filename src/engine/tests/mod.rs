@@ -10,6 +10,8 @@ mod contract;
 mod detach;
 mod door;
 mod groups;
+#[cfg(feature = "replay")]
+mod implied;
 mod journal;
 mod limits;
 mod machine;
