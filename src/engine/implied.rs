@@ -33,7 +33,7 @@ impl News {
         key: Option<Key>,
         entry: Entry,
     ) -> bool {
-        let Some(fact) = self.only_fact(before) else {
+        let Some([fact]) = self.places.get_mut(before..self.len) else {
             return false;
         };
         let plainly = !(entry.descendant || entry.part) && entry.waited.is_zero();
@@ -51,7 +51,7 @@ impl News {
     /// The same of a task that was released, and completed.
     #[inline]
     pub(super) fn implies_done(&mut self, before: usize, now: Time, key: Key) -> bool {
-        let Some(fact) = self.only_fact(before) else {
+        let Some([fact]) = self.places.get_mut(before..self.len) else {
             return false;
         };
         let says = fact.at == now && fact.tag.key() == key && fact.is_done();
@@ -59,15 +59,6 @@ impl News {
             fact.tag.implied = Implied::Done;
         }
         says
-    }
-
-    fn only_fact(&mut self, before: usize) -> Option<&mut Fact> {
-        let facts = self.facts();
-        if facts.len() == before + 1 {
-            facts.last_mut()
-        } else {
-            None
-        }
     }
 }
 
