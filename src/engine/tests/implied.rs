@@ -154,7 +154,7 @@ fn whoever_comes_plainly_is_implied_and_nobody_else() {
                     if granted {
                         assert_eq!(heard.remove(0), Input::Granted(plain()));
                     }
-                    assert_eq!(heard, [came.clone()], "{entry:?}");
+                    assert_eq!(heard, std::slice::from_ref(&came), "{entry:?}");
                     let refused = matches!(came, Input::Come { key: None, .. });
                     let implied = n < 5 && !before && !refused;
                     assert_eq!(
