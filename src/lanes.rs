@@ -653,7 +653,8 @@ impl Lanes {
     /// Writes what was recorded since this was called last, in the format that
     /// [`replay`](crate::replay) documents. Call it from time to time with the same file,
     /// and once more when something went wrong. O(n) in what was recorded; the writer is
-    /// called with nothing locked (S13).
+    /// called with nothing locked (S13). Two calls at once are two parts, in the order in
+    /// which they began, and need a writer each.
     ///
     /// # Errors
     ///

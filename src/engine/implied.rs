@@ -36,13 +36,22 @@ impl News {
         let Some([fact]) = self.places.get_mut(before..self.len) else {
             return false;
         };
-        let plainly = !(entry.descendant || entry.part) && entry.waited.is_zero();
+        // All of it: what is added to it has to be told again, too.
+        let Entry {
+            present,
+            at_once,
+            descendant,
+            part,
+            waited,
+            if_full,
+        } = entry;
+        let plainly = !(descendant || part) && waited.is_zero();
         let says = plainly && fact.at == now && key == Some(fact.tag.key());
         if says {
             fact.tag.implied = Implied::Come {
-                present: entry.present,
-                at_once: entry.at_once,
-                if_full: entry.if_full,
+                present,
+                at_once,
+                if_full,
             };
         }
         says

@@ -113,7 +113,10 @@ impl<P> Lane<P> {
         if let Some(journal) = &mut self.journal
             && journal.granted.as_deref() != Some(spec)
         {
-            journal.granted = Some(Box::new(spec.clone()));
+            match &mut journal.granted {
+                Some(granted) => (**granted).clone_from(spec),
+                none => *none = Some(Box::new(spec.clone())),
+            }
             journal.news.write_input(Input::Granted(spec.clone()));
         }
     }

@@ -1,9 +1,9 @@
 //! The engine's inputs, and a lane whose inputs can be recorded.
 //!
 //! A [`Recorder`] is a lane that can be read as one, and changed only through the
-//! methods here. Where its journal keeps inputs, each is written down before it
-//! is carried out, among the facts that come of it; so a journal holds all that the
-//! engine needs to decide the same again, and what it decided.
+//! methods here. Where its journal keeps inputs, each is written down, with how many
+//! facts stood before it, unless the fact that comes of it says it all (`implied`); so a
+//! journal holds all that the engine needs to decide the same again, and what it decided.
 
 use std::sync::Arc;
 use std::time::Duration;

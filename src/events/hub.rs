@@ -1,8 +1,6 @@
 //! The latest events of all lanes, their numbers, and who waits for more.
 
 use std::collections::{HashMap, VecDeque};
-#[cfg(feature = "replay")]
-use std::ops::Range;
 use std::task::Waker;
 
 use super::event::{Event, EventCounters, Overflow};
@@ -333,19 +331,21 @@ impl Hub {
     /// It is dealt with, and so much of it was not saved.
     #[cfg(feature = "replay")]
     pub(crate) fn end_part(&self, part: &mut Part, lost: u64) {
-        let tape = &mut self.log.lock().tape;
-        let gone = tape.as_mut().map(|tape| tape.end_part(part, lost));
+        let gone = {
+            let mut log = self.log.lock();
+            log.tape.as_mut().map(|tape| tape.end_part(part, lost))
+        };
         drop(gone);
     }
 
-    /// Some of these facts of a part, the first of them at least.
+    /// Some of the facts of a part, from this one on, itself at least.
     #[cfg(feature = "replay")]
-    pub(crate) fn recorded(&self, facts: &Range<u64>, into: &mut Vec<Noted>) {
+    pub(crate) fn recorded(&self, part: &Part, from: u64, into: &mut Vec<Noted>) {
         let log = self.log.lock();
-        let spilled = log.tape.iter().flat_map(|tape| tape.spilled(facts.start));
-        let kept = log.kept.from(facts.start.max(log.kept.first()));
+        let spilled = log.tape.iter().flat_map(|tape| tape.spilled(part, from));
+        let kept = log.kept.from(from.max(log.kept.first()));
         let kept = kept.map(|entry| (entry.lane, log.name(entry.lane), entry.fact.clone()));
-        let count = usize::try_from(facts.end - facts.start).unwrap_or(usize::MAX);
+        let count = usize::try_from(part.facts.end - from).unwrap_or(usize::MAX);
         into.extend(spilled.cloned().chain(kept).take(count.min(BATCH)));
     }
 
@@ -413,20 +413,13 @@ impl Log {
     #[cfg(feature = "replay")]
     #[inline]
     fn save_oldest(&mut self, capacity: usize) {
-        let oldest = self.kept.first();
-        if self.kept.is_full(capacity) && self.tape.as_ref().is_some_and(|tape| tape.needs(oldest))
+        if self.kept.is_full(capacity)
+            && let Some(tape) = &mut self.tape
+            && let Some(place) = tape.place_of(self.kept.first())
         {
-            self.spill(oldest);
-        }
-    }
-
-    #[cfg(feature = "replay")]
-    #[cold]
-    fn spill(&mut self, oldest: u64) {
-        let (lane, fact) = self.kept.take_oldest();
-        let name = self.name(lane);
-        if let Some(tape) = &mut self.tape {
-            tape.spill(oldest, (lane, name, fact));
+            let (lane, fact) = self.kept.take_oldest();
+            let name = name(&self.names, lane);
+            place.push((lane, name, fact));
         }
     }
 
@@ -471,8 +464,7 @@ impl Log {
     }
 
     fn name(&self, lane: u64) -> Arc<str> {
-        let name = self.names.get(&lane);
-        name.map_or_else(|| Arc::from(lane.to_string()), Arc::clone)
+        name(&self.names, lane)
     }
 
     /// Of lanes that are gone, and of which nothing is kept any more (S15).
@@ -509,6 +501,11 @@ impl Log {
         }
         old
     }
+}
+
+fn name(names: &HashMap<u64, Arc<str>>, lane: u64) -> Arc<str> {
+    let name = names.get(&lane);
+    name.map_or_else(|| Arc::from(lane.to_string()), Arc::clone)
 }
 
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]

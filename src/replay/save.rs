@@ -68,7 +68,7 @@ impl Saving<'_> {
         let mut facts = Vec::new();
         let mut next = part.facts.start;
         while next < part.facts.end {
-            hub.recorded(&(next..part.facts.end), &mut facts);
+            hub.recorded(part, next, &mut facts);
             for (lane, name, fact) in facts.drain(..) {
                 while let Some(kept) = inputs.next_if(|kept| kept.before <= next) {
                     kept.write(&mut writer)?;

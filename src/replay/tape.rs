@@ -1,6 +1,5 @@
 //! What is kept of a recording until it is saved.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::engine::{Fact, Input, News};
@@ -16,14 +15,12 @@ pub(crate) struct Tape {
     /// The room of those that were saved last, since new memory costs more than what
     /// is written to it.
     room: Vec<Kept>,
-    /// The first fact that no part has that was saved.
+    /// The first fact that is yet to be saved.
     unsaved: u64,
-    /// Those of the parts that are being saved.
-    saving: Vec<Range<u64>>,
-    /// The facts that the log has let go of, which follow each other.
-    spilled: VecDeque<Noted>,
-    /// The number of the first of these.
-    spilled_from: u64,
+    /// Those from there on that the log has let go of, which follow each other.
+    spilled: Vec<Noted>,
+    /// The parts that are being saved, and the same of their facts.
+    saving: Vec<(Range<u64>, Vec<Noted>)>,
     /// The first fact for which there was no room.
     end: Option<u64>,
     missed: u64,
@@ -49,7 +46,7 @@ pub(crate) struct Part {
     pub(super) begun: bool,
     pub(super) inputs: Vec<Kept>,
     /// By their numbers.
-    pub(super) facts: Range<u64>,
+    pub(crate) facts: Range<u64>,
     pub(super) missed: u64,
 }
 
@@ -60,9 +57,8 @@ impl Tape {
             inputs: Vec::new(),
             room: Vec::new(),
             unsaved: 0,
+            spilled: Vec::new(),
             saving: Vec::new(),
-            spilled: VecDeque::new(),
-            spilled_from: 0,
             end: None,
             missed: 0,
             begun: false,
@@ -120,27 +116,27 @@ impl Tape {
         false
     }
 
-    /// Whether a fact that the log lets go of is to be saved, or is being saved.
+    /// Where a fact is to go that the log lets go of, if it is yet to be saved, or is being
+    /// saved.
     #[inline]
-    pub(crate) fn needs(&self, seq: u64) -> bool {
-        let unsaved = seq >= self.unsaved && self.end.is_none_or(|end| seq < end);
-        unsaved || self.saving.iter().any(|part| part.contains(&seq))
-    }
-
-    /// Keeps a fact that it [`needs`](Self::needs).
-    #[cold]
-    pub(crate) fn spill(&mut self, seq: u64, fact: Noted) {
-        if self.spilled.is_empty() {
-            self.spilled_from = seq;
+    pub(crate) fn place_of(&mut self, seq: u64) -> Option<&mut Vec<Noted>> {
+        if seq >= self.unsaved {
+            return self
+                .end
+                .is_none_or(|end| seq < end)
+                .then_some(&mut self.spilled);
         }
-        self.spilled.push_back(fact);
+        let mut saving = self.saving.iter_mut();
+        let part = saving.find(|(facts, _)| facts.contains(&seq));
+        part.map(|(_, spilled)| spilled)
     }
 
     /// What there is so far; it goes on without it.
     pub(crate) fn begin_part(&mut self, next: u64) -> Part {
         let facts = self.unsaved..self.end.unwrap_or(next);
         self.unsaved = facts.end;
-        self.saving.push(facts.clone());
+        self.saving
+            .push((facts.clone(), std::mem::take(&mut self.spilled)));
         Part {
             begun: std::mem::replace(&mut self.begun, true),
             inputs: std::mem::replace(&mut self.inputs, std::mem::take(&mut self.room)),
@@ -149,30 +145,29 @@ impl Tape {
         }
     }
 
-    /// Those that the log has let go of, from this number on.
-    pub(crate) fn spilled(&self, from: u64) -> impl Iterator<Item = &Noted> {
-        let skip = from.saturating_sub(self.spilled_from);
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        self.spilled.iter().skip(skip)
+    /// Those of a part that the log has let go of, from this one on.
+    pub(crate) fn spilled(&self, part: &Part, from: u64) -> &[Noted] {
+        let mut saving = self.saving.iter();
+        let spilled = saving.find(|(facts, _)| *facts == part.facts);
+        let skip = usize::try_from(from - part.facts.start).unwrap_or(usize::MAX);
+        spilled
+            .and_then(|(_, spilled)| spilled.get(skip..))
+            .unwrap_or_default()
     }
 
-    /// It is dealt with, and so much of it was not saved. Returns the facts that nobody
-    /// needs any more.
+    /// It is dealt with, and so much of it was not saved. Returns what nobody needs any
+    /// more.
     #[must_use = "drop it outside the lock"]
-    pub(crate) fn end_part(&mut self, part: &mut Part, lost: u64) -> VecDeque<Noted> {
-        self.missed += lost;
+    pub(crate) fn end_part(&mut self, part: &mut Part, lost: u64) -> Option<Vec<Noted>> {
+        if lost > 0 {
+            self.missed += lost;
+            // What says that it is a recording may be lost with it.
+            self.begun &= part.begun;
+        }
         self.room = std::mem::take(&mut part.inputs);
-        let which = self.saving.iter().position(|facts| *facts == part.facts);
-        which.map(|which| self.saving.swap_remove(which));
-        let needed = self.saving.iter().map(|facts| facts.start).min();
-        let gone = needed
-            .unwrap_or(self.unsaved)
-            .saturating_sub(self.spilled_from);
-        let gone = usize::try_from(gone).unwrap_or(usize::MAX);
-        let gone = gone.min(self.spilled.len());
-        self.spilled_from += gone as u64;
-        let left = self.spilled.split_off(gone);
-        std::mem::replace(&mut self.spilled, left)
+        let mut saving = self.saving.iter();
+        let which = saving.position(|(facts, _)| *facts == part.facts)?;
+        Some(self.saving.swap_remove(which).1)
     }
 }
 
@@ -189,7 +184,7 @@ mod tests {
             let mut part = tape.begin_part(0);
             assert_eq!(part.inputs.len(), 100);
             part.inputs.clear();
-            assert!(tape.end_part(&mut part, 0).is_empty());
+            assert!(tape.end_part(&mut part, 0).unwrap().is_empty());
         }
         assert!(tape.inputs.is_empty() && tape.room.is_empty());
         assert!(tape.inputs.capacity() >= 100 && tape.room.capacity() >= 100);
@@ -200,24 +195,43 @@ mod tests {
         (1, Arc::from("main"), Fact { at, tag, what })
     }
 
+    fn spill(tape: &mut Tape, seqs: Range<u64>) -> usize {
+        let kept = seqs.filter_map(|seq| Some(tape.place_of(seq)?.push(a_fact())));
+        kept.count()
+    }
+
     #[test]
-    fn s15_facts_are_kept_for_as_long_as_a_part_needs_them() {
+    fn s15_facts_are_kept_for_as_long_as_their_part_needs_them() {
         let mut tape = Tape::new(100);
-        let seqs = |tape: &Tape, from| tape.spilled(from).count();
-        assert!(tape.needs(0));
+        assert_eq!(spill(&mut tape, 0..3), 3);
         let mut first = tape.begin_part(10);
-        (0..12).for_each(|seq| tape.spill(seq, a_fact()));
         let mut second = tape.begin_part(15);
-        assert!(tape.needs(9) && tape.needs(14) && tape.needs(15));
-        assert_eq!((seqs(&tape, 0), seqs(&tape, 5)), (12, 7));
-        // Whichever ends first.
-        assert_eq!(tape.end_part(&mut second, 0).len(), 0);
-        assert!(tape.needs(9) && !tape.needs(14) && tape.needs(15));
-        assert_eq!(tape.end_part(&mut first, 0).len(), 12);
-        assert!(!tape.needs(9));
-        assert_eq!(seqs(&tape, 0), 0);
-        tape.spill(15, a_fact());
-        assert_eq!((seqs(&tape, 15), seqs(&tape, 16)), (1, 0));
+        let mut third = tape.begin_part(15);
+        assert_eq!(spill(&mut tape, 3..8), 5);
+        assert_eq!(tape.spilled(&first, 0).len(), 8);
+        assert_eq!(tape.spilled(&first, 6).len(), 2);
+        assert_eq!(tape.spilled(&first, 8).len(), 0);
+        assert_eq!(tape.spilled(&first, 9).len(), 0);
+        // Whichever ends first, the others have theirs.
+        assert_eq!(
+            tape.end_part(&mut second, 0).map(|gone| gone.len()),
+            Some(0)
+        );
+        assert_eq!(spill(&mut tape, 8..18), 2 + 3);
+        assert_eq!(tape.spilled(&first, 8).len(), 2);
+        assert_eq!(tape.end_part(&mut third, 0).map(|gone| gone.len()), Some(0));
+        let fourth = tape.begin_part(19);
+        assert_eq!(
+            (fourth.facts.clone(), tape.spilled(&fourth, 15).len()),
+            (15..19, 3)
+        );
+        assert_eq!(
+            tape.end_part(&mut first, 0).map(|gone| gone.len()),
+            Some(10)
+        );
+        assert_eq!(spill(&mut tape, 18..19), 1);
+        assert_eq!(tape.spilled(&fourth, 15).len(), 4);
+        assert!(tape.spilled.is_empty());
     }
 
     #[test]
@@ -226,17 +240,17 @@ mod tests {
         tape.fact(0);
         tape.input(1, 1, Input::Retired);
         tape.fact(1);
-        assert!(tape.needs(1));
+        assert!(tape.place_of(1).is_some());
         tape.fact(2);
         // It may be small, and there was no room before.
         tape.input(3, 1, Input::Retired);
-        assert!(tape.needs(1) && !tape.needs(2));
+        assert!(tape.place_of(1).is_some() && tape.place_of(2).is_none());
         let mut part = tape.begin_part(3);
         assert_eq!((part.facts.clone(), part.missed), (0..2, 2));
         part.inputs.clear();
-        assert!(tape.end_part(&mut part, 0).is_empty());
+        assert!(tape.end_part(&mut part, 0).unwrap().is_empty());
         tape.fact(3);
-        assert!(!tape.needs(1) && !tape.needs(3));
+        assert!(tape.place_of(1).is_none() && tape.place_of(3).is_none());
         assert_eq!(tape.begin_part(4).missed, 3);
     }
 
