@@ -56,19 +56,6 @@ impl News {
         }
         says
     }
-
-    /// The same of a task that was released, and completed.
-    #[inline]
-    pub(super) fn implies_done(&mut self, before: usize, now: Time, key: Key) -> bool {
-        let Some([fact]) = self.places.get_mut(before..self.len) else {
-            return false;
-        };
-        let says = fact.at == now && fact.tag.key() == key && fact.is_done();
-        if says {
-            fact.tag.implied = Implied::Done;
-        }
-        says
-    }
 }
 
 impl Fact {
@@ -109,13 +96,5 @@ impl Fact {
                 })
             }
         }
-    }
-
-    /// The caller of a task was told that it completed.
-    const fn is_done(&self) -> bool {
-        let What::Settled { end, holds, .. } = &self.what else {
-            return false;
-        };
-        end.is_none() && !*holds
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::id::TaskId;
-use super::journal::More;
+use super::journal::{Journal, More};
 use super::recorder::{Comer, Step, inputs};
 use super::{
     Effects, End, Entry, Facts, Holders, Key, Lane, Leftover, News, Priority, Reason, Settings,
@@ -107,28 +107,47 @@ impl<P> Lane<P> {
         journal.records.then_some(&mut journal.news)
     }
 
+    /// Where inputs are written down, how many facts stand before the next.
+    #[inline]
+    pub(super) fn facts_so_far(&self) -> Option<usize> {
+        let journal = self.journal.as_deref()?;
+        journal.records.then_some(journal.news.len)
+    }
+
     /// Written down where it is not what was granted to the task before, as it mostly is.
     #[inline]
-    pub(super) fn write_granted(&mut self, spec: &Spec) {
-        if let Some(journal) = &mut self.journal
-            && journal.granted.as_deref() != Some(spec)
-        {
-            match &mut journal.granted {
-                Some(granted) => (**granted).clone_from(spec),
-                none => *none = Some(Box::new(spec.clone())),
-            }
-            journal.news.write_input(Input::Granted(spec.clone()));
+    pub(super) fn write_granted(&mut self, before: usize, spec: &Spec) {
+        let journal = self.journal.as_deref_mut();
+        if let Some(journal) = journal.filter(|it| it.granted.as_deref() != Some(spec)) {
+            journal.write_granted(before, spec);
         }
     }
 
-    /// Of a newcomer, who got this key; so many facts stood before.
+    /// Of a newcomer, who got this key.
+    #[inline(always)]
     pub(super) fn write_come(
         &mut self,
         before: usize,
+        how: Comer,
         now: Time,
-        key: Option<Key>,
         entry: Entry,
+        key: Option<Key>,
+    ) {
+        let plainly = how == Comer::Plain;
+        let news = self.recorded().filter(|_| plainly);
+        if !news.is_some_and(|news| news.implies_come(before, now, key, entry)) {
+            self.write_comer(before, how, now, entry, key);
+        }
+    }
+
+    #[cold]
+    fn write_comer(
+        &mut self,
+        before: usize,
         comer: Comer,
+        now: Time,
+        entry: Entry,
+        key: Option<Key>,
     ) {
         let Some(journal) = self.journal.as_deref_mut() else {
             return;
@@ -143,6 +162,18 @@ impl<P> Lane<P> {
             comer,
         };
         journal.news.inputs.push((before, input));
+    }
+}
+
+impl<P> Journal<P> {
+    #[cold]
+    fn write_granted(&mut self, before: usize, spec: &Spec) {
+        match &mut self.granted {
+            Some(granted) => (**granted).clone_from(spec),
+            none => *none = Some(Box::new(spec.clone())),
+        }
+        let granted = Input::Granted(spec.clone());
+        self.news.inputs.push((before, granted));
     }
 }
 

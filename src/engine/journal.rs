@@ -314,12 +314,12 @@ impl<P: Clone> Lane<P> {
                 queued: 0,
                 active: held,
             };
-            journal.news.next(now, key, more).what = What::Dispatched {
+            journal.news.next(now, key, more).becomes(What::Dispatched {
                 at_once: true,
                 waited,
                 fence,
                 ahead,
-            };
+            });
         }
     }
 
@@ -357,7 +357,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// A runner let go of a task. `told` is how its caller is told that it ended,
-    /// if it was not told before.
+    /// if it was not told before. Returns whether what comes of it says all of that.
     #[inline]
     pub(crate) fn note_release(
         &mut self,
@@ -366,39 +366,55 @@ impl<P: Clone> Lane<P> {
         released: &Released<P>,
         told: Told,
         completed: bool,
-    ) {
-        let now = self.advance(now);
+    ) -> bool {
+        let at = self.advance(now);
         match released {
-            Released::Unknown => {}
             // Most tasks end like this.
             Released::Held(gone) if told.end.is_none() && gone.is_plain() => {
-                self.write_done(now, key, gone, told.panicked, told.ran);
+                let says = completed && at == now;
+                self.write_done(at, key, gone, told.panicked, told.ran, says)
             }
             Released::Held(gone) | Released::Orphan(gone) => {
                 let held = matches!(released, Released::Held(_));
-                self.write_release(now, key, gone, held, told, completed);
+                self.write_release(at, key, gone, held, told, completed);
+                false
             }
+            Released::Unknown => false,
         }
     }
 
-    /// Of a task that completed: made in its place, as it is at its start.
+    /// Of a task that completed: made in its place, as it is at its start. It implies what
+    /// was told where that is all there was to it, and it was no part of another.
     #[inline(never)]
-    fn write_done(&mut self, now: Time, key: Key, gone: &Gone<P>, panicked: bool, ran: Span) {
+    fn write_done(
+        &mut self,
+        now: Time,
+        key: Key,
+        gone: &Gone<P>,
+        panicked: bool,
+        ran: Span,
+        says: bool,
+    ) -> bool {
         let Some(journal) = &mut self.journal else {
-            return;
+            return false;
         };
         let more = (journal.names.more)(&gone.payload);
         let place = journal.news.next(now, key, more);
         if place.tag.is_part() {
-            place.what = What::Left;
-            return;
+            place.becomes(What::Left);
+            return false;
         }
-        place.what = What::Settled {
+        #[cfg(feature = "replay")]
+        if says {
+            place.tag.implied = Implied::Done;
+        }
+        place.becomes(What::Settled {
             end: None,
             panicked,
             holds: false,
             ran,
-        };
+        });
+        says
     }
 
     fn write_release(
@@ -528,12 +544,21 @@ impl Fact {
         what: What::Left,
     };
 
+    /// In a place in which nothing heavy stood.
+    #[inline(always)]
+    fn becomes(&mut self, what: What) {
+        std::mem::forget(std::mem::replace(&mut self.what, what));
+    }
+
     /// It has something in a box, or shares it.
     #[inline]
     const fn is_heavy(&self) -> bool {
         let light = matches!(
             self.what,
-            What::Dispatched { .. } | What::Queued(_) | What::Settled { end: None, .. }
+            What::Dispatched { .. }
+                | What::Queued(_)
+                | What::Settled { end: None, .. }
+                | What::Left
         );
         self.tag.more.is_some() || !light
     }
@@ -596,7 +621,7 @@ impl<P> Journal<P> {
 
 impl News {
     fn push(&mut self, at: Time, key: Key, more: Option<Box<More>>, what: What) {
-        self.next(at, key, more).what = what;
+        self.next(at, key, more).becomes(what);
     }
 
     /// The next one, of which what happened is yet to be written. It is made in its
@@ -616,7 +641,8 @@ impl News {
         {
             place.tag.implied = Implied::Nothing;
         }
-        place.tag.more = more;
+        // What stood there is [light](Fact::is_heavy), and has nothing to be dropped.
+        std::mem::forget(std::mem::replace(&mut place.tag.more, more));
         place
     }
 
@@ -637,6 +663,19 @@ impl News {
     /// They were read, and may have been exchanged for others, which are dropped.
     #[inline]
     pub(crate) fn clear(&mut self) {
+        #[cfg(feature = "replay")]
+        let is_heavy = self.has_inputs();
+        #[cfg(not(feature = "replay"))]
+        let is_heavy = false;
+        match self.facts() {
+            // As it mostly is.
+            [fact] if !(is_heavy || fact.is_heavy()) => self.len = 0,
+            _ => self.clear_all(),
+        }
+    }
+
+    #[cold]
+    fn clear_all(&mut self) {
         for fact in self.facts() {
             if fact.is_heavy() {
                 *fact = Fact::BLANK;

@@ -202,9 +202,10 @@ impl<P: Clone> Recorder<P> {
         spec: &Spec,
         entry: Entry,
     ) -> Result<Accepted, Refused> {
-        let coming = self.comes(spec, || Comer::Plain);
+        let before = self.facts_so_far();
+        let how = || Comer::Plain;
         let came = self.lane.submit(now, task, spec, entry);
-        self.came(coming, now, entry, key_of(&came));
+        self.came(before, how, now, spec, entry, key_of(&came));
         came
     }
 
@@ -216,9 +217,10 @@ impl<P: Clone> Recorder<P> {
         entry: Entry,
         window: Duration,
     ) -> Result<Accepted, Refused> {
-        let coming = self.comes(spec, || Comer::Quiet { window });
+        let before = self.facts_so_far();
+        let how = || Comer::Quiet { window };
         let came = self.lane.submit_quiet(now, task, spec, entry, window);
-        self.came(coming, now, entry, key_of(&came));
+        self.came(before, how, now, spec, entry, key_of(&came));
         came
     }
 
@@ -231,9 +233,10 @@ impl<P: Clone> Recorder<P> {
         kept: Key,
         effects: &mut Effects<P>,
     ) -> (Result<Accepted, Refused>, Option<P>) {
-        let coming = self.comes(spec, || Comer::Placed { kept });
+        let before = self.facts_so_far();
+        let how = || Comer::Placed { kept };
         let (came, place) = self.lane.submit_for(now, task, spec, entry, kept, effects);
-        self.came(coming, now, entry, key_of(&came));
+        self.came(before, how, now, spec, entry, key_of(&came));
         (came, place)
     }
 
@@ -245,9 +248,10 @@ impl<P: Clone> Recorder<P> {
         entry: Entry,
         task: Key,
     ) -> Result<Accepted, Refused> {
-        let coming = self.comes(spec, || Comer::Back { task });
+        let before = self.facts_so_far();
+        let how = || Comer::Back { task };
         let came = self.lane.submit_back(now, stand_in, spec, entry, task);
-        self.came(coming, now, entry, key_of(&came));
+        self.came(before, how, now, spec, entry, key_of(&came));
         came
     }
 
@@ -260,19 +264,22 @@ impl<P: Clone> Recorder<P> {
         older: Older<'_>,
         effects: &mut Effects<P>,
     ) -> Result<(Accepted, Vec<Key>), Refused> {
-        let coming = self.comes(spec, || {
+        let before = self.facts_so_far();
+        let how = || {
             let older = match older {
                 Older::These(keys) => Some(keys.to_vec()),
                 Older::Holders => None,
             };
             Comer::Instead { older }
-        });
+        };
         let lane = &mut self.lane;
         let came = lane.submit_instead(now, task, spec, entry, older, effects);
         let accepted = came.as_ref().map(|(accepted, _)| *accepted);
         self.came(
-            coming,
+            before,
+            how,
             now,
+            spec,
             entry,
             key_of(&accepted.map_err(|refused| *refused)),
         );
@@ -286,9 +293,17 @@ impl<P: Clone> Recorder<P> {
         spec: &Spec,
         entry: Entry,
     ) -> Result<(Key, bool), Refused> {
-        let coming = self.comes(spec, || Comer::Reserve);
+        let before = self.facts_so_far();
+        let how = || Comer::Reserve;
         let came = self.lane.reserve(now, comer, spec, entry);
-        self.came(coming, now, entry, came.as_ref().ok().map(|(key, _)| *key));
+        self.came(
+            before,
+            how,
+            now,
+            spec,
+            entry,
+            came.as_ref().ok().map(|(key, _)| *key),
+        );
         came
     }
 
@@ -303,50 +318,45 @@ impl<P: Clone> Recorder<P> {
     ) -> Released<P> {
         let released = self.lane.release(key, completed);
         if self.lane.has_journal() {
-            let told = told(&released);
-            #[cfg(feature = "replay")]
-            if self.lane.recorded().is_some() {
-                self.record_release(key, completed, &released, told);
+            let before = self.facts_so_far();
+            let Some((now, told)) = told(&released) else {
+                self.record_end(before, key, completed, None);
                 return released;
-            }
-            if let Some((now, told)) = told {
-                self.lane.note_release(now, key, &released, told, completed);
+            };
+            let recorded = before.map(|_| (now, told.clone()));
+            if !self.lane.note_release(now, key, &released, told, completed) {
+                self.record_end(before, key, completed, recorded);
             }
         }
         released
     }
 
-    /// Its facts, and, where they do not say it, what it was told.
+    /// If inputs are recorded, and what came of these does not say them.
     #[cfg(feature = "replay")]
-    fn record_release(
+    #[cold]
+    fn record_end(
         &mut self,
+        before: Option<usize>,
         key: Key,
         completed: bool,
-        released: &Released<P>,
         told: Option<(Time, Told)>,
     ) {
-        let Some((now, told)) = told else {
-            return self.record(|| Input::Release { key, completed });
-        };
-        let before = self.lane.recorded().map_or(0, |news| news.len);
-        let Told { panicked, ran, .. } = told;
-        let end = told.end.clone();
-        let plainly = completed && end.is_none();
-        self.lane.note_release(now, key, released, told, completed);
-        if let Some(news) = self.lane.recorded()
-            && !(plainly && news.implies_done(before, now, key))
-        {
-            let told = Told { end, panicked, ran };
-            let noted = Input::NoteRelease {
+        if let (Some(before), Some(news)) = (before, self.lane.recorded()) {
+            let released = Input::Release { key, completed };
+            let noted = told.map(|(now, told)| Input::NoteRelease {
                 now,
                 key,
                 told,
                 completed,
-            };
-            let released = Input::Release { key, completed };
-            news.inputs.extend([(before, released), (before, noted)]);
+            });
+            let both = [Some(released), noted].into_iter().flatten();
+            news.inputs.extend(both.map(|input| (before, input)));
         }
     }
+
+    #[cfg(not(feature = "replay"))]
+    #[inline(always)]
+    fn record_end(&self, _: Option<usize>, _: Key, _: bool, _: Option<(Time, Told)>) {}
 
     /// Of what was released last.
     pub(crate) fn settle_release(
@@ -455,50 +465,46 @@ impl<P: Clone> Recorder<P> {
         }
     }
 
-    /// Somebody comes; what of that is recorded, where it is.
-    #[cfg(feature = "replay")]
+    /// If inputs are recorded.
     #[inline(always)]
-    fn comes(&mut self, spec: &Spec, how: impl FnOnce() -> Comer) -> Option<Coming> {
-        self.lane.recorded()?;
-        self.lane.write_granted(spec);
-        let (before, how) = (self.lane.recorded()?.len, how());
-        Some(Coming { before, how })
+    fn facts_so_far(&self) -> Option<usize> {
+        #[cfg(feature = "replay")]
+        return self.lane.facts_so_far();
+        #[cfg(not(feature = "replay"))]
+        None
     }
 
-    /// And got this key.
+    /// Somebody came in this way, when there were so many facts, and got this key.
     #[cfg(feature = "replay")]
     #[inline(always)]
-    fn came(&mut self, coming: Option<Coming>, now: Time, entry: Entry, key: Option<Key>) {
-        let (Some(coming), Some(news)) = (coming, self.lane.recorded()) else {
-            return;
-        };
-        let Coming { before, how } = coming;
-        if how != Comer::Plain || !news.implies_come(before, now, key, entry) {
-            self.lane.write_come(before, now, key, entry, how);
+    fn came(
+        &mut self,
+        before: Option<usize>,
+        how: impl FnOnce() -> Comer,
+        now: Time,
+        spec: &Spec,
+        entry: Entry,
+        key: Option<Key>,
+    ) {
+        if let Some(before) = before {
+            self.lane.write_granted(before, spec);
+            self.lane.write_come(before, how(), now, entry, key);
         }
     }
 
     #[cfg(not(feature = "replay"))]
     #[inline(always)]
-    fn comes(&self, _: &Spec, _: impl FnOnce() -> Comer) -> Option<Coming> {
-        None
+    fn came(
+        &self,
+        _: Option<usize>,
+        _: impl FnOnce() -> Comer,
+        _: Time,
+        _: &Spec,
+        _: Entry,
+        _: Option<Key>,
+    ) {
     }
-
-    #[cfg(not(feature = "replay"))]
-    #[inline(always)]
-    const fn came(&self, _: Option<Coming>, _: Time, _: Entry, _: Option<Key>) {}
 }
-
-/// Somebody who comes, whose key is not known before the lane has decided.
-#[cfg(feature = "replay")]
-struct Coming {
-    /// How many facts there were before anything came of it.
-    before: usize,
-    how: Comer,
-}
-
-#[cfg(not(feature = "replay"))]
-enum Coming {}
 
 fn key_of(accepted: &Result<Accepted, Refused>) -> Option<Key> {
     match accepted {

@@ -60,6 +60,11 @@ impl Span {
         Self(nanos(span))
     }
 
+    /// From one moment to a later one.
+    pub(crate) const fn between(earlier: Time, later: Time) -> Self {
+        Self(later.0.saturating_sub(earlier.0))
+    }
+
     pub(crate) fn duration(self) -> Option<Duration> {
         (self != Self::ENDLESS).then(|| Duration::from_nanos(self.0))
     }
@@ -103,6 +108,10 @@ mod tests {
         assert_eq!(Time::START + Duration::MAX, Time::FAR);
         assert_eq!(Time::START.before(Duration::MAX), Time::from_nanos(0));
         assert_eq!(Time::START.since(Time::FAR), Duration::ZERO);
+        assert_eq!(
+            Span::between(Time::FAR, Time::START),
+            Span::of(Duration::ZERO)
+        );
         assert_eq!((Time::START + LONGEST).since(Time::START), LONGEST);
     }
 

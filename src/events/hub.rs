@@ -411,10 +411,10 @@ impl Log {
 
     /// Before the log lets go of it.
     #[cfg(feature = "replay")]
-    #[inline]
+    #[inline(always)]
     fn save_oldest(&mut self, capacity: usize) {
-        if self.kept.is_full(capacity)
-            && let Some(tape) = &mut self.tape
+        if let Some(tape) = &mut self.tape
+            && self.kept.is_full(capacity)
             && let Some(place) = tape.place_of(self.kept.first())
         {
             let (lane, fact) = self.kept.take_oldest();

@@ -292,7 +292,9 @@ impl Player {
                 key,
                 told,
                 completed,
-            } => engine.note_release(*now, *key, &self.released, told.clone(), *completed),
+            } => {
+                engine.note_release(*now, *key, &self.released, told.clone(), *completed);
+            }
             Input::SettleRelease { now } => engine.settle_release(*now, &self.released, effects),
             Input::Clear { now, end } => {
                 engine.clear(*now, effects, |waited| having_waited(*end, waited));

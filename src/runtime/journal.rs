@@ -1,7 +1,7 @@
 //! What the shell adds to the journal of a lane: what tasks are called, how they
 //! ended, and what they say of themselves.
 
-use super::cell::TaskCell;
+use super::cell::{Labels, TaskCell};
 use super::word::Word;
 use crate::engine::{End, Gone, More, Names, Reason, Released, Span, Time, Told, What};
 use crate::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) fn told(
     };
     let ran = match gone.state {
         state if state.waits() => Span::ENDLESS,
-        _ => Span::of(now.since(task.started())),
+        _ => Span::between(task.started(), now),
     };
     if completed && task.word.get() == Word::Done {
         let (end, panicked) = (None, reason == Reason::Panicked);
@@ -77,12 +77,16 @@ pub(super) const NAMELESS: Names<Arc<TaskCell>> = Names {
 };
 
 fn more(cell: &Arc<TaskCell>) -> Option<Box<More>> {
-    let part_of = cell.labels()?.part_of();
+    labelled(cell, cell.labels()?)
+}
+
+#[cold]
+fn labelled(cell: &Arc<TaskCell>, own: &Labels) -> Option<Box<More>> {
     let labels = cell.whose().labels();
     let more = More {
         name: labels.and_then(|labels| labels.name.clone()),
         key: labels.and_then(|labels| labels.key.clone()),
-        part_of,
+        part_of: own.part_of(),
     };
     (more != More::default()).then(|| Box::new(more))
 }
