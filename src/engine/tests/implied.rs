@@ -252,3 +252,22 @@ fn they_are_told_in_their_order() {
     assert_eq!(heard, expected);
     assert_eq!(kept, 4);
 }
+
+/// As those of a recording that is full.
+#[test]
+fn s15_inputs_that_nobody_takes_go_with_their_facts() {
+    let mut lane = lane(1);
+    let entry = Entry {
+        waited: secs(1),
+        ..PRESENT
+    };
+    for _ in 0..3 {
+        let came = come(&mut lane, START, 2, entry);
+        assert!(lane.news().is_some_and(|news| !news.inputs().is_empty()));
+        lane.news().into_iter().for_each(|news| news.clear());
+        assert!(lane.news().is_none());
+        leave(&mut lane, START, key_of(&came), false, &done(0));
+        lane.news().into_iter().for_each(|news| news.clear());
+        assert!(lane.news().is_none());
+    }
+}
