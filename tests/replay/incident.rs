@@ -15,7 +15,7 @@ fn build() -> Result<Lanes, laneway::ConfigError> {
     let provider = LaneConfig::new(1).stall_ceiling(5 * MINUTE);
     Lanes::builder()
         .lane("provider", provider)
-        .events(10_000)
+        .events(100_000)
         .recording(100_000)
         .build()
 }
