@@ -653,13 +653,15 @@ impl Lanes {
     /// Writes what was recorded since this was called last, in the format that
     /// [`replay`](crate::replay) documents. Call it from time to time with the same file,
     /// and once more when something went wrong. O(n) in what was recorded; the writer is
-    /// called with nothing locked (S13). Two calls at once are two parts, in the order in
-    /// which they began, and need a writer each.
+    /// called with nothing locked (S13). A file is of one scheduler: whoever restarts begins
+    /// another. Two calls at once write two parts, each with its number, and need a writer
+    /// each.
     ///
     /// # Errors
     ///
     /// [`SaveError`](crate::replay::SaveError): nothing is recorded, or the writer failed; then
-    /// what it did not take is lost, and the recording ends there.
+    /// what it did not take is lost, and the recording ends there: the next part says so, and
+    /// only another scheduler begins another.
     #[cfg(feature = "replay")]
     pub fn save_recording(
         &self,

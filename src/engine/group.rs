@@ -196,6 +196,11 @@ impl<M: Clone> Group<M> {
     /// Before an input to a member: whether it finds room for one more.
     pub(crate) fn enter<P: Clone>(&self, key: Key, lane: &mut Lane<P>) {
         lane.tasks.skip_to(self.next_seq);
+        self.look(key, lane);
+    }
+
+    /// Before a member is read, which changes nothing that it decides.
+    pub(crate) fn look<P: Clone>(&self, key: Key, lane: &mut Lane<P>) {
         let share = self.members.get(key).map(|member| member.share);
         lane.gate = if share.is_some_and(|share| self.fits(share)) {
             Gate::Fits

@@ -20,6 +20,12 @@ pub(crate) struct Label {
     part_of: Option<(u64, Key)>,
 }
 
+impl Label {
+    pub(crate) fn part_of(&self) -> Option<TaskId> {
+        self.part_of.map(|(lane, key)| TaskId { lane, key })
+    }
+}
+
 /// What the shell adds to the facts.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -254,7 +260,7 @@ impl From<&Label> for More {
         Self {
             name: text(&label.name),
             key: text(&label.key),
-            part_of: label.part_of.map(|(lane, key)| TaskId { lane, key }),
+            part_of: label.part_of(),
         }
     }
 }

@@ -43,8 +43,11 @@ pub enum ReplayError {
         /// What is the matter with it.
         problem: String,
     },
-    /// Not all was recorded: there was no room for it before it was saved.
-    #[error("{missed} inputs and events found no room, and what came of them cannot be known")]
+    /// Not all was recorded: there was no room for it before it was saved, or a writer did
+    /// not take it.
+    #[error(
+        "{missed} inputs and events found no room or were not written, and what came of them cannot be known"
+    )]
     Overflowed {
         /// How many.
         missed: u64,

@@ -53,7 +53,11 @@
 //! | `{"recording": {"version", "built", "unix_micros"}}` | the first: its version, and when the scheduler was built, on the engine's clock and on the wall |
 //! | `{"told": {"lane", "input"}}` | an input of the engine, for the lane of this number; how inputs look may change with every version of this crate |
 //! | `{"event": {"lane", "at", "event"}}` | an [`Event`](crate::Event) as it serializes, and its exact time |
-//! | `{"missed": n}` | so many inputs and events found no room |
+//! | `{"part": n}` | the part of this number begins, from 1 on; that with the first line is part 0 |
+//! | `{"missed": n}` | so many inputs and events found no room, or were not written |
+//!
+//! Each call of `save_recording` writes a part. One that failed may have left half a line;
+//! then the next repeats the first line and says what is missing.
 //!
 //! | file | subject |
 //! |---|---|

@@ -14,7 +14,8 @@ use crate::{Event, EventKind, TaskId};
 #[derive(Debug)]
 pub struct Recording {
     built: (Time, u64),
-    lines: Vec<Line<Input, Value>>,
+    /// With their numbers.
+    lines: Vec<(usize, Line<Input, Value>)>,
 }
 
 /// What the engine came to once more: all that was recorded.
@@ -33,37 +34,46 @@ impl Recording {
     pub fn read(reader: impl BufRead) -> Result<Self, ReplayError> {
         let mut lines = Vec::new();
         let mut built = None;
-        for (line, text) in (1..).zip(reader.lines()) {
-            let understood = serde_json::from_str::<Line<Input, Value>>(&text?);
-            let parsed = understood.map_err(|problem| match built {
-                None => first_of(line, &problem),
-                Some(_) => ReplayError::Line {
-                    line,
-                    problem: problem.to_string(),
-                },
-            })?;
-            match (parsed, built) {
-                (
-                    Line::Recording {
-                        version,
-                        built: at,
-                        unix_micros,
-                    },
-                    None,
-                ) => {
-                    if version != VERSION {
-                        let (found, expected) = (version, VERSION);
-                        return Err(ReplayError::Version { found, expected });
-                    }
-                    built = Some((at, unix_micros));
-                }
-                (Line::Recording { .. }, Some(_)) => {
-                    let problem = "another recording begins".to_owned();
-                    return Err(ReplayError::Line { line, problem });
-                }
-                (_, None) => return Err(ReplayError::NoRecording),
-                (other, Some(_)) => lines.push(other),
+        // A save that failed may have left half a line, and the next begins with how much
+        // is missing.
+        let mut half = None;
+        for (number, text) in (1..).zip(reader.lines()) {
+            let text = text?;
+            if text.trim().is_empty() {
+                continue;
             }
+            let line = match (serde_json::from_str(&text), built) {
+                (Err(_), None) => return Err(ReplayError::NoRecording),
+                (Err(problem), Some(_)) => {
+                    if let Some(half) = half.replace(not_understood(number, &problem)) {
+                        return Err(half);
+                    }
+                    continue;
+                }
+                (Ok(line), _) => line,
+            };
+            match line {
+                Line::Recording {
+                    version,
+                    built: at,
+                    unix_micros,
+                } => begins(number, version, (at, unix_micros), &mut built)?,
+                _ if built.is_none() => return Err(ReplayError::NoRecording),
+                Line::Part(_) => lines.push((number, line)),
+                Line::Missed(_) => {
+                    half = None;
+                    lines.push((number, line));
+                }
+                Line::Told { .. } | Line::Event { .. } => {
+                    if let Some(half) = half {
+                        return Err(half);
+                    }
+                    lines.push((number, line));
+                }
+            }
+        }
+        if let Some(half) = half {
+            return Err(half);
         }
         let built = built.ok_or(ReplayError::NoRecording)?;
         Ok(Self { built, lines })
@@ -78,7 +88,7 @@ impl Recording {
     /// [`ReplayError::Overflowed`] if a part of it is missing;
     /// [`ReplayError::Line`] if it speaks of a lane or group that it does not know.
     pub fn replay(&self) -> Result<Replayed, ReplayError> {
-        let missed = self.lines.iter().rev().find_map(|line| match line {
+        let missed = self.lines.iter().rev().find_map(|(_, line)| match line {
             Line::Missed(missed) => Some(*missed),
             _ => None,
         });
@@ -86,23 +96,50 @@ impl Recording {
             return Err(ReplayError::Overflowed { missed });
         }
         let mut stage = Stage::new(self.built);
-        // The first line is the recording's own.
-        let numbered = (2..).zip(&self.lines);
-        for (line, what) in numbered {
+        let mut parts = 1;
+        for (line, what) in &self.lines {
+            let line = *line;
             match what {
                 Line::Told { lane, input } => stage.tell(line, *lane, input)?,
                 Line::Event { lane, at, event } => stage.compare(line, *lane, *at, event)?,
+                Line::Part(part) if *part == parts => parts += 1,
+                Line::Part(part) => {
+                    let problem = format!("part {part} of it begins, and not part {parts}");
+                    return Err(ReplayError::Line { line, problem });
+                }
                 Line::Recording { .. } | Line::Missed(_) => {}
             }
         }
-        let events = stage.end(self.lines.len() + 2)?;
+        let events = stage.end(self.lines.last().map_or(1, |(line, _)| *line) + 1)?;
         Ok(Replayed { events })
     }
 }
 
-fn first_of(line: usize, _: &serde_json::Error) -> ReplayError {
-    debug_assert_eq!(line, 1);
-    ReplayError::NoRecording
+/// A recording begins, and if one did before, it is the same.
+fn begins(
+    line: usize,
+    version: u32,
+    this: (Time, u64),
+    built: &mut Option<(Time, u64)>,
+) -> Result<(), ReplayError> {
+    if version != VERSION {
+        let (found, expected) = (version, VERSION);
+        return Err(ReplayError::Version { found, expected });
+    }
+    if *built.get_or_insert(this) != this {
+        let problem = "the recording of another scheduler begins".to_owned();
+        return Err(ReplayError::Line { line, problem });
+    }
+    Ok(())
+}
+
+fn not_understood(line: usize, problem: &serde_json::Error) -> ReplayError {
+    let problem = match problem.is_eof() {
+        true => "it ends in the middle".to_owned(),
+        // Without the place, which is one in this line.
+        false => problem.to_string().split(" at line ").take(1).collect(),
+    };
+    ReplayError::Line { line, problem }
 }
 
 impl Replayed {

@@ -30,6 +30,8 @@ pub(super) enum Line<I, E> {
         event: E,
     },
     Missed(u64),
+    /// The part of this number begins; that of the first is the recording's own line.
+    Part(u64),
 }
 
 /// A part of a recording that is being saved.
@@ -51,18 +53,34 @@ pub(crate) fn save(hub: &Hub, writer: impl Write) -> Result<(), SaveError> {
 
 impl Saving<'_> {
     fn write(&self, writer: impl Write) -> Result<(), SaveError> {
+        let mut writer = BufWriter::new(writer);
+        let written = self.write_lines(&mut writer);
+        let written = written.and_then(|()| Ok(writer.flush()?));
+        if written.is_err() {
+            // Else it would be written when this is dropped, after all.
+            drop(writer.into_parts());
+        }
+        written
+    }
+
+    fn write_lines(&self, mut writer: &mut impl Write) -> Result<(), SaveError> {
         let Self { hub, part, .. } = self;
         let built = hub.built();
-        let mut writer = BufWriter::new(writer);
-        if !part.begun {
-            line(
-                &mut writer,
-                Line::Recording {
-                    version: VERSION,
-                    built: built.0,
-                    unix_micros: built.1,
-                },
-            )?;
+        if part.after_broken {
+            // It may have ended in the middle of a line.
+            writer.write_all(b"\n")?;
+        }
+        if part.number == 0 || part.after_broken {
+            let (built, unix_micros) = built;
+            let begins = Line::Recording {
+                version: VERSION,
+                built,
+                unix_micros,
+            };
+            line(&mut writer, begins)?;
+        }
+        if part.number > 0 {
+            line(&mut writer, Line::Part(part.number))?;
         }
         let mut inputs = part.inputs.iter().peekable();
         let mut facts = Vec::new();
@@ -83,7 +101,7 @@ impl Saving<'_> {
         if part.missed > 0 {
             line(&mut writer, Line::Missed(part.missed))?;
         }
-        Ok(writer.flush()?)
+        Ok(())
     }
 }
 

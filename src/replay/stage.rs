@@ -58,7 +58,11 @@ struct Role {
 }
 
 const NAMES: Names<Task> = Names {
-    id: |task| task.id,
+    // As what it is a part of.
+    id: |task| {
+        let label = task.label.as_deref();
+        label.and_then(Label::part_of).unwrap_or(task.id)
+    },
     more: |task| {
         let label = task.label.as_deref()?;
         Some(Box::new(More::from(label)))

@@ -24,8 +24,10 @@ pub(crate) struct Tape {
     /// The first fact for which there was no room.
     end: Option<u64>,
     missed: u64,
-    /// A part of it was saved already.
-    begun: bool,
+    /// How many parts of it were saved before, or are being saved.
+    parts: u64,
+    /// The last of them was not.
+    broken: bool,
 }
 
 /// An input, the lane that it was told to, and the next fact by then.
@@ -42,8 +44,10 @@ pub(crate) type Noted = (u64, Arc<str>, Fact);
 /// What was recorded since the last time, while it is saved.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// A part before it was saved already.
-    pub(super) begun: bool,
+    /// Its number, from 0 on.
+    pub(super) number: u64,
+    /// The one before it was not saved, or not whole.
+    pub(super) after_broken: bool,
     pub(super) inputs: Vec<Kept>,
     /// By their numbers.
     pub(crate) facts: Range<u64>,
@@ -61,7 +65,8 @@ impl Tape {
             saving: Vec::new(),
             end: None,
             missed: 0,
-            begun: false,
+            parts: 0,
+            broken: false,
         }
     }
 
@@ -135,10 +140,12 @@ impl Tape {
     pub(crate) fn begin_part(&mut self, next: u64) -> Part {
         let facts = self.unsaved..self.end.unwrap_or(next);
         self.unsaved = facts.end;
+        self.parts += 1;
         self.saving
             .push((facts.clone(), std::mem::take(&mut self.spilled)));
         Part {
-            begun: std::mem::replace(&mut self.begun, true),
+            number: self.parts - 1,
+            after_broken: std::mem::take(&mut self.broken),
             inputs: std::mem::replace(&mut self.inputs, std::mem::take(&mut self.room)),
             facts,
             missed: self.missed,
@@ -161,8 +168,7 @@ impl Tape {
     pub(crate) fn end_part(&mut self, part: &mut Part, lost: u64) -> Option<Vec<Noted>> {
         if lost > 0 {
             self.missed += lost;
-            // What says that it is a recording may be lost with it.
-            self.begun &= part.begun;
+            self.broken = true;
         }
         self.room = std::mem::take(&mut part.inputs);
         let mut saving = self.saving.iter();

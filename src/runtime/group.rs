@@ -272,7 +272,7 @@ impl Hall {
 
     /// Before it is read.
     pub(super) fn look(&self, member: Key, engine: &mut Engine) {
-        self.group.enter(member, engine.in_group(Step::Look));
+        self.group.look(member, engine.in_group(Step::Look));
     }
 
     pub(super) fn leave(&mut self, member: Key, engine: &mut Engine) {

@@ -338,6 +338,50 @@ async fn groups_that_are_divided_anew_and_lanes_that_come_and_go() {
     assert!(replayed.events().iter().filter(retired).count() >= 12);
 }
 
+/// Whoever is given the slot of a reclaimed task may have another one of its own.
+#[tokio::test(start_paused = true)]
+async fn a_reclaim_helps_a_task_in_another_lane() {
+    let config = LaneConfig::new(1).stall_ceiling(MINUTE);
+    let builder = Lanes::builder().lane("a", LaneConfig::new(1));
+    let lanes = recorded(builder.lane("b", config));
+    let b = lanes.lane("b").unwrap();
+    let stuck = b.spawn(async |_| pending::<()>().await);
+    let chain = lanes.chain(["a", "b"]).unwrap();
+    chain.run(async |_| ()).await.unwrap();
+    assert!(stuck.await.is_err());
+    // And one that comes back to its own.
+    let back = b.spawn(async |cx| {
+        let wait = cx.waiting("for somebody").release(["b"]);
+        wait.on(sleep(SECOND)).await.is_ok()
+    });
+    let stuck = b.spawn(async |_| pending::<()>().await);
+    assert!(back.await.unwrap());
+    assert!(stuck.await.is_err());
+    let replayed = reproduces(&lanes);
+    assert_eq!(replayed.reclaimed().count(), 2);
+}
+
+/// Which is not recorded, and is not to change what comes after.
+#[tokio::test(start_paused = true)]
+async fn lanes_of_a_group_are_read() {
+    let group = GroupConfig::new(2).member("a").member("b");
+    let builder = Lanes::builder()
+        .lane("a", LaneConfig::new(1))
+        .lane("b", LaneConfig::new(1));
+    let lanes = recorded(builder.group("g", group));
+    let (a, b) = (lanes.lane("a").unwrap(), lanes.lane("b").unwrap());
+    b.run(async |_| ()).await.unwrap();
+    let held = b.try_acquire().unwrap();
+    drop((lanes.snapshot(), lanes.diagnose(), a.explain()));
+    lanes
+        .reconfigure(|change| change.remove_group("g"))
+        .unwrap();
+    drop(lanes.snapshot());
+    drop(held);
+    a.run(async |_| ()).await.unwrap();
+    reproduces(&lanes);
+}
+
 /// As all lanes are by then.
 #[tokio::test(start_paused = true)]
 async fn lanes_that_are_made_paused_or_draining() {
@@ -458,10 +502,33 @@ fn s18_what_is_no_recording_is_an_error() {
             expected: 1
         })
     ));
-    for other in ["lanes", begins] {
-        let line = read(&format!("{begins}\n{other}"));
-        assert!(matches!(line, Err(ReplayError::Line { line: 2, .. })));
+    let another = begins.replace("\"built\":5", "\"built\":6");
+    for (other, problem) in [
+        ("lanes", "expected"),
+        (&*another, "another scheduler"),
+        (r#"{"told":{"lane":7,"#, "ends in the middle"),
+    ] {
+        let line = read(&format!("{begins}\n{other}")).unwrap_err();
+        assert!(matches!(line, ReplayError::Line { line: 2, .. }));
+        assert!(line.to_string().contains(problem), "{line}");
+        assert!(!line.to_string().contains("column"), "{line}");
     }
+    // What is left of a part that was not written, and what is none.
+    let half = format!("{begins}\nlan\n{begins}\n{}", r#"{"part":1}"#);
+    assert!(matches!(
+        read(&half),
+        Err(ReplayError::Line { line: 2, .. })
+    ));
+    let half = read(&format!("{half}\n{}", r#"{"missed":7}"#)).unwrap();
+    assert!(matches!(
+        half.replay(),
+        Err(ReplayError::Overflowed { missed: 7 })
+    ));
+    let part = read(&format!("{begins}\n\n{}", r#"{"part":2}"#)).unwrap();
+    assert!(matches!(
+        part.replay(),
+        Err(ReplayError::Line { line: 3, problem }) if problem.contains("part 2")
+    ));
     for input in [
         r#"{"settled_all":{}}"#,
         r#"{"in_group":"enter"}"#,

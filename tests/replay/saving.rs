@@ -185,6 +185,68 @@ async fn s14_what_a_writer_that_panicked_did_not_take_is_missing() {
     ));
 }
 
+/// A disk that is full after so many bytes, and then is not.
+struct Fills(Vec<u8>, Option<usize>);
+
+impl Write for &mut Fills {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.1.map_or(bytes.len(), |most| most - self.0.len());
+        match room.min(bytes.len()) {
+            0 => {
+                self.1 = None;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            taken => self.0.write(&bytes[..taken]),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_save_that_failed_nothing_is_written_later_and_the_file_says_so() {
+    for (before, room) in [(false, 0), (false, 300), (true, 0), (true, 300), (true, 70)] {
+        let (lanes, main) = one();
+        let mut file = if before { saved(&lanes) } else { Vec::new() };
+        main.run(async |_| ()).await.unwrap();
+        let mut fills = Fills(Vec::new(), Some(room));
+        assert!(lanes.save_recording(&mut fills).is_err());
+        assert_eq!(fills.0.len(), room);
+        file.extend(fills.0);
+        main.run(async |_| ()).await.unwrap();
+        file.extend(saved(&lanes));
+        file.extend(saved(&lanes));
+        let recording = Recording::read(&file[..]).unwrap();
+        assert!(matches!(
+            recording.replay(),
+            Err(ReplayError::Overflowed { missed: 3.. })
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_missing_or_in_another_place_is_named() {
+    let (lanes, main) = one();
+    let mut parts = Vec::new();
+    for _ in 0..4 {
+        parts.push(saved(&lanes));
+        main.run(async |_| ()).await.unwrap();
+    }
+    let replay = |which: &[usize]| {
+        let file: Vec<u8> = which.iter().flat_map(|n| parts[*n].clone()).collect();
+        Recording::read(&file[..])?.replay()
+    };
+    assert_eq!(replay(&[0, 1, 2, 3]).unwrap().dispatched().count(), 3);
+    for which in [&[0, 2, 3][..], &[0, 2, 1, 3], &[0, 1, 1], &[0, 3]] {
+        let error = replay(which).unwrap_err();
+        assert!(matches!(error, ReplayError::Line { .. }), "{error}");
+        assert!(error.to_string().contains("part"), "{error}");
+    }
+    assert!(matches!(replay(&[1, 2]), Err(ReplayError::NoRecording)));
+}
+
 /// What is told of a task that comes plainly, and completes, is what its events tell.
 #[tokio::test(start_paused = true)]
 async fn a_plain_task_takes_the_room_of_its_two_events() {
