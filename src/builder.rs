@@ -211,8 +211,8 @@ impl LanesBuilder {
     ///
     /// So many inputs and events together are kept until [`Lanes::save_recording`] takes
     /// them: room for what comes from one save to the next. What finds none is counted, and
-    /// the recording ends there. The log should be as long: an event stays in it until it is
-    /// saved, and one that it has to let go of is kept beside it, at some 90 bytes. An input
+    /// the recording ends there. It costs least with a log as long: an event stays in it until
+    /// it is saved, and one that it has to let go of is kept beside it, at some 90 bytes. An input
     /// takes 160, but none where its event says it all. So a task that is granted what the one
     /// before it in its lane was, comes with nothing special about it, and completes, takes the
     /// room of its two events, and costs what the log alone makes it cost. The room of inputs
