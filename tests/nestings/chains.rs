@@ -11,6 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::time::{sleep, timeout};
 
+use crate::recorded::{recorded, reproduces};
+
 const LANES: usize = 5;
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -105,7 +107,7 @@ pub(crate) fn play(case: &Case, ordered: bool) -> Told {
             lanes = lanes.group("two", group);
         }
         let scene = Arc::new(Scene {
-            lanes: lanes.build().unwrap(),
+            lanes: recorded(lanes).build().unwrap(),
             ordered,
             told: Mutex::default(),
         });
@@ -143,6 +145,7 @@ pub(crate) fn play(case: &Case, ordered: bool) -> Told {
             let all: Vec<_> = (0..fits).map(|_| handle.try_acquire()).collect();
             assert!(all.iter().all(Result::is_ok), "{lane:?}");
         }
+        reproduces(&scene.lanes);
         *scene.told.lock().unwrap_or_else(PoisonError::into_inner)
     })
 }

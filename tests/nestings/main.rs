@@ -12,6 +12,7 @@ mod case;
 mod chains;
 mod judge;
 mod play;
+mod recorded;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;

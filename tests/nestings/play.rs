@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::book::{Book, Wait};
 use crate::case::{Case, LANES, Nest, Step};
 use crate::judge::Judge;
+use crate::recorded::{recorded, reproduces};
 
 /// In virtual time, longer than any case takes that is not stuck.
 const LONG: Duration = Duration::from_secs(3600);
@@ -79,6 +80,8 @@ async fn play(case: &Case, book: Option<Book>) -> Told {
                 scene.pause(after).await;
                 scene.note(|book| book.resize(lane, slots));
                 scene.lanes[lane].set_max_concurrent(slots).unwrap();
+                // To read a lane changes nothing in it.
+                drop(scene.lanes[lane].snapshot());
             }
         })
     };
@@ -121,6 +124,7 @@ async fn play(case: &Case, book: Option<Book>) -> Told {
         "{deadlocks} counted, {told:?}"
     );
     assert_eq!(told.panics, 0);
+    reproduces(&lanes);
     told
 }
 
@@ -143,7 +147,7 @@ fn build(case: &Case) -> Lanes {
         }
         lanes = lanes.group(format!("from-{}", group.from), config);
     }
-    lanes.build().unwrap()
+    recorded(lanes).build().unwrap()
 }
 
 type Steps<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
