@@ -66,10 +66,7 @@ impl Saving<'_> {
     fn write_lines(&self, mut writer: &mut impl Write) -> Result<(), SaveError> {
         let Self { hub, part, .. } = self;
         let built = hub.built();
-        if part.after_broken {
-            // It may have ended in the middle of a line.
-            writer.write_all(b"\n")?;
-        }
+        // It may go where a part that failed has left half a line, which ends with this.
         if part.number == 0 || part.after_broken {
             let (built, unix_micros) = built;
             let begins = Line::Recording {
