@@ -66,7 +66,7 @@ impl Saving<'_> {
     fn write_lines(&self, mut writer: &mut impl Write) -> Result<(), SaveError> {
         let Self { hub, part, .. } = self;
         let built = hub.built();
-        // It may go where a part that failed has left half a line, which ends with this.
+        // What a part that failed has left is not known: nothing, a line or half of one.
         if part.number == 0 || part.after_broken {
             let (built, unix_micros) = built;
             let begins = Line::Recording {
