@@ -10,8 +10,8 @@ use std::fmt;
 
 use super::door::Door;
 use super::effects::{Effect, Effects};
+use super::fact::What;
 use super::group::{Group, Rank};
-use super::journal::What;
 use super::lane::{Lane, count};
 use super::queue::{Place, Standing};
 use super::slab::{ByIndex, Key};

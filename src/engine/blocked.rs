@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::effects::Blocked;
-use super::journal::What;
+use super::fact::What;
 use super::lane::Lane;
 use super::task::TICK;
 use super::time::Time;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::effects::{Effect, Effects};
-use super::journal::What;
+use super::fact::What;
 use super::lane::{Lane, Leftover, Mode, Settings};
 use super::queue::Priority;
 use super::slab::Key;

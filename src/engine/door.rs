@@ -7,7 +7,7 @@
 
 use super::effects::{Effect, Effects, Notice};
 use super::entry::{Accepted, Entry, IfFull, Line, Refused};
-use super::journal::What;
+use super::fact::What;
 use super::lane::{Lane, count};
 use super::queue::{First, Place, Priority, Queue};
 use super::slab::{Key, Slab};

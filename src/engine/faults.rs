@@ -42,19 +42,14 @@ pub(crate) enum GroupFault {
     Unranked(Key),
 }
 
-const NOBODY: Key = Key {
-    index: u32::MAX,
-    seq: 0,
-};
-
 impl<P: Clone> Lane<P> {
     pub(crate) fn plant(&mut self, fault: Fault) {
         match fault {
-            Fault::LeakedSlot => self.holders.push(NOBODY),
+            Fault::LeakedSlot => self.holders.push(Key::NOBODY),
             Fault::Uncounted(key) => self.vacate(key),
             Fault::Mistaken(key) => {
                 let at = self.tasks.get(key).map(|record| record.holder as usize);
-                self.holders[at.expect("a holder")] = NOBODY;
+                self.holders[at.expect("a holder")] = Key::NOBODY;
             }
             Fault::Lost(key) => match (self.tasks.get(key).map(|r| r.state), &mut self.door) {
                 (Some(State::AtDoor), Some(door)) => {

@@ -2,8 +2,9 @@
 //! tasks come plainly, and complete.
 
 use super::entry::{Entry, IfFull};
+use super::fact::{Fact, Told, What};
 use super::input::{Input, Label};
-use super::journal::{Fact, News, Told, What};
+use super::journal::News;
 use super::recorder::Comer;
 use super::slab::Key;
 use super::time::Time;

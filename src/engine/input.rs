@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fact::More;
 use super::id::TaskId;
-use super::journal::{Journal, More};
+use super::journal::Journal;
 use super::recorder::{Comer, Step, inputs};
 use super::{
     Effects, End, Entry, Facts, Holders, Key, Lane, Leftover, News, Priority, Reason, Settings,

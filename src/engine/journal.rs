@@ -5,23 +5,21 @@
 //! it releases the lock. A lane without a journal pays one branch for each.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::effects::{Blocked, Effect, Effects, Notice, Reclaim, Recovery};
+use super::effects::{Effect, Effects, Notice, Reclaim, Recovery};
 use super::entry::Released;
+use super::fact::{Ahead, Came, Fact, More, Told, What};
 use super::id::TaskId;
 #[cfg(feature = "replay")]
 use super::implied::Implied;
 #[cfg(feature = "replay")]
 use super::input::Input;
 use super::lane::Lane;
-use super::queue::Priority;
 use super::slab::Key;
 #[cfg(feature = "replay")]
 use super::task::Spec;
 use super::task::{End, Facts, Gone, State};
 use super::time::{Span, Time};
-use super::vocabulary::Reason;
 
 /// What was written down since the shell took it out last.
 #[derive(Debug)]
@@ -52,180 +50,6 @@ pub(crate) struct Names<P> {
     pub(crate) id: fn(&P) -> TaskId,
     /// What there is to say beside its key, which the shell may not know yet.
     pub(crate) more: fn(&P) -> Option<Box<More>>,
-}
-
-/// Something that happened, to a task or to the lane. It is small, since many of them
-/// are kept, and one is made on the shortest of paths: what is rare is in a box.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fact {
-    /// [`Time::FAR`] where the input said nothing of the time.
-    pub(crate) at: Time,
-    pub(crate) tag: Tag,
-    pub(crate) what: What,
-}
-
-/// What a task is called, for as long as somebody reads of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tag {
-    /// Its key in pieces, beside which there is room for what is implied. No task's where
-    /// it is about the lane.
-    seq: u64,
-    index: u32,
-    #[cfg(feature = "replay")]
-    pub(super) implied: Implied,
-    more: Option<Box<More>>,
-}
-
-/// What most tasks do not have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct More {
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) key: Option<Arc<str>>,
-    /// It is no task, but this one's slot in another lane, or its place in line for one.
-    pub(crate) part_of: Option<TaskId>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    // Of a task that comes. Each begins with one of these, or is dispatched at
-    // once.
-    Queued(Ahead),
-    AtDoor(Ahead),
-    PutOff {
-        window: Duration,
-    },
-    /// It comes to the queue, from the door or after its quiet window.
-    LetIn,
-    Dispatched {
-        /// It found the slot free.
-        at_once: bool,
-        waited: Span,
-        fence: u64,
-        ahead: Ahead,
-    },
-    /// Nobody came for the grant (S20).
-    Unclaimed,
-    Rejoined,
-    /// It has all the slots that it needs.
-    Gathered,
-    Raised {
-        priority: Priority,
-    },
-    WaitExceeded {
-        waited: Duration,
-        ahead: Ahead,
-    },
-    // Of one that runs.
-    /// It has moved since it was last looked at.
-    Moved {
-        idle: Duration,
-    },
-    Note(Arc<str>),
-    PhaseBegun(Arc<str>),
-    PhaseOver(Arc<str>),
-    NeverReports {
-        elapsed: Duration,
-    },
-    /// A stall that nothing else is done about.
-    OnlyReported(Box<End>),
-    Parked {
-        /// Only the shell knows.
-        what: Option<Arc<str>>,
-        until: Time,
-        /// It gave its slot here back.
-        leaves: bool,
-    },
-    Outwaited,
-    /// It has a slot here again, which its stand-in had.
-    Regained,
-    Unparked,
-    // Of one that is ended.
-    Asked {
-        reason: Reason,
-        grace: Duration,
-    },
-    GraceOver {
-        reason: Reason,
-    },
-    TeardownBegun,
-    Taken {
-        detached: bool,
-        orphans: usize,
-    },
-    TakeRefused {
-        orphans: usize,
-        max_orphans: usize,
-    },
-    /// What a reclaim has come to (S17).
-    Reclaimed(Box<Came>),
-    /// Its caller is told; the last word of every task, and said once (S2).
-    Settled {
-        /// `None`: it completed.
-        end: Option<Box<End>>,
-        panicked: bool,
-        /// Its slot stays held: nobody can stop its runner.
-        holds: bool,
-        /// How long it had its slot, where its runner let go of it.
-        ran: Span,
-    },
-    /// It has nothing here any more, and its caller is told elsewhere or was
-    /// told before.
-    Left,
-    LateCompletion,
-    OrphanGone,
-    OrphanForgotten,
-    // Of the lane.
-    Made,
-    Paused {
-        until: Option<Time>,
-    },
-    Resumed,
-    Limited {
-        max_concurrent: usize,
-    },
-    SetAnew,
-    Draining {
-        deadline: Time,
-    },
-    DrainOver,
-    Closed,
-    Shutdown,
-    Blocked(Box<Blocked>),
-    /// A bug of ours was found in it, and mended.
-    Repaired {
-        faults: usize,
-    },
-    Deadlock {
-        circle: Arc<str>,
-        refused: bool,
-    },
-    Retired,
-}
-
-/// How the caller of a task is told that it ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Told {
-    /// `None`: it completed.
-    pub(crate) end: Option<Box<End>>,
-    pub(crate) panicked: bool,
-    /// How long it had its slot; endless where it had none.
-    pub(crate) ran: Span,
-}
-
-/// A reclaim, and whether it helped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Came {
-    pub(crate) end: End,
-    pub(crate) how: Reclaim,
-    pub(crate) recovery: Recovery<TaskId>,
-}
-
-/// Waiters and holders ahead of a task when it came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ahead {
-    pub(crate) queued: u32,
-    pub(crate) active: u32,
 }
 
 /// How many places are kept from one input to the next.
@@ -283,7 +107,7 @@ impl<P: Clone> Lane<P> {
     /// Its caller is told, which happens once; a slot beside a task's own has none,
     /// and where it was taken that is all there is to say.
     pub(super) fn note_settled(&mut self, now: Time, key: Key, end: End) {
-        self.note(now, key, || What::told(end, false));
+        self.note(now, key, || What::told(end));
     }
 
     /// Its caller is told by its runner, if nobody did before, and that may be when
@@ -292,7 +116,7 @@ impl<P: Clone> Lane<P> {
         if let Some(record) = self.tasks.get_mut(key)
             && !std::mem::replace(&mut record.say().told, true)
         {
-            self.note_untimed(key, || What::told(end, false));
+            self.note_untimed(key, || What::told(end));
         }
     }
 
@@ -300,7 +124,7 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn note_lane(&mut self, now: Option<Time>, what: impl FnOnce() -> What) {
         if let Some(journal) = &mut self.journal {
             let at = now.map_or(Time::FAR, |now| self.clock.max(now));
-            journal.news.push(at, NOBODY, None, what());
+            journal.news.push(at, Key::NOBODY, None, what());
         }
     }
 
@@ -329,7 +153,7 @@ impl<P: Clone> Lane<P> {
         let record = self.tasks.get(key).filter(|record| !record.keeps);
         if let (Some(journal), Some(record)) = (&mut self.journal, record) {
             let more = (journal.names.more)(&record.payload);
-            journal.push(at, Tag::new(key, more), what);
+            journal.push(at, key, more, what);
         }
     }
 
@@ -430,8 +254,7 @@ impl<P: Clone> Lane<P> {
             return;
         };
         let more = (journal.names.more)(&gone.payload);
-        let tag = Tag::new(key, more);
-        let part = tag.is_part();
+        let part = more.as_deref().is_some_and(More::is_part);
         let last = !gone.is_told() && (held || !part);
         if last && !part {
             let what = What::Settled {
@@ -441,17 +264,17 @@ impl<P: Clone> Lane<P> {
                 ran: told.ran,
             };
             if held {
-                journal.news.push(now, key, tag.more, what);
+                journal.news.push(now, key, more, what);
                 return;
             }
-            journal.news.push(now, key, tag.more.clone(), what);
+            journal.news.push(now, key, more.clone(), what);
         }
         let what = match held {
             true => What::Left,
             false if !last && !part && gone.is_late(completed) => What::LateCompletion,
             false => What::OrphanGone,
         };
-        journal.push(now, tag, what);
+        journal.news.push(now, key, more, what);
     }
 
     /// What a reclaim has come to; in a group that is known once the group has
@@ -468,7 +291,7 @@ impl<P: Clone> Lane<P> {
         };
         let what = What::Reclaimed(Box::new(Came { end, how, recovery }));
         let (key, more) = ((journal.names.id)(task).key, (journal.names.more)(task));
-        journal.push(self.clock, Tag::new(key, more), what);
+        journal.push(self.clock, key, more, what);
     }
 
     /// The same for all that are among these effects.
@@ -509,113 +332,13 @@ impl<P: Clone> Lane<P> {
     }
 }
 
-impl From<End> for Told {
-    fn from(end: End) -> Self {
-        let (end, panicked) = (What::boxed(end), false);
-        let ran = Span::ENDLESS;
-        Self { end, panicked, ran }
-    }
-}
-
-impl What {
-    /// Its caller is told, and its slot is free.
-    fn told(end: End, panicked: bool) -> Self {
-        Self::Settled {
-            end: Self::boxed(end),
-            panicked,
-            holds: false,
-            ran: Span::ENDLESS,
-        }
-    }
-
-    pub(super) fn boxed(end: End) -> Option<Box<End>> {
-        match end {
-            End::Completed => None,
-            end => Some(Box::new(end)),
-        }
-    }
-}
-
-impl Fact {
-    /// What is left where one was taken.
-    pub(crate) const BLANK: Self = Self {
-        at: Time::FAR,
-        tag: Tag::LANE,
-        what: What::Left,
-    };
-
-    /// In a place in which nothing heavy stood.
-    #[inline(always)]
-    fn becomes(&mut self, what: What) {
-        std::mem::forget(std::mem::replace(&mut self.what, what));
-    }
-
-    /// It has something in a box, or shares it.
-    #[inline]
-    const fn is_heavy(&self) -> bool {
-        let light = matches!(
-            self.what,
-            What::Dispatched { .. }
-                | What::Queued(_)
-                | What::Settled { end: None, .. }
-                | What::Left
-        );
-        self.tag.more.is_some() || !light
-    }
-}
-
-/// No task's.
-const NOBODY: Key = Key {
-    index: u32::MAX,
-    seq: 0,
-};
-
-impl Tag {
-    const LANE: Self = Self::new(NOBODY, None);
-
-    const fn new(key: Key, more: Option<Box<More>>) -> Self {
-        Self {
-            seq: key.seq,
-            index: key.index,
-            #[cfg(feature = "replay")]
-            implied: Implied::Nothing,
-            more,
-        }
-    }
-
-    #[inline]
-    pub(crate) const fn key(&self) -> Key {
-        let Self { seq, index, .. } = *self;
-        Key { index, seq }
-    }
-
-    /// Of the lane, and no task.
-    pub(crate) const fn of_lane() -> Self {
-        Self::LANE
-    }
-
-    /// Of this lane; `None` where it is about the lane itself.
-    pub(crate) fn task(&self, lane: u64) -> Option<TaskId> {
-        let key = self.key();
-        let own = (key.seq > 0).then_some(TaskId { lane, key });
-        self.more().and_then(|more| more.part_of).or(own)
-    }
-
-    pub(crate) fn is_part(&self) -> bool {
-        self.more().is_some_and(|more| more.part_of.is_some())
-    }
-
-    pub(crate) fn more(&self) -> Option<&More> {
-        self.more.as_deref()
-    }
-}
-
 impl<P> Journal<P> {
+    /// Of a part nobody is told that it ended.
     #[inline]
-    fn push(&mut self, at: Time, tag: Tag, what: What) {
-        let told = matches!(what, What::Settled { .. }) && tag.is_part();
-        let what = if told { What::Left } else { what };
-        self.news.push(at, tag.key(), tag.more, what);
+    fn push(&mut self, at: Time, key: Key, more: Option<Box<More>>, what: What) {
+        let place = self.news.next(at, key, more);
+        let told = matches!(what, What::Settled { .. }) && place.tag.is_part();
+        place.becomes(if told { What::Left } else { what });
     }
 }
 
@@ -634,15 +357,7 @@ impl News {
         }
         let place = &mut self.places[self.len];
         self.len += 1;
-        place.at = at;
-        place.tag.seq = key.seq;
-        place.tag.index = key.index;
-        #[cfg(feature = "replay")]
-        {
-            place.tag.implied = Implied::Nothing;
-        }
-        // What stood there is [light](Fact::is_heavy), and has nothing to be dropped.
-        std::mem::forget(std::mem::replace(&mut place.tag.more, more));
+        place.is_of(at, key, more);
         place
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::effects::{Effect, Effects, Notice};
-use super::journal::{Ahead, What};
+use super::fact::{Ahead, What};
 use super::lane::{Lane, Mode, claim_by};
 use super::slab::Key;
 use super::task::{CEILING, CLAIM, Ceiling, End, Facts, Record, Silence, Spec, State, TICK};

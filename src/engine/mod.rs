@@ -37,7 +37,7 @@
 //! | `outlook` | what time will do to a task |
 //! | `blocked` | when a lane that does not move is worth a warning |
 //! | `pace` | how fast a lane's waiters come and are served |
-//! | `journal` | what happened, for whoever keeps a log of it |
+//! | `journal`, `fact` | what happened, for whoever keeps a log of it |
 //! | `recorder`, `input`, `implied` | what the engine was told, for whoever wants to see it decide again |
 //! | `queue` | who is next |
 //! | `door` | who waits for a place in a full queue |
@@ -51,6 +51,7 @@ mod control;
 mod door;
 mod effects;
 mod entry;
+mod fact;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod faults;
 mod group;
@@ -86,13 +87,14 @@ pub(crate) use blocked::Holders;
 pub use effects::BlockedBy;
 pub(crate) use effects::{Blocked, Effect, Effects, Grant, Notice, Reclaim, Recovery};
 pub(crate) use entry::{Accepted, Entry, IfFull, Refused, Released};
+pub(crate) use fact::{Ahead, Fact, More, Told, What};
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 pub(crate) use faults::{Fault, GroupFault};
 pub(crate) use group::Group;
 pub use id::TaskId;
 #[cfg(feature = "replay")]
 pub(crate) use input::{Input, Label, Stood, having_waited};
-pub(crate) use journal::{Ahead, Fact, More, Names, News, Tag, Told, What};
+pub(crate) use journal::{Names, News};
 pub(crate) use judge::Verdict;
 pub(crate) use lane::{Lane, Leftover, Mode, Settings, Tally};
 pub(crate) use outlook::Outlook;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::effects::{Effect, Effects};
 use super::entry::{Accepted, Entry, Line, Refused};
-use super::journal::What;
+use super::fact::What;
 use super::lane::{Lane, Mode};
 use super::slab::Key;
 use super::task::{Facts, Spec, State};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::effects::Effects;
 use super::entry::{Accepted, Entry, IfFull, Refused};
-use super::journal::What;
+use super::fact::What;
 use super::lane::{Lane, count};
 use super::queue::Place;
 use super::slab::Key;

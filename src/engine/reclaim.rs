@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::effects::{Effect, Effects, Notice, Reclaim};
-use super::journal::What;
+use super::fact::What;
 use super::judge::stalled;
 use super::lane::Lane;
 use super::slab::Key;

@@ -12,6 +12,11 @@ pub(crate) struct Key {
     pub(crate) seq: u64,
 }
 
+impl Key {
+    /// No task's.
+    pub(crate) const NOBODY: Self = Self { index: NIL, seq: 0 };
+}
+
 /// What is kept of each task, by index. The lists of tasks keep their links there,
 /// so that a task is in one place however many lists it is in.
 pub(crate) trait ByIndex {

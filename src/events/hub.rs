@@ -10,7 +10,7 @@ use crate::TaskId;
 use crate::clock::{Clock, unix_micros};
 #[cfg(feature = "replay")]
 use crate::engine::Input;
-use crate::engine::{Fact, News, Tag, Time, What};
+use crate::engine::{Fact, News, Time, What};
 use crate::metrics::EventMeter;
 #[cfg(feature = "replay")]
 use crate::replay::{Noted, Part, Tape};
@@ -193,8 +193,7 @@ impl Hub {
     }
 
     fn write_of(&self, lane: u64, what: What) {
-        let (at, tag) = (Time::FAR, Tag::of_lane());
-        let mut fact = Fact { at, tag, what };
+        let mut fact = Fact::of_lane(what);
         let mut log = self.log.lock();
         #[cfg(feature = "replay")]
         log.record_fact();

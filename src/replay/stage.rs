@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Divergence, ReplayError};
 use crate::engine::{
     Accepted, Comer, Effects, Entry, Fact, Group, Input, Key, Label, Lane, More, Names, Older,
-    Refused, Released, Spec, Step, Stood, Tag, Time, What, having_waited,
+    Refused, Released, Spec, Step, Stood, Time, What, having_waited,
 };
 use crate::events::event_of;
 use crate::sync::Arc;
@@ -263,7 +263,7 @@ impl Player {
             released: Released::Unknown,
             waits_for: None,
             place: None,
-            facts: VecDeque::from([of_lane(What::Made)]),
+            facts: VecDeque::from([Fact::of_lane(What::Made)]),
         }
     }
 
@@ -282,7 +282,7 @@ impl Player {
                 comer,
             } => {
                 // One that is refused is nobody.
-                let key = key.unwrap_or(NOBODY);
+                let key = key.unwrap_or(Key::NOBODY);
                 let id = TaskId { lane, key };
                 let label = label.clone();
                 let task = Arc::new(Role { id, label });
@@ -308,7 +308,7 @@ impl Player {
                 None => engine.note_lane(None, || said.what()),
             },
             Input::WaitsFor { text } => self.waits_for = Some(Arc::from(&**text)),
-            Input::Retired => self.facts.push_back(of_lane(What::Retired)),
+            Input::Retired => self.facts.push_back(Fact::of_lane(What::Retired)),
             listed => {
                 listed.repeat(engine, effects);
                 let text = self.waits_for.take();
@@ -353,14 +353,4 @@ impl Player {
             news.clear();
         }
     }
-}
-
-const NOBODY: Key = Key {
-    index: u32::MAX,
-    seq: 0,
-};
-
-fn of_lane(what: What) -> Fact {
-    let (at, tag) = (Time::FAR, Tag::of_lane());
-    Fact { at, tag, what }
 }

@@ -180,7 +180,7 @@ impl Tape {
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests {
     use super::*;
-    use crate::engine::{Tag, Time, What};
+    use crate::engine::What;
 
     #[test]
     fn s15_the_room_of_what_was_saved_is_used_again_and_holds_nothing() {
@@ -197,8 +197,7 @@ mod tests {
     }
 
     fn a_fact() -> Noted {
-        let (at, tag, what) = (Time::START, Tag::of_lane(), What::Closed);
-        (1, Arc::from("main"), Fact { at, tag, what })
+        (1, Arc::from("main"), Fact::of_lane(What::Closed))
     }
 
     /// The log lets go of these; how many of them are kept.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sim::Token;
 use crate::engine::TaskId;
-use crate::engine::{End, Fact, Key, Lane, More, Names, State, Tag, Time, What};
+use crate::engine::fact::Tag;
+use crate::engine::{End, Fact, Key, Lane, More, Names, State, Time, What};
 
 /// What a task is called in the journal of these tests: the name is its token.
 pub(in crate::engine) const NAMES: Names<Token> = Names {

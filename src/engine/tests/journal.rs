@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sim::{PRESENT, Sim, ceiling, plain, secs, settings};
-use crate::engine::journal::{Came, Told};
+use crate::engine::fact::{Came, Told};
 use crate::engine::{
     Ahead, Effect, Effects, End, Fact, Key, Lane, More, Names, Notice, OnStall, Reclaim, Recovery,
     Span, Spec, TaskId, Time, Verdict, What,
