@@ -24,19 +24,6 @@ pub(crate) struct Entry {
     pub(crate) if_full: IfFull,
 }
 
-#[cfg(feature = "replay")]
-impl Entry {
-    /// Of nobody in particular.
-    pub(super) const PLAIN: Self = Self {
-        present: false,
-        at_once: false,
-        descendant: false,
-        part: false,
-        waited: Duration::ZERO,
-        if_full: IfFull::Refuse,
-    };
-}
-
 /// What becomes of a newcomer that finds the queue full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "replay", derive(serde::Serialize, serde::Deserialize))]
@@ -99,6 +86,14 @@ pub(crate) enum Accepted {
     Started { key: Key, fence: u64 },
     /// It waits, in the queue or at the door.
     Queued { key: Key },
+}
+
+impl Accepted {
+    pub(crate) const fn key(&self) -> Key {
+        match self {
+            Self::Started { key, .. } | Self::Queued { key } => *key,
+        }
+    }
 }
 
 /// What a task was when its runner let go of it.

@@ -1,6 +1,8 @@
 //! Inputs that nobody needs to keep, since the fact that came of them says it all: most
 //! tasks come plainly, and complete.
 
+use std::time::Duration;
+
 use super::entry::{Entry, IfFull};
 use super::fact::{Fact, Told, What};
 use super::input::{Input, Label};
@@ -57,6 +59,22 @@ impl News {
         }
         says
     }
+
+    /// Somebody was released, and completed: the same of how its caller was told.
+    #[inline]
+    pub(super) fn implies_done(&mut self, before: usize, now: Time) -> bool {
+        let Some([fact]) = self.places.get_mut(before..self.len) else {
+            return false;
+        };
+        let What::Settled { end, holds, .. } = &fact.what else {
+            return false;
+        };
+        let says = fact.at == now && end.is_none() && !*holds;
+        if says {
+            fact.tag.implied = Implied::Done;
+        }
+        says
+    }
 }
 
 impl Fact {
@@ -76,8 +94,10 @@ impl Fact {
                 entry: Entry {
                     present,
                     at_once,
+                    descendant: false,
+                    part: false,
+                    waited: Duration::ZERO,
                     if_full,
-                    ..Entry::PLAIN
                 },
                 comer: Comer::Plain,
             }),

@@ -62,8 +62,8 @@ macro_rules! input {
                 stood: Stood,
             },
             Retired,
-            /// What is granted to those who come from now on.
-            Granted(Spec),
+            /// Of those who come from now on.
+            Spec(Spec),
             Come {
                 now: Time,
                 /// `None`: it was refused.
@@ -121,12 +121,12 @@ impl<P> Lane<P> {
         journal.records.then_some(journal.news.len)
     }
 
-    /// Written down where it is not what was granted to the task before, as it mostly is.
+    /// Written down where it is not that of the task before, as it mostly is.
     #[inline]
-    pub(super) fn write_granted(&mut self, before: usize, spec: &Spec) {
+    pub(super) fn write_spec(&mut self, before: usize, spec: &Spec) {
         let journal = self.journal.as_deref_mut();
-        if let Some(journal) = journal.filter(|it| it.granted.as_deref() != Some(spec)) {
-            journal.write_granted(before, spec);
+        if let Some(journal) = journal.filter(|it| it.spec.as_deref() != Some(spec)) {
+            journal.write_spec(before, spec);
         }
     }
 
@@ -170,21 +170,55 @@ impl<P> Lane<P> {
         };
         journal.news.inputs.push((before, input));
     }
+
+    /// Somebody was released, and its caller told, if that is known.
+    #[inline]
+    pub(super) fn write_released(
+        &mut self,
+        before: usize,
+        key: Key,
+        completed: bool,
+        told: Option<(Time, Told)>,
+    ) {
+        let plainly = told.as_ref().filter(|_| completed).map(|(now, _)| *now);
+        if let Some(news) = self.recorded()
+            && !plainly.is_some_and(|now| news.implies_done(before, now))
+        {
+            news.write_released(before, key, completed, told);
+        }
+    }
 }
 
 impl<P> Journal<P> {
     #[cold]
-    fn write_granted(&mut self, before: usize, spec: &Spec) {
-        match &mut self.granted {
-            Some(granted) => (**granted).clone_from(spec),
-            none => *none = Some(Box::new(spec.clone())),
-        }
-        let granted = Input::Granted(spec.clone());
-        self.news.inputs.push((before, granted));
+    fn write_spec(&mut self, before: usize, spec: &Spec) {
+        self.spec = Some(Box::new(spec.clone()));
+        self.news.inputs.push((before, Input::Spec(spec.clone())));
     }
 }
 
 impl News {
+    #[cold]
+    fn write_released(
+        &mut self,
+        before: usize,
+        key: Key,
+        completed: bool,
+        told: Option<(Time, Told)>,
+    ) {
+        let release = Input::Release { key, completed };
+        self.inputs.push((before, release));
+        if let Some((now, told)) = told {
+            let noted = Input::NoteRelease {
+                now,
+                key,
+                told,
+                completed,
+            };
+            self.inputs.push((before, noted));
+        }
+    }
+
     pub(super) fn write_input(&mut self, input: Input) {
         self.inputs.push((self.len, input));
     }

@@ -11,8 +11,6 @@ use super::entry::Released;
 use super::fact::{Ahead, Came, Fact, More, Told, What};
 use super::id::TaskId;
 #[cfg(feature = "replay")]
-use super::implied::Implied;
-#[cfg(feature = "replay")]
 use super::input::Input;
 use super::lane::Lane;
 use super::slab::Key;
@@ -29,9 +27,9 @@ pub(crate) struct Journal<P> {
     /// With the inputs.
     #[cfg(feature = "replay")]
     pub(super) records: bool,
-    /// What is known to be granted to those who come.
+    /// That of the task that was recorded last.
     #[cfg(feature = "replay")]
-    pub(super) granted: Option<Box<Spec>>,
+    pub(super) spec: Option<Box<Spec>>,
 }
 
 /// Facts, in their order. Their places stay, so that one is made where it is read.
@@ -66,7 +64,7 @@ impl<P: Clone> Lane<P> {
             #[cfg(feature = "replay")]
             records: inputs,
             #[cfg(feature = "replay")]
-            granted: None,
+            spec: None,
         }));
     }
 
@@ -181,7 +179,7 @@ impl<P: Clone> Lane<P> {
     }
 
     /// A runner let go of a task. `told` is how its caller is told that it ended,
-    /// if it was not told before. Returns whether what comes of it says all of that.
+    /// if it was not told before.
     #[inline]
     pub(crate) fn note_release(
         &mut self,
@@ -190,47 +188,31 @@ impl<P: Clone> Lane<P> {
         released: &Released<P>,
         told: Told,
         completed: bool,
-    ) -> bool {
-        let at = self.advance(now);
+    ) {
+        let now = self.advance(now);
         match released {
+            Released::Unknown => {}
             // Most tasks end like this.
             Released::Held(gone) if told.end.is_none() && gone.is_plain() => {
-                let says = completed && at == now;
-                self.write_done(at, key, gone, told.panicked, told.ran, says)
+                self.write_done(now, key, gone, told.panicked, told.ran);
             }
             Released::Held(gone) | Released::Orphan(gone) => {
                 let held = matches!(released, Released::Held(_));
-                self.write_release(at, key, gone, held, told, completed);
-                false
+                self.write_release(now, key, gone, held, told, completed);
             }
-            Released::Unknown => false,
         }
     }
 
-    /// Of a task that completed: made in its place, as it is at its start. It implies what
-    /// was told where that is all there was to it, and it was no part of another.
+    /// Of a task that completed: made in its place, as it is at its start.
     #[inline(never)]
-    fn write_done(
-        &mut self,
-        now: Time,
-        key: Key,
-        gone: &Gone<P>,
-        panicked: bool,
-        ran: Span,
-        says: bool,
-    ) -> bool {
+    fn write_done(&mut self, now: Time, key: Key, gone: &Gone<P>, panicked: bool, ran: Span) {
         let Some(journal) = &mut self.journal else {
-            return false;
+            return;
         };
         let more = (journal.names.more)(&gone.payload);
         let place = journal.news.next(now, key, more);
         if place.tag.is_part() {
-            place.becomes(What::Left);
-            return false;
-        }
-        #[cfg(feature = "replay")]
-        if says {
-            place.tag.implied = Implied::Done;
+            return place.becomes(What::Left);
         }
         place.becomes(What::Settled {
             end: None,
@@ -238,7 +220,6 @@ impl<P: Clone> Lane<P> {
             holds: false,
             ran,
         });
-        says
     }
 
     fn write_release(
@@ -363,11 +344,13 @@ impl News {
 
     #[inline]
     const fn is_any(&self) -> bool {
-        #[cfg(feature = "replay")]
-        if self.has_inputs() {
-            return true;
-        }
-        self.len > 0
+        self.len > 0 || self.has_inputs()
+    }
+
+    #[cfg(not(feature = "replay"))]
+    #[inline]
+    const fn has_inputs(&self) -> bool {
+        false
     }
 
     #[inline]
@@ -378,15 +361,17 @@ impl News {
     /// They were read, and may have been exchanged for others, which are dropped.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        #[cfg(feature = "replay")]
-        let is_heavy = self.has_inputs();
-        #[cfg(not(feature = "replay"))]
-        let is_heavy = false;
-        match self.facts() {
-            // As it mostly is.
-            [fact] if !(is_heavy || fact.is_heavy()) => self.len = 0,
-            _ => self.clear_all(),
+        if self.is_plain() {
+            self.len = 0;
+        } else {
+            self.clear_all();
         }
+    }
+
+    /// There is one light fact and no input, as it mostly is.
+    #[inline]
+    fn is_plain(&mut self) -> bool {
+        !self.has_inputs() && matches!(self.facts(), [fact] if !fact.is_heavy())
     }
 
     #[cold]

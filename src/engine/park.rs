@@ -130,7 +130,7 @@ impl<P: Clone> Lane<P> {
         };
         let accepted = self.take_in(now, stand_in, spec, entry, Line::At(place))?;
         self.tally.submitted -= 1;
-        let (Accepted::Started { key, .. } | Accepted::Queued { key }) = accepted;
+        let key = accepted.key();
         if let Some(record) = self.tasks.get_mut(key) {
             record.stands_in = true;
         }

@@ -202,11 +202,8 @@ impl<P: Clone> Recorder<P> {
         spec: &Spec,
         entry: Entry,
     ) -> Result<Accepted, Refused> {
-        let before = self.facts_so_far();
-        let how = || Comer::Plain;
-        let came = self.lane.submit(now, task, spec, entry);
-        self.came(before, how, now, spec, entry, key_of(&came));
-        came
+        let submit = |lane: &mut Lane<P>| lane.submit(now, task, spec, entry);
+        self.come(now, spec, entry, || Comer::Plain, submit, key_of)
     }
 
     pub(crate) fn submit_quiet(
@@ -217,11 +214,8 @@ impl<P: Clone> Recorder<P> {
         entry: Entry,
         window: Duration,
     ) -> Result<Accepted, Refused> {
-        let before = self.facts_so_far();
-        let how = || Comer::Quiet { window };
-        let came = self.lane.submit_quiet(now, task, spec, entry, window);
-        self.came(before, how, now, spec, entry, key_of(&came));
-        came
+        let submit = |lane: &mut Lane<P>| lane.submit_quiet(now, task, spec, entry, window);
+        self.come(now, spec, entry, || Comer::Quiet { window }, submit, key_of)
     }
 
     pub(crate) fn submit_for(
@@ -233,11 +227,9 @@ impl<P: Clone> Recorder<P> {
         kept: Key,
         effects: &mut Effects<P>,
     ) -> (Result<Accepted, Refused>, Option<P>) {
-        let before = self.facts_so_far();
+        let submit = |lane: &mut Lane<P>| lane.submit_for(now, task, spec, entry, kept, effects);
         let how = || Comer::Placed { kept };
-        let (came, place) = self.lane.submit_for(now, task, spec, entry, kept, effects);
-        self.came(before, how, now, spec, entry, key_of(&came));
-        (came, place)
+        self.come(now, spec, entry, how, submit, |(came, _)| key_of(came))
     }
 
     pub(crate) fn submit_back(
@@ -248,11 +240,8 @@ impl<P: Clone> Recorder<P> {
         entry: Entry,
         task: Key,
     ) -> Result<Accepted, Refused> {
-        let before = self.facts_so_far();
-        let how = || Comer::Back { task };
-        let came = self.lane.submit_back(now, stand_in, spec, entry, task);
-        self.came(before, how, now, spec, entry, key_of(&came));
-        came
+        let submit = |lane: &mut Lane<P>| lane.submit_back(now, stand_in, spec, entry, task);
+        self.come(now, spec, entry, || Comer::Back { task }, submit, key_of)
     }
 
     pub(crate) fn submit_instead(
@@ -264,7 +253,8 @@ impl<P: Clone> Recorder<P> {
         older: Older<'_>,
         effects: &mut Effects<P>,
     ) -> Result<(Accepted, Vec<Key>), Refused> {
-        let before = self.facts_so_far();
+        let submit =
+            |lane: &mut Lane<P>| lane.submit_instead(now, task, spec, entry, older, effects);
         let how = || {
             let older = match older {
                 Older::These(keys) => Some(keys.to_vec()),
@@ -272,18 +262,9 @@ impl<P: Clone> Recorder<P> {
             };
             Comer::Instead { older }
         };
-        let lane = &mut self.lane;
-        let came = lane.submit_instead(now, task, spec, entry, older, effects);
-        let accepted = came.as_ref().map(|(accepted, _)| *accepted);
-        self.came(
-            before,
-            how,
-            now,
-            spec,
-            entry,
-            key_of(&accepted.map_err(|refused| *refused)),
-        );
-        came
+        self.come(now, spec, entry, how, submit, |came| {
+            came.as_ref().ok().map(|(accepted, _)| accepted.key())
+        })
     }
 
     pub(crate) fn reserve(
@@ -293,18 +274,15 @@ impl<P: Clone> Recorder<P> {
         spec: &Spec,
         entry: Entry,
     ) -> Result<(Key, bool), Refused> {
-        let before = self.facts_so_far();
-        let how = || Comer::Reserve;
-        let came = self.lane.reserve(now, comer, spec, entry);
-        self.came(
-            before,
-            how,
+        let reserve = |lane: &mut Lane<P>| lane.reserve(now, comer, spec, entry);
+        self.come(
             now,
             spec,
             entry,
-            came.as_ref().ok().map(|(key, _)| *key),
-        );
-        came
+            || Comer::Reserve,
+            reserve,
+            |came| came.as_ref().ok().map(|(key, _)| *key),
+        )
     }
 
     /// `told` says when it is, and how the caller of the task is told; it is asked if that
@@ -318,45 +296,32 @@ impl<P: Clone> Recorder<P> {
     ) -> Released<P> {
         let released = self.lane.release(key, completed);
         if self.lane.has_journal() {
-            let before = self.facts_so_far();
-            let Some((now, told)) = told(&released) else {
-                self.record_end(before, key, completed, None);
-                return released;
-            };
-            let recorded = before.map(|_| (now, told.clone()));
-            if !self.lane.note_release(now, key, &released, told, completed) {
-                self.record_end(before, key, completed, recorded);
-            }
+            self.note_release(key, completed, &released, told(&released));
         }
         released
     }
 
-    /// If inputs are recorded, and what came of these does not say them.
-    #[cfg(feature = "replay")]
-    #[cold]
-    fn record_end(
+    #[inline]
+    fn note_release(
         &mut self,
-        before: Option<usize>,
         key: Key,
         completed: bool,
+        released: &Released<P>,
         told: Option<(Time, Told)>,
     ) {
-        if let (Some(before), Some(news)) = (before, self.lane.recorded()) {
-            let released = Input::Release { key, completed };
-            let noted = told.map(|(now, told)| Input::NoteRelease {
-                now,
-                key,
-                told,
-                completed,
-            });
-            let both = [Some(released), noted].into_iter().flatten();
-            news.inputs.extend(both.map(|input| (before, input)));
+        #[cfg(feature = "replay")]
+        let recorded = self
+            .lane
+            .facts_so_far()
+            .map(|before| (before, told.clone()));
+        if let Some((now, told)) = told {
+            self.lane.note_release(now, key, released, told, completed);
+        }
+        #[cfg(feature = "replay")]
+        if let Some((before, told)) = recorded {
+            self.lane.write_released(before, key, completed, told);
         }
     }
-
-    #[cfg(not(feature = "replay"))]
-    #[inline(always)]
-    fn record_end(&self, _: Option<usize>, _: Key, _: bool, _: Option<(Time, Told)>) {}
 
     /// Of what was released last.
     pub(crate) fn settle_release(
@@ -465,50 +430,31 @@ impl<P: Clone> Recorder<P> {
         }
     }
 
-    /// If inputs are recorded.
+    /// Somebody comes in this way, and gets a key, or none. `how` is asked if that is recorded.
     #[inline(always)]
-    fn facts_so_far(&self) -> Option<usize> {
-        #[cfg(feature = "replay")]
-        return self.lane.facts_so_far();
-        #[cfg(not(feature = "replay"))]
-        None
-    }
-
-    /// Somebody came in this way, when there were so many facts, and got this key.
-    #[cfg(feature = "replay")]
-    #[inline(always)]
-    fn came(
+    fn come<R>(
         &mut self,
-        before: Option<usize>,
-        how: impl FnOnce() -> Comer,
         now: Time,
         spec: &Spec,
         entry: Entry,
-        key: Option<Key>,
-    ) {
+        how: impl FnOnce() -> Comer,
+        come: impl FnOnce(&mut Lane<P>) -> R,
+        key: impl FnOnce(&R) -> Option<Key>,
+    ) -> R {
+        #[cfg(feature = "replay")]
+        let before = self.lane.facts_so_far();
+        let came = come(&mut self.lane);
+        #[cfg(feature = "replay")]
         if let Some(before) = before {
-            self.lane.write_granted(before, spec);
-            self.lane.write_come(before, how(), now, entry, key);
+            self.lane.write_spec(before, spec);
+            self.lane.write_come(before, how(), now, entry, key(&came));
         }
-    }
-
-    #[cfg(not(feature = "replay"))]
-    #[inline(always)]
-    fn came(
-        &self,
-        _: Option<usize>,
-        _: impl FnOnce() -> Comer,
-        _: Time,
-        _: &Spec,
-        _: Entry,
-        _: Option<Key>,
-    ) {
+        #[cfg(not(feature = "replay"))]
+        let _ = (now, spec, entry, how, key);
+        came
     }
 }
 
-fn key_of(accepted: &Result<Accepted, Refused>) -> Option<Key> {
-    match accepted {
-        Ok(Accepted::Started { key, .. } | Accepted::Queued { key }) => Some(*key),
-        Err(_) => None,
-    }
+fn key_of(came: &Result<Accepted, Refused>) -> Option<Key> {
+    came.as_ref().ok().map(Accepted::key)
 }

@@ -32,49 +32,32 @@ impl Recording {
     ///
     /// [`ReplayError`]: it cannot be read, or is none of this version.
     pub fn read(reader: impl BufRead) -> Result<Self, ReplayError> {
-        let mut lines = Vec::new();
-        let mut built = None;
-        // A save that failed may have left half a line, and the next begins with how much
-        // is missing.
+        let (mut lines, mut built) = (Vec::new(), None);
+        // A save that failed may have left half a line. Then a later one says that some is
+        // missing.
         let mut half = None;
         for (number, text) in (1..).zip(reader.lines()) {
             let text = text?;
             if text.trim().is_empty() {
                 continue;
             }
-            let line = match (serde_json::from_str(&text), built) {
-                (Err(_), None) => return Err(ReplayError::NoRecording),
-                (Err(problem), Some(_)) => {
-                    if let Some(half) = half.replace(not_understood(number, &problem)) {
-                        return Err(half);
-                    }
-                    continue;
-                }
-                (Ok(line), _) => line,
-            };
-            match line {
-                Line::Recording {
+            match serde_json::from_str(&text) {
+                Ok(Line::Recording {
                     version,
                     built: at,
                     unix_micros,
-                } => begins(number, version, (at, unix_micros), &mut built)?,
+                }) => begins(number, version, (at, unix_micros), &mut built)?,
                 _ if built.is_none() => return Err(ReplayError::NoRecording),
-                Line::Part(_) => lines.push((number, line)),
-                Line::Missed(_) => {
-                    half = None;
-                    lines.push((number, line));
-                }
-                Line::Told { .. } | Line::Event { .. } => {
-                    if let Some(half) = half {
-                        return Err(half);
+                Ok(line) => {
+                    if let Line::Missed(_) = line {
+                        half = None;
                     }
                     lines.push((number, line));
                 }
+                Err(problem) => half = half.or_else(|| Some(not_understood(number, &problem))),
             }
         }
-        if let Some(half) = half {
-            return Err(half);
-        }
+        half.map_or(Ok(()), Err)?;
         let built = built.ok_or(ReplayError::NoRecording)?;
         Ok(Self { built, lines })
     }

@@ -66,8 +66,9 @@ impl Saving<'_> {
     fn write_lines(&self, mut writer: &mut impl Write) -> Result<(), SaveError> {
         let Self { hub, part, .. } = self;
         let built = hub.built();
-        // What a part that failed has left is not known: nothing, a line or half of one.
-        if part.number == 0 || part.after_broken {
+        // Once some is missing, a part before may have failed, and then it is not known what
+        // it has left: nothing, a line or half of one.
+        if part.number == 0 || part.missed > 0 {
             let (built, unix_micros) = built;
             let begins = Line::Recording {
                 version: VERSION,
@@ -116,8 +117,7 @@ impl Drop for Saving<'_> {
 
 impl Kept {
     fn write(&self, writer: &mut impl Write) -> Result<(), SaveError> {
-        let lane = self.lane;
-        let input = &self.input;
+        let (lane, input) = (self.lane, &self.input);
         line(writer, Line::Told { lane, input })
     }
 }

@@ -27,8 +27,8 @@ pub(super) struct Stage {
 struct Player {
     name: Arc<str>,
     engine: Lane<Task>,
-    /// What those who come are granted.
-    granted: Option<Spec>,
+    /// Of those who come.
+    spec: Option<Spec>,
     /// Of the input that it was told last, and of those of one visit to a group.
     effects: Effects<Task>,
     released: Released<Task>,
@@ -258,7 +258,7 @@ impl Player {
         Self {
             name,
             engine,
-            granted: None,
+            spec: None,
             effects: Effects::new(),
             released: Released::Unknown,
             waits_for: None,
@@ -273,7 +273,7 @@ impl Player {
         }
         let (engine, effects) = (&mut self.engine, &mut self.effects);
         match input {
-            Input::Granted(spec) => self.granted = Some(spec.clone()),
+            Input::Spec(spec) => self.spec = Some(spec.clone()),
             Input::Come {
                 now,
                 key,
@@ -296,9 +296,7 @@ impl Player {
                 key,
                 told,
                 completed,
-            } => {
-                engine.note_release(*now, *key, &self.released, told.clone(), *completed);
-            }
+            } => engine.note_release(*now, *key, &self.released, told.clone(), *completed),
             Input::SettleRelease { now } => engine.settle_release(*now, &self.released, effects),
             Input::Clear { now, end } => {
                 engine.clear(*now, effects, |waited| having_waited(*end, waited));
@@ -322,7 +320,7 @@ impl Player {
     /// What comes of it is held against the record with what is told of the task.
     fn come(&mut self, now: Time, task: Task, entry: Entry, comer: &Comer) -> Told {
         let (engine, effects) = (&mut self.engine, &mut self.effects);
-        let spec = self.granted.as_ref();
+        let spec = self.spec.as_ref();
         let spec = spec.ok_or("nothing is known of what it is granted")?;
         let _came: Result<Accepted, Refused> = match comer {
             Comer::Plain => engine.submit(now, task, spec, entry),

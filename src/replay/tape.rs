@@ -26,8 +26,6 @@ pub(crate) struct Tape {
     missed: u64,
     /// How many parts of it were saved before, or are being saved.
     parts: u64,
-    /// The last of them was not.
-    broken: bool,
 }
 
 /// An input, the lane that it was told to, and the next fact by then.
@@ -46,8 +44,6 @@ pub(crate) type Noted = (u64, Arc<str>, Fact);
 pub(crate) struct Part {
     /// Its number, from 0 on.
     pub(super) number: u64,
-    /// The one before it was not saved, or not whole.
-    pub(super) after_broken: bool,
     pub(super) inputs: Vec<Kept>,
     /// By their numbers.
     pub(crate) facts: Range<u64>,
@@ -66,7 +62,6 @@ impl Tape {
             end: None,
             missed: 0,
             parts: 0,
-            broken: false,
         }
     }
 
@@ -113,7 +108,7 @@ impl Tape {
     fn admits(&mut self, next: u64, inputs: usize, facts: usize) -> bool {
         let kept = self.inputs.len() as u64 + (next - self.unsaved);
         let more = (inputs + facts) as u64;
-        if self.end.is_none() && self.missed == 0 && kept + more <= self.capacity as u64 {
+        if self.missed == 0 && kept + more <= self.capacity as u64 {
             return true;
         }
         self.end.get_or_insert(next);
@@ -145,7 +140,6 @@ impl Tape {
             .push((facts.clone(), std::mem::take(&mut self.spilled)));
         Part {
             number: self.parts - 1,
-            after_broken: std::mem::take(&mut self.broken),
             inputs: std::mem::replace(&mut self.inputs, std::mem::take(&mut self.room)),
             facts,
             missed: self.missed,
@@ -166,10 +160,7 @@ impl Tape {
     /// more.
     #[must_use = "drop it outside the lock"]
     pub(crate) fn end_part(&mut self, part: &mut Part, lost: u64) -> Option<Vec<Noted>> {
-        if lost > 0 {
-            self.missed += lost;
-            self.broken = true;
-        }
+        self.missed += lost;
         self.room = std::mem::take(&mut part.inputs);
         let mut saving = self.saving.iter();
         let which = saving.position(|(facts, _)| *facts == part.facts)?;

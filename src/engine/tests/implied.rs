@@ -2,8 +2,8 @@
 
 use super::sim::{PRESENT, plain, secs, settings};
 use crate::engine::{
-    Accepted, Comer, Effects, End, Entry, IfFull, Input, Key, More, Names, Recorder, Released,
-    Span, Spec, TaskId, Time, Told,
+    Comer, Effects, End, Entry, IfFull, Input, Key, More, Names, Recorder, Released, Span, Spec,
+    TaskId, Time, Told,
 };
 
 const START: Time = Time::START;
@@ -57,9 +57,7 @@ fn told(lane: &mut Recorder<u32>) -> (Vec<Input>, usize) {
 
 fn come(lane: &mut Recorder<u32>, now: Time, task: u32, entry: Entry) -> Input {
     let key = lane.submit(now, task, &plain(), entry).ok();
-    let key = key.map(|accepted| match accepted {
-        Accepted::Started { key, .. } | Accepted::Queued { key } => key,
-    });
+    let key = key.map(|accepted| accepted.key());
     let more = key.and_then(|_| (NAMES.more)(&task));
     Input::Come {
         now,
@@ -152,7 +150,7 @@ fn whoever_comes_plainly_is_implied_and_nobody_else() {
                     let came = come(&mut lane, now, task, entry);
                     let (mut heard, kept) = told(&mut lane);
                     if granted {
-                        assert_eq!(heard.remove(0), Input::Granted(plain()));
+                        assert_eq!(heard.remove(0), Input::Spec(plain()));
                     }
                     assert_eq!(heard, std::slice::from_ref(&came), "{entry:?}");
                     let refused = matches!(came, Input::Come { key: None, .. });
@@ -220,7 +218,7 @@ fn what_is_granted_is_told_when_it_is_another() {
         assert!(lane.submit(START, 2, spec, PRESENT).is_ok());
         let (heard, _) = told(&mut lane);
         heard.into_iter().find_map(|input| match input {
-            Input::Granted(spec) => Some(spec),
+            Input::Spec(spec) => Some(spec),
             _ => None,
         })
     };
@@ -235,7 +233,7 @@ fn what_is_granted_is_told_when_it_is_another() {
 #[test]
 fn they_are_told_in_their_order() {
     let (mut lane, mut effects) = (lane(1), Effects::new());
-    let mut expected = vec![Input::Granted(plain())];
+    let mut expected = vec![Input::Spec(plain())];
     let first = come(&mut lane, START, 2, PRESENT);
     lane.pause(None);
     let second = come(&mut lane, START, 2, PRESENT);
