@@ -215,7 +215,7 @@ impl LanesBuilder {
     /// it is saved, and one that it has to let go of is kept beside it, at some 90 bytes. An input
     /// takes 160, but none where its event says it all. So a task that is granted what the one
     /// before it in its lane was, comes with nothing special about it, and completes, takes the
-    /// room of its two events, and costs what the log alone makes it cost. The room of inputs
+    /// room of its two events, and costs little more than with the log alone. The room of inputs
     /// is kept, and while it is saved another is filled.
     #[cfg(feature = "replay")]
     pub const fn recording(mut self, capacity: usize) -> Self {
