@@ -99,7 +99,8 @@ impl Watched {
         if let Some(problem) = before.and_then(|before| look.over(&before)) {
             return Some(format!("lane {name:?}: {problem}"));
         }
-        if waiters > 0 && look.active < look.max_concurrent && !paused {
+        let free = look.active < look.max_concurrent && group_has_room_for(lane);
+        if waiters > 0 && free && !paused {
             let (active, max) = (look.active, look.max_concurrent);
             return Some(format!(
                 "lane {name:?}: {waiters} wait, and {active} of {max} slots are in use (S5)"
@@ -116,6 +117,21 @@ impl Watched {
         let problem = seen.iter().find_map(overdue)?;
         Some(format!("lane {name:?}: {problem}"))
     }
+}
+
+/// Whether what the others hold of the budget, and what is kept for them, leaves
+/// this lane a slot; so it is for a lane of no group.
+fn group_has_room_for(lane: &DomainRef) -> bool {
+    let Some((group, own)) = lane.share() else {
+        return true;
+    };
+    let (budget, used) = group.usage();
+    let shares = group.shares().iter().zip(&used).enumerate();
+    let gone = shares.map(|(share, (member, &used))| match share == own {
+        true => used,
+        false => used.max(member.reserved),
+    });
+    gone.sum::<usize>() < budget
 }
 
 impl Look {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use laneway::testing::{Hostile, Sim};
 use laneway::{
-    Drain, LaneConfig, Lanes, OnDeadlock, OnStall, Priority, Reason, TaskContext, TaskError,
-    Timeout,
+    Drain, GroupConfig, LaneConfig, Lanes, OnDeadlock, OnStall, Priority, Reason, TaskContext,
+    TaskError, Timeout,
 };
 use tokio::time::sleep;
 
@@ -71,6 +71,37 @@ fn s1_s5_s8_promises_hold_under_every_verb() {
     });
     let test = "s1_s5_s8_promises_hold_under_every_verb";
     said(test, cases, tasks.get(), 0);
+}
+
+/// A waiter beside a free slot of its lane, whose group has none left, or keeps
+/// its last one for a sibling, breaks no promise.
+#[test]
+fn s5_who_waits_for_the_group_is_not_overlooked() {
+    Sim::check(10 * rounds(), async |sim| {
+        let config = LaneConfig::new(2).timeout(Timeout::idle(MINUTE).budget(10 * MINUTE));
+        let shared = GroupConfig::new(2)
+            .member("kept")
+            .reserve("kept", 1)
+            .member("other");
+        let lanes = Lanes::builder()
+            .lane("kept", config.clone())
+            .lane("other", config)
+            .group("shared", shared)
+            .build()
+            .unwrap();
+        sim.watch(&lanes);
+        let mut told = Vec::new();
+        for _ in 0..2 + sim.below(6) {
+            let name = if sim.chance(0.7) { "other" } else { "kept" };
+            let kind = sim.hostile();
+            told.push(lanes.lane(name).unwrap().spawn(async move |_| kind.await));
+            sleep(Duration::from_millis(sim.below(90_000))).await;
+        }
+        sim.run_until_idle(24 * HOUR).await;
+        for task in told {
+            drop(task.await);
+        }
+    });
 }
 
 /// The same seed gives the same run.
