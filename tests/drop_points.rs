@@ -76,7 +76,7 @@ type Make = for<'a> fn(&'a Scene) -> Subject<'a>;
 impl Scene {
     fn new() -> Self {
         let config = LaneConfig::new(1).stall_ceiling(HOUR);
-        let builder = Lanes::builder().lane("main", config.clone());
+        let builder = Lanes::builder().lane("main", config.clone()).events(100);
         let config = config.queue_capacity(1).on_full(OnFull::Wait);
         let lanes = builder.lane("inner", config).build().unwrap();
         let (main, inner) = (lanes.lane("main").unwrap(), lanes.lane("inner").unwrap());
@@ -154,6 +154,8 @@ impl Scene {
         idle.unwrap_or_else(|_| panic!("{point}: {:#?}", self.lanes.snapshot()));
         let_run().await;
         self.lanes.resume();
+        // The key of a waitpoint is free.
+        drop(self.lanes.waitpoint::<Arc<()>>("key").expect(point));
         for lane in [&self.main, &self.inner] {
             let counters = assert_clean(lane);
             let ends = counters.completed + counters.ended;
@@ -643,6 +645,20 @@ fn s12_s20_a_wait_for_a_place_at_every_point() {
         })
     };
     prove("Reservation::run", &[Nothing, Open, Nothing, Open], used);
+    let held: Make = |scene| {
+        let (witness, gate) = (Arc::clone(&scene.witness), Arc::clone(&scene.gate));
+        Box::pin(async move {
+            let place = scene.inner.reserve().await.unwrap();
+            let other = scene.inner.try_acquire().unwrap();
+            let leaves = async {
+                gate.notified().await;
+                drop(other);
+            };
+            let ((), slot) = tokio::join!(leaves, place.acquire());
+            let _held = (slot.unwrap(), witness);
+        })
+    };
+    prove("Reservation::acquire", &[Nothing, Nothing, Open], held);
 }
 
 #[test]
@@ -664,6 +680,30 @@ fn s12_waiting_for_a_lane_at_every_point() {
         Box::pin(async {
             let _ = scene.main.wait_active(SECOND).await;
         })
+    });
+}
+
+#[test]
+fn s12_what_comes_from_outside_at_every_point() {
+    prove("Waitpoint", &[Nothing, Nothing, Open], |scene| {
+        let (witness, gate) = (Arc::clone(&scene.witness), Arc::clone(&scene.gate));
+        let point = scene.lanes.waitpoint::<Arc<()>>("key").unwrap();
+        Box::pin(async move {
+            let resumes = async {
+                gate.notified().await;
+                scene.lanes.resume_waitpoint("key", witness).unwrap();
+            };
+            let ((), value) = tokio::join!(resumes, point);
+            drop(value.unwrap());
+        })
+    });
+    // Somebody more is in line at the second poll, which is an event.
+    prove("EventStream::next", &[Nothing, Nothing], |scene| {
+        let mut events = scene.lanes.events().unwrap();
+        Box::pin(async move { drop(events.next().await) })
+    });
+    prove("Lanes::probe", &[Nothing, Pass], |scene| {
+        Box::pin(scene.lanes.probe())
     });
 }
 
