@@ -1,14 +1,18 @@
-//! Any list of kinds, shrunk to the shortest that fails.
+//! Any list of kinds, shrunk to the shortest that fails, from which later runs begin.
 
 use laneway::testing::{Hostile, Trial};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 use crate::common::SECOND;
 use crate::kinds::{config, paused};
 use crate::mixtures::{bounded, judge};
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::with_cases(16)
+    })]
 
     #[test]
     fn s7_any_list_of_kinds_is_answered(
