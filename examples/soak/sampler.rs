@@ -26,6 +26,12 @@ pub(crate) fn sample(world: &World) {
         let ending = world.ending.load(SeqCst);
         let orphans: usize = snapshot.lanes.iter().map(|lane| lane.orphans.len()).sum();
         world.proof.orphans_max.fetch_max(orphans as u64, SeqCst);
+        for group in &snapshot.groups {
+            let holds = group.active <= group.max_concurrent;
+            world
+                .proof
+                .check("S1", holds, || format!("over the budget: {group:#?}"));
+        }
         for lane in &snapshot.lanes {
             let mut books = world.books.iter().zip(&resizes);
             let Some((book, resizes)) = books.find(|(b, _)| b.traits.name == lane.name) else {
@@ -79,12 +85,6 @@ fn check(
     let active = lane.active.len();
     if !traits.resizable {
         proof.check("S1", active <= max, || format!("over the limit: {lane:#?}"));
-        if !traits.resettable && !ending {
-            let all = active + lane.orphans.len();
-            proof.check("S10", all <= max + lane.max_orphans, || {
-                format!("over the orphan bound: {lane:#?}")
-            });
-        }
     } else if let (Some(before), Some(look)) = (before, look)
         && before.resizes == look.resizes
     {
@@ -94,6 +94,12 @@ fn check(
         let holds = active <= max || before.active > max && granted == 0;
         proof.check("S1", holds, || {
             format!("over a limit that stands: {before:?}, then {lane:#?}")
+        });
+    }
+    // A reset takes past every bound, and so does the end.
+    if !traits.resettable && !ending {
+        proof.check("S10", lane.orphans.len() <= lane.max_orphans, || {
+            format!("over the orphan bound: {lane:#?}")
         });
     }
     if lane.state == LaneState::Open && lane.blocked_by == Some(BlockedBy::MaxConcurrent) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use laneway::{Lane, LaneConfig, Lanes, OnStall, Timeout};
+use laneway::{GroupConfig, Lane, LaneConfig, Lanes, OnStall, Timeout};
 
 use crate::book::{Book, Traits};
 use crate::case::Case;
@@ -60,6 +60,12 @@ impl World {
             builder = builder.lane(&fixed.name, config);
             traits.push(fixed);
         }
+        // Narrower than its lanes, more often than not.
+        let shared = GroupConfig::new(2 + dice.below(8))
+            .member("fixed:1")
+            .reserve("fixed:1", 1)
+            .member("fixed:2");
+        builder = builder.group("shared", shared);
         let books = traits.into_iter().map(|traits| {
             let ended = fences.entry(traits.name.clone()).or_default();
             Arc::new(Book::new(traits, Arc::clone(ended)))
