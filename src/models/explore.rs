@@ -44,11 +44,12 @@ fn explore_within(
         let asked = builder.preemption_bound.unwrap_or(most);
         builder.preemption_bound = Some(asked.min(most));
     }
-    let bound = builder
-        .preemption_bound
-        .map_or_else(|| "unbounded".to_owned(), |bound| bound.to_string());
+    let (bound, asked) = match builder.preemption_bound {
+        Some(bound) => (bound.to_string(), format!("LOOM_MAX_PREEMPTIONS={bound}")),
+        None => ("unbounded".to_owned(), "LANEWAY_UNBOUNDED=1".to_owned()),
+    };
     let counted = Arc::clone(&seen);
-    let replay = Replay;
+    let replay = Replay(format!("--cfg laneway_loom\" LOOM_LOCATION=1 {asked}"));
     builder.check(move || {
         counted.next();
         model();
@@ -83,7 +84,7 @@ pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'stat
         });
         seen.next() - before - 1
     };
-    let replay = Replay;
+    let replay = Replay("--cfg laneway_shuttle\" LANEWAY_SCHEDULE=<the schedule above>".to_owned());
     if let Ok(schedule) = std::env::var("LANEWAY_SCHEDULE") {
         run(Box::new(ReplayScheduler::new_from_encoded(&schedule)));
         std::mem::forget(replay);
@@ -107,8 +108,9 @@ pub(super) fn both_came_first(one: &Tally, other: &Tally) {
     assert!(both || cfg!(laneway_shuttle), "one of them always won");
 }
 
-/// Says how to see a failure again. Tests run on threads that bear their names.
-struct Replay;
+/// Says how to see a failure again: with these flags and variables. Tests run on
+/// threads that bear their names.
+struct Replay(String);
 
 impl Drop for Replay {
     fn drop(&mut self) {
@@ -116,15 +118,10 @@ impl Drop for Replay {
         crate::host::Handle::abandon();
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("models::");
-        #[cfg(laneway_loom)]
         eprintln!(
-            "replay: RUSTFLAGS=\"--cfg laneway_loom\" LOOM_LOCATION=1 \
-             cargo test --profile models --features testing --lib -- --nocapture --exact {test}"
-        );
-        #[cfg(laneway_shuttle)]
-        eprintln!(
-            "replay: RUSTFLAGS=\"--cfg laneway_shuttle\" LANEWAY_SCHEDULE=<the schedule above> \
-             cargo test --profile models --features testing --lib -- --nocapture --exact {test}"
+            "replay: RUSTFLAGS=\"{} \
+             cargo test --profile models --features testing --lib -- --nocapture --exact {test}",
+            self.0
         );
     }
 }

@@ -4,7 +4,7 @@ use super::explore::{explore, thread};
 use super::world::{Hand, World};
 use crate::{GroupConfig, Lane, LaneConfig};
 
-/// `main` and `other`, of two slots each, and one slot for both.
+/// `main` and `other`, of a slot each, and one slot for both.
 fn world() -> (World, Lane) {
     let config = LaneConfig::new(1).no_stall_ceiling();
     let world = World::with(config.clone(), |more| {

@@ -1,7 +1,8 @@
 //! The driver, progress, ceilings, claims. The clock moves where a model says
 //! so; what races is who comes first.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::explore::{both_came_first, explore, thread};
@@ -99,31 +100,61 @@ fn s9_progress_against_the_last_moment() {
 /// that it stalled; its slot is freed once, and its sibling keeps its own (S4).
 #[test]
 fn s4_settle_against_reclaim() {
-    explore("settle_against_reclaim", || {
+    let (returned, stalled) = (Tally::new(), Tally::new());
+    let seen = (returned.clone(), stalled.clone());
+    explore("settle_against_reclaim", move || {
         let world = World::ceilinged(2);
-        let lane = world.lane.clone();
-        let mut stuck =
-            Hand::pending(async move { lane.run(async |_| pending::<()>().await).await });
+        let done = Arc::new(AtomicBool::new(false));
+        let (lane, ready) = (world.lane.clone(), Arc::clone(&done));
+        let mut task = Hand::pending(async move {
+            let body = async move |_: TaskContext| {
+                poll_fn(|_| match ready.load(Ordering::Acquire) {
+                    true => Poll::Ready(8),
+                    false => Poll::Pending,
+                })
+                .await
+            };
+            lane.run(body).await
+        });
         world.host.advance(CEILING - TICK);
         let sibling = world.lane.try_acquire().expect("free");
         let host = world.host.clone();
         let driver = thread::spawn(move || {
-            host.advance(TICK);
-            host.poll_all();
-            host.advance(TICK);
-            host.poll_all();
+            for _ in 0..2 {
+                host.advance(TICK);
+                host.poll_all();
+            }
         });
-        stuck.poll();
+        done.store(true, Ordering::Release);
+        task.poll();
         driver.join().expect("no panic");
         for _ in 0..4 {
             world.pass(TICK);
         }
-        world.quiesce(&mut [&mut stuck]);
-        assert!(matches!(stuck.answer(), Err(TaskError::Stalled { .. })));
+        world.quiesce(&mut [&mut task]);
+        match task.answer() {
+            Ok(value) => {
+                assert_eq!(value, 8);
+                returned.note();
+            }
+            Err(problem) => {
+                assert!(
+                    matches!(problem, TaskError::Stalled { .. }),
+                    "S2: {problem}"
+                );
+                stalled.note();
+            }
+        }
         assert!(sibling.is_current(), "S4");
+        assert_eq!(
+            world.lane.snapshot().active.len(),
+            1,
+            "S2: its slot is free"
+        );
         drop(sibling);
         world.wind_up();
     });
+    both_came_first(&seen.0, &seen.1);
 }
 
 /// S8, S12: a future that is dropped as the driver comes for it.
