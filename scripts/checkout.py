@@ -45,7 +45,8 @@ def copy_to(tree):
             shutil.copymode(ROOT / name, copy) if (ROOT / name).exists() else None
     keep = {tree / name for name in contents}
     for old in tree.rglob("*"):
-        if old.is_file() and old not in keep:
+        # But for what was built of it.
+        if old.is_file() and old not in keep and tree / "target" not in old.parents:
             old.unlink()
 
 
@@ -61,11 +62,18 @@ def changes(contents, name):
     other = rb'\1-' + name.encode() + b'"'
     manifest = re.sub(version, other, contents["Cargo.toml"], count=1)
     lock = re.sub(version, other, contents["Cargo.lock"], count=1)
-    program = public_tests(contents)
-    entry = b'\nautotests = false\nautoexamples = false\n\n[[test]]\nname = "public"\npath = "tests/public.rs"\n'
+    keys = b"\nautotests = false\nautoexamples = false\n"
+    programs = [("public", "tests/public.rs"), *unnamed_programs(contents)]
+    entries = "".join(f'\n[[test]]\nname = "{name}"\npath = "{path}"\n' for name, path in programs)
     # Before the first table that follows the package's own keys.
-    manifest = manifest.replace(b"\n[features]", entry + b"\n[features]", 1)
-    return {"Cargo.toml": manifest, "Cargo.lock": lock, "tests/public.rs": program}
+    manifest = manifest.replace(b"\n[features]", keys + entries.encode() + b"\n[features]", 1)
+    return {"Cargo.toml": manifest, "Cargo.lock": lock, "tests/public.rs": public_tests(contents)}
+
+
+def unnamed_programs(contents):
+    """Those of several files that cargo finds by itself, unless it is told not to."""
+    found = [re.fullmatch(r"tests/(\w+)/main\.rs", name) for name in sorted(contents)]
+    return [(it[1], it[0]) for it in found if it and it[0].encode() not in contents["Cargo.toml"]]
 
 
 def public_tests(contents):
