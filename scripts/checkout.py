@@ -45,8 +45,7 @@ def copy_to(tree):
             shutil.copymode(ROOT / name, copy) if (ROOT / name).exists() else None
     keep = {tree / name for name in contents}
     for old in tree.rglob("*"):
-        # But for what was built of it.
-        if old.is_file() and old not in keep and tree / "target" not in old.parents:
+        if old.is_file() and old not in keep:
             old.unlink()
 
 
