@@ -55,6 +55,9 @@ impl World {
             .max_orphans(ROOM)
             .pattern("session:*", session_lane());
         let mut traits: Vec<Traits> = (0..SESSIONS).map(a_session).collect();
+        for session in traits.iter().filter(|session| !session.roomy) {
+            builder = builder.lane(&session.name, session_lane().max_orphans(1));
+        }
         for number in 0..FIXED {
             let (fixed, config) = a_fixed_lane(number, dice);
             builder = builder.lane(&fixed.name, config);
@@ -144,7 +147,7 @@ fn a_session(number: usize) -> Traits {
     Traits {
         name: format!("session:{number}"),
         width: 1,
-        roomy: true,
+        roomy: number % 4 != 3,
         resizable: false,
         resettable: number.is_multiple_of(2),
         lets_run_on: false,
@@ -167,7 +170,7 @@ fn a_fixed_lane(number: usize, dice: &mut Dice) -> (Traits, LaneConfig) {
     };
     let mut config = LaneConfig::new(width).max_orphans(ROOM);
     match number {
-        3 => config = config.max_orphans(2),
+        3 => config = config.max_orphans(1),
         4 => config = config.strict(),
         5 => {
             traits.lets_run_on = true;
