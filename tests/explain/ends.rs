@@ -75,6 +75,28 @@ what helps:
     waiter.await.unwrap();
 }
 
+/// Three are told of; the rest are counted, in line with them.
+#[tokio::test(start_paused = true)]
+async fn many_orphans_are_counted() {
+    let config = LaneConfig::new(5).stall_ceiling(CEILING).max_orphans(5);
+    let (lanes, main) = one_lane(config);
+    let mut forgotten = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..5 {
+            let mut task = Box::pin(main.run(async |_| pending::<()>().await));
+            assert!(poll_once(task.as_mut()).is_pending());
+            forgotten.push(task);
+        }
+        sleep(CEILING + MINUTE).await;
+    }
+    let waiter = quick(&main, "waiter");
+    let why = explain(&lanes, waiter.id());
+    assert_eq!(why.graph.lanes[0].orphans.len(), 5);
+    let text = why.to_string();
+    assert_eq!(text.matches("\n      orphan ").count(), 3, "{text}");
+    assert!(text.contains("\n      and 2 more orphans\n"), "{text}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn those_who_are_being_ended() {
     let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
