@@ -49,7 +49,10 @@ fn explore_within(
         None => ("unbounded".to_owned(), "LANEWAY_UNBOUNDED=1".to_owned()),
     };
     let counted = Arc::clone(&seen);
-    let replay = Replay(format!("--cfg laneway_loom\" LOOM_LOCATION=1 {asked}"));
+    let replay = Replay {
+        cfg: "laneway_loom",
+        with: format!("LOOM_LOCATION=1 {asked}"),
+    };
     builder.check(move || {
         counted.next();
         model();
@@ -84,7 +87,10 @@ pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'stat
         });
         seen.next() - before - 1
     };
-    let replay = Replay("--cfg laneway_shuttle\" LANEWAY_SCHEDULE=<the schedule above>".to_owned());
+    let replay = Replay {
+        cfg: "laneway_shuttle",
+        with: "LANEWAY_SCHEDULE=<the schedule above>".to_owned(),
+    };
     if let Ok(schedule) = std::env::var("LANEWAY_SCHEDULE") {
         run(Box::new(ReplayScheduler::new_from_encoded(&schedule)));
         std::mem::forget(replay);
@@ -108,9 +114,11 @@ pub(super) fn both_came_first(one: &Tally, other: &Tally) {
     assert!(both || cfg!(laneway_shuttle), "one of them always won");
 }
 
-/// Says how to see a failure again: with these flags and variables. Tests run on
-/// threads that bear their names.
-struct Replay(String);
+/// Says how to see a failure again. Tests run on threads that bear their names.
+struct Replay {
+    cfg: &'static str,
+    with: String,
+}
 
 impl Drop for Replay {
     fn drop(&mut self) {
@@ -118,10 +126,10 @@ impl Drop for Replay {
         crate::host::Handle::abandon();
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("models::");
+        let Self { cfg, with } = self;
         eprintln!(
-            "replay: RUSTFLAGS=\"{} \
-             cargo test --profile models --features testing --lib -- --nocapture --exact {test}",
-            self.0
+            "replay: RUSTFLAGS=\"--cfg {cfg}\" {with} \
+             cargo test --profile models --features testing --lib -- --nocapture --exact {test}"
         );
     }
 }
