@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::task::Poll;
 
-use super::explore::{explore, thread};
-use super::world::{Hand, World};
+use super::explore::{explore, explore_at_three, thread};
+use super::world::{CLAIM, Hand, Tally, World};
 use crate::runtime::Domain;
 use crate::sync::{Arc, Weak};
 use crate::{Chain, Lane, LaneConfig, LaneState, Reason, TaskError};
@@ -204,6 +204,47 @@ fn s2_reset_behind_against_the_runner() {
             assert!(is_cancelled(&error), "{error}");
             assert_eq!(taken, 1, "S4: nobody else ended it");
         }
+        two.wind_up();
+    });
+}
+
+/// S1, S20: a task whose grant is passed on as it comes for it at last gives back
+/// the slots that it had gathered by then, and none that it has gathered since.
+#[test]
+fn s20_gathered_again_against_unclaim() {
+    explore_at_three("gathered_again_against_unclaim", || {
+        let two = Two::new();
+        let busy = two.behind.try_acquire().expect("free");
+        let (chain, runs) = (two.chain.clone(), Tally::new());
+        let began = runs.clone();
+        let mut task = Hand::pending(async move {
+            let body = async |_| {
+                began.note();
+                second_poll().await;
+            };
+            chain.run(body).await
+        });
+        drop(busy);
+        let domain = Arc::clone(&two.behind.domain);
+        let link = domain.read(|engine| {
+            let holder = *engine.holders().first()?;
+            engine
+                .record(holder)
+                .map(|record| Arc::clone(&record.payload))
+        });
+        let link = link.expect("the slot is its");
+        two.world.host.advance(CLAIM);
+        let driver = thread::spawn(move || domain.inspect(link.slot_key(), &link));
+        task.poll();
+        driver.join().expect("no panic");
+        if runs.count() == 1 {
+            for lane in [&two.world.lane, &two.behind] {
+                assert!(lane.try_acquire().is_err(), "S1: it runs without its slot");
+            }
+        }
+        two.world.quiesce(&mut [&mut task]);
+        while !task.poll() {}
+        task.answer().expect("S20");
         two.wind_up();
     });
 }

@@ -16,16 +16,16 @@ pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'stat
     explore_within(name, None, model);
 }
 
-/// With no more preemptions than that, whatever is asked for: three threads
-/// can interleave in very many ways.
+/// With three preemptions at most, whatever is asked for: three threads, or long
+/// ways, can interleave in very many ways.
 #[cfg(laneway_loom)]
 #[track_caller]
-pub(super) fn explore_three(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
+pub(super) fn explore_at_three(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
     explore_within(name, Some(3), model);
 }
 
 #[cfg(laneway_shuttle)]
-pub(super) use explore as explore_three;
+pub(super) use explore as explore_at_three;
 
 #[cfg(laneway_loom)]
 #[track_caller]

@@ -318,6 +318,15 @@ impl TaskCell {
         self.labels()?.principal.as_ref()
     }
 
+    /// It is not part of the task any more that it stands for.
+    pub(super) fn forsake(&self) {
+        self.flags.set(Flag::Forsaken);
+    }
+
+    pub(super) fn is_forsaken(&self) -> bool {
+        self.flags.has(Flag::Forsaken)
+    }
+
     /// The task that this is, or stands for.
     #[inline]
     pub(crate) fn whose(self: &Arc<Self>) -> &Arc<Self> {

@@ -237,7 +237,7 @@ impl Domain {
         let now = self.now();
         let facts = facts::read(task, now);
         let unclaimed = self.act(|engine, effects| {
-            let mut unclaimed = false;
+            let mut unclaimed = None;
             // Its own signs once more, since they may have changed on the way
             // to the lock.
             let facts = facts.refreshed(&facts::at_hand(task));
@@ -246,7 +246,7 @@ impl Domain {
                 Verdict::Unclaim if task.word.shift(Word::Granted, Word::Asleep) => {
                     task.lose();
                     engine.unclaim(now, key, effects);
-                    unclaimed = true;
+                    unclaimed = Some(links::unclaim(task));
                 }
                 Verdict::CallOff { end } if task.word.shift(Word::Granted, Word::Cancelled) => {
                     task.lose();
@@ -274,9 +274,9 @@ impl Domain {
             }
             unclaimed
         });
-        if unclaimed {
+        if let Some(gathered) = unclaimed {
             task.left();
-            links::unclaimed(task);
+            links::unclaimed(task, gathered);
         }
     }
 

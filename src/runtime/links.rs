@@ -308,23 +308,36 @@ impl Links {
         })
     }
 
+    /// Takes from the task what it has beside its own slot, to be given back.
+    fn take(&self) -> Gathered {
+        let mut stand = self.stand.lock();
+        stand.round += 1;
+        stand.gathers = false;
+        let (line, held) = (stand.line.take(), std::mem::take(&mut stand.held));
+        // The task may wait for such a slot again before it has been given back, and
+        // that is no circle.
+        line.iter().chain(&held).for_each(|link| link.forsake());
+        Gathered { line, held }
+    }
+
     /// Gives back all slots but the task's own, the last one first.
-    pub(super) fn let_go(&self, task: &TaskCell, completed: bool) {
-        let (line, held) = {
-            let mut stand = self.stand.lock();
-            stand.round += 1;
-            stand.gathers = false;
-            (stand.line.take(), std::mem::take(&mut stand.held))
-        };
-        if let Some(link) = line {
+    fn give_back(&self, task: &TaskCell, gathered: Gathered, completed: bool) {
+        if let Some(link) = gathered.line {
             let _others = edge::untie(task, &link, false);
             inherit::end(&self.domains(), &link);
             give_up(&link, Reason::Dropped);
         }
-        for link in held.into_iter().rev() {
+        for link in gathered.held.into_iter().rev() {
             drop_link(&link, completed);
         }
     }
+}
+
+/// What a task had gathered when it was taken from it.
+#[derive(Default)]
+pub(super) struct Gathered {
+    line: Option<Arc<TaskCell>>,
+    held: Vec<Arc<TaskCell>>,
 }
 
 /// The lanes whose slots a task holds, or gave back for a while.
@@ -349,7 +362,7 @@ pub(super) fn held_in(task: &TaskCell) -> Vec<Arc<Domain>> {
 pub(super) fn let_go(task: &TaskCell, completed: bool) {
     park::abandon(task);
     if let Some(links) = task.links() {
-        links.let_go(task, completed);
+        links.give_back(task, links.take(), completed);
     }
 }
 
@@ -408,13 +421,20 @@ fn granted(task: &Arc<TaskCell>, link: &Arc<TaskCell>) {
     }
 }
 
-/// A task, or a link, lost a grant that nobody came for (S20).
-pub(super) fn unclaimed(cell: &Arc<TaskCell>) {
+/// A grant is passed on that nobody came for (S20), and all that was gathered for
+/// it. Where its lane is locked: what the task gathers once it is granted again is
+/// not to be given back for this.
+pub(super) fn unclaim(cell: &TaskCell) -> Gathered {
+    cell.links().map(|links| links.take()).unwrap_or_default()
+}
+
+/// The rest of that, once the lane is free.
+pub(super) fn unclaimed(cell: &Arc<TaskCell>, gathered: Gathered) {
     if let Some(task) = cell.principal() {
         // Nobody polls it, so that nobody will come for what it has either.
         task.domain().inspect(task.slot_key(), task);
     } else if let Some(links) = cell.links() {
-        links.let_go(cell, false);
+        links.give_back(cell, gathered, false);
     }
 }
 

@@ -96,9 +96,11 @@ struct Budget {
     lanes: Vec<usize>,
 }
 
-/// The task that a holder of a slot stands for.
-fn stands_for(holder: &Arc<TaskCell>) -> &Arc<TaskCell> {
-    holder.whose()
+/// Whoever has to move for this holder's slot to come free, if not the holder
+/// itself. Locks its parts.
+fn stuck_for(holder: &Arc<TaskCell>) -> Option<&Arc<TaskCell>> {
+    let task = holder.whose();
+    (!holder.is_forsaken() && !moves_by_itself(task)).then_some(task)
 }
 
 /// Whether it can move, whatever becomes of what it awaits. Locks its parts.
@@ -294,11 +296,9 @@ impl Waits {
                 if moving == enough {
                     break;
                 }
-                let task = stands_for(&record.payload);
-                if moves_by_itself(task) {
-                    moving += 1;
-                } else {
-                    holders.push(Arc::clone(task));
+                match stuck_for(&record.payload) {
+                    Some(task) => holders.push(Arc::clone(task)),
+                    None => moving += 1,
                 }
             }
             if moving == enough {
@@ -325,10 +325,7 @@ impl Waits {
     }
 
     fn read_group(&mut self, node: usize, group: &Arc<GroupCell>) {
-        let (limit, held) = group.held(&mut self.kept, |holder| {
-            let task = stands_for(holder);
-            (!moves_by_itself(task)).then(|| Arc::clone(task))
-        });
+        let (limit, held) = group.held(&mut self.kept, |holder| stuck_for(holder).cloned());
         let shares = group.shares();
         let mut budget = Budget {
             budget: limit,
