@@ -44,6 +44,10 @@ struct Seen {
     state: State,
     enqueued: Time,
     started: Time,
+    /// From when its budget counts, and since when it can have been silent: for as
+    /// long as it is parked, its clocks stand still.
+    begun: Time,
+    back: Time,
     task: Arc<TaskCell>,
 }
 
@@ -84,6 +88,8 @@ impl Watched {
                     state: record.state,
                     enqueued: record.enqueued,
                     started: record.started,
+                    begun: record.begun(),
+                    back: record.back(),
                     task: Arc::clone(&record.payload),
                 })
                 .collect();
@@ -212,7 +218,7 @@ impl Seen {
     fn limit(&self, facts: &Facts, observe_only: bool) -> Option<Time> {
         let spec = self.task.spec();
         let hard = [
-            spec.budget.map(|budget| self.started + budget),
+            spec.budget.map(|budget| self.begun + budget),
             facts.deadline,
         ];
         let hard = hard.into_iter().flatten().min();
@@ -227,7 +233,7 @@ impl Seen {
             None => [ceiling, spec.idle].into_iter().flatten().min(),
         };
         let silence = silence.filter(|_| !facts.waiting).map(|silence| {
-            let from = facts.active_at.max(self.started) + silence;
+            let from = facts.active_at.max(self.back) + silence;
             let later = [facts.extended_until, facts.hold_until];
             later.into_iter().flatten().fold(from, Time::max)
         });
@@ -271,6 +277,7 @@ fn describe_lane(text: &mut String, lane: &Domain) -> fmt::Result {
     )?;
     let tasks = [
         ("active", &lane.active),
+        ("parked", &lane.parked),
         ("queued", &lane.queued),
         ("at the door", &lane.at_door),
         ("orphan", &lane.orphans),

@@ -267,6 +267,51 @@ fn is_silent_about_what_is_well() {
     });
 }
 
+/// Who waits for somebody uses up neither its budget nor its patience, with its
+/// slots or without, and is held to both again afterwards.
+#[test]
+fn s9_is_silent_about_those_who_are_parked() {
+    Sim::check(20, async |sim| {
+        let config = || {
+            let limits = Timeout::budget(10 * MINUTE).idle(5 * MINUTE);
+            LaneConfig::new(1).stall_ceiling(4 * MINUTE).timeout(limits)
+        };
+        let lanes = Lanes::builder()
+            .lane("session", config())
+            .lane("main", config());
+        let lanes = lanes.build().unwrap();
+        sim.watch(&lanes);
+        let chain = lanes.chain(["session", "main"]).unwrap();
+        let turn = |releases: &'static [&'static str]| {
+            chain.spawn(async move |cx| {
+                sleep(MINUTE).await;
+                let wait = cx.waiting("an approval").limit(2 * HOUR).release(releases);
+                wait.on(sleep(HOUR)).await.unwrap();
+                for _ in 0..2 {
+                    cx.progress();
+                    sleep(3 * MINUTE).await;
+                }
+            })
+        };
+        let turns = [&[][..], &["main"], &["session", "main"]].map(turn);
+        let hung = chain.spawn(async |cx| {
+            let wait = cx.waiting("an approval").release(["main"]);
+            wait.on(sleep(HOUR)).await.unwrap();
+            pending::<()>().await;
+        });
+        // They come back while others have the slot.
+        let main = lanes.lane("main").unwrap();
+        for _ in 0..3 {
+            sleep(HOUR - MINUTE).await;
+            main.run(async |_| sleep(3 * MINUTE).await).await.unwrap();
+        }
+        for turn in turns {
+            turn.await.unwrap();
+        }
+        hung.await.unwrap_err();
+    });
+}
+
 /// A body that moves the clock itself is a machine that slept: what came due
 /// has its grace tick (S19), and all that is due to it after that.
 #[test]
