@@ -88,3 +88,23 @@ fn s2_what_a_caller_was_told_stands_whenever_it_asks() {
         );
     });
 }
+
+/// What is submitted where a runtime has gone before, as a thread of its own may that
+/// outlives it, is settled at once, though its lane starts nobody.
+#[test]
+fn s7_a_task_that_comes_after_its_runtime_went_is_told() {
+    let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    main.pause();
+    let first = runtime();
+    let gone = first.handle().clone();
+    let before = first.block_on(async { main.spawn(async |_| ()) });
+    drop(first);
+    let _entered = gone.enter();
+    let after = [main.spawn(async |_| ()), main.spawn_blocking(|_| ())];
+    for task in [&before, &after[0], &after[1]] {
+        assert!(matches!(task.status(), TaskStatus::Settled), "{task:?}");
+    }
+    assert!(main.snapshot().queued.is_empty());
+}

@@ -188,6 +188,26 @@ fn s7_runtime_gone_against_release() {
     });
 }
 
+/// S7: nor does one that goes as somebody submits on it, to a lane that starts nobody.
+#[test]
+fn s7_runtime_gone_against_submit() {
+    explore("runtime_gone_against_submit", || {
+        let world = World::new(1);
+        world.lane.pause();
+        let host = world.host.clone();
+        let going = thread::spawn(move || host.shut_down());
+        let mut handle = Hand::new(world.lane.spawn(async |_| ()));
+        going.join().expect("no panic");
+        handle.poll();
+        assert!(
+            matches!(handle.answer(), Err(TaskError::RuntimeShutdown { .. })),
+            "S7"
+        );
+        world.lane.resume();
+        world.wind_up();
+    });
+}
+
 /// S7: a queue that is cleared as its head is served.
 #[test]
 fn s7_clear_against_release() {

@@ -145,6 +145,14 @@ impl Shared {
         Some(handle)
     }
 
+    /// Whether this runtime went since the caller entered it. Mostly one load.
+    #[inline]
+    pub(super) fn has_gone(&self, runtime: Id) -> bool {
+        let epoch = self.drivers.epoch.load(Ordering::Acquire);
+        let served = (self.drivers.scheduler, epoch, runtime);
+        SERVED.try_with(Cell::get).ok().flatten() != Some(served) && !self.drivers.serves(runtime)
+    }
+
     /// Fires domains whose moment has come, and says when the next one is, if
     /// that has come, too.
     pub(super) fn see_to_moments(&self, now: Time) -> Option<Time> {

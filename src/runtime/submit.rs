@@ -8,7 +8,7 @@ use super::domain::{Engine, cancel_locked};
 use super::edge::{self, Edge};
 use super::job::Waiting;
 use super::links::Links;
-use super::perform::launch;
+use super::perform::{launch, runtime_gone};
 use super::reserve::Kept;
 use super::word::Word;
 use super::{current, deadlock, inherit, spans, spare};
@@ -123,6 +123,13 @@ pub(crate) fn submit(
     }
     if let Some(signal) = options.and_then(|options| options.cancel_on) {
         watch(&task, &runtime, signal);
+    }
+    // Whoever settled what was bound to the runtime, as that went, may have been here
+    // before the task was (S7).
+    if let Some(home) = task.bound()
+        && domain.shared.has_gone(home)
+    {
+        runtime_gone(&domain.shared, home);
     }
     Ok(task)
 }
