@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use laneway::{AcquireError, Limit, Reason, TaskContext, TaskError, TaskId};
+use laneway::{AcquireError, Limit, Priority, Reason, TaskContext, TaskError, TaskId};
 
 use crate::book::{Book, Stamps, Verb};
 use crate::kind::Kind;
+use crate::proof::Proof;
 use crate::sync::{Count, Flag, Mutex, SeqCst, lock, now};
 use crate::workshop::Workshop;
 use crate::world::World;
@@ -15,31 +16,57 @@ use crate::world::World;
 pub(crate) struct Case {
     pub(crate) number: u64,
     pub(crate) kind: Kind,
-    pub(crate) book: Arc<Book>,
-    pub(crate) fence_floor: u64,
+    /// The lanes that it holds slots of, in the order of its chain.
+    pub(crate) places: Vec<Place>,
     /// How long it may be active until its slot is gone, if it hangs.
     pub(crate) limit: Option<Duration>,
     pub(crate) key: Option<usize>,
     /// Somebody was about to cancel it by its handle or its id.
     pub(crate) cancelled: Flag,
     pub(crate) id: OnceLock<TaskId>,
+    pub(crate) priority: OnceLock<Priority>,
     pub(crate) shop: Option<Arc<Workshop>>,
     parent: Option<Arc<Self>>,
-    before: Stamps,
     key_before: u64,
-    spoken_then: Stamps,
     key_then: bool,
     submitted: Instant,
     started: OnceLock<Instant>,
     runs: Count,
     cx: Mutex<Option<TaskContext>>,
+    pub(crate) pulse: Pulse,
+    proof: Arc<Proof>,
+}
+
+/// One of its lanes, as it was when the task was about to come.
+pub(crate) struct Place {
+    pub(crate) book: Arc<Book>,
+    pub(crate) fence_floor: u64,
+    before: Stamps,
+    spoken_then: Stamps,
+}
+
+impl Place {
+    fn of(book: &Arc<Book>) -> Self {
+        Self {
+            fence_floor: book.ended_fence(),
+            before: book.stamps(),
+            spoken_then: book.speaking(),
+            book: Arc::clone(book),
+        }
+    }
+
+    /// Whether a verb may have met the task here.
+    fn spoken(&self, verb: Verb) -> bool {
+        let verb = verb as usize;
+        self.spoken_then[verb] > 0 || self.book.stamps()[verb] > self.before[verb]
+    }
 }
 
 impl Case {
     /// To be called before the task is submitted.
     pub(crate) fn open(
         world: &Arc<World>,
-        book: &Arc<Book>,
+        books: &[&Arc<Book>],
         kind: Kind,
         limit: Option<Duration>,
         key: Option<usize>,
@@ -47,29 +74,28 @@ impl Case {
         parent: Option<&Arc<Self>>,
     ) -> Ticket {
         let number = world.proof.tasks.fetch_add(1, SeqCst);
-        let before = book.stamps();
-        let spoken_then = book.speaking();
+        let places = books.iter().map(|book| Place::of(book)).collect();
         let key_before = key.map_or(0, |key| world.keys[key].load(SeqCst));
         let key_then = world.keys_in_use.load(SeqCst) > 0;
         let case = Arc::new(Self {
             number,
             kind,
-            fence_floor: book.ended_fence(),
+            places,
             limit,
             key,
             cancelled: Flag::default(),
             id: OnceLock::new(),
+            priority: OnceLock::new(),
             parent: parent.cloned(),
             shop: shop.cloned(),
-            before,
-            spoken_then,
             key_before,
             key_then,
             submitted: now(),
             started: OnceLock::new(),
             runs: Count::default(),
             cx: Mutex::default(),
-            book: Arc::clone(book),
+            pulse: Pulse::default(),
+            proof: Arc::clone(&world.proof),
         });
         lock(&world.ledger).insert(number, Arc::clone(&case));
         Ticket {
@@ -80,11 +106,31 @@ impl Case {
         }
     }
 
+    pub(crate) fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(|place| &*place.book.traits.name)
+    }
+
+    /// Each of its lanes has room for more orphans than there are.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.places.iter().all(|place| place.book.traits.roomy)
+    }
+
     /// How often its body has run by now.
     pub(crate) fn starts(&self, cx: &TaskContext) -> u64 {
         *lock(&self.cx) = Some(cx.clone());
         let _ = self.started.set(now());
         self.runs.fetch_add(1, SeqCst) + 1
+    }
+
+    /// For the audit. A child has its parent's priority, if that is more urgent.
+    pub(crate) fn tells_its_rank(&self, world: &World, cx: &TaskContext) {
+        if let (None, Some(priority)) = (&self.parent, self.priority.get()) {
+            lock(&world.ranks).insert(cx.id(), *priority);
+        }
     }
 
     pub(crate) fn has_started(&self) -> bool {
@@ -96,8 +142,21 @@ impl Case {
         self.started.get().map(|at| now().duration_since(*at))
     }
 
+    /// Of one of its lanes: where one was taken, the others may be at their bound.
+    pub(crate) fn holds_any_slot(&self) -> bool {
+        let holds = |cx: &TaskContext| self.names().any(|name| cx.fence_in(name).is_some());
+        lock(&self.cx).as_ref().is_some_and(holds)
+    }
+
     pub(crate) fn holds_slot(&self) -> bool {
         lock(&self.cx).as_ref().is_some_and(TaskContext::is_current)
+    }
+
+    /// It means to be quicker, but was silent for so long all the same, since the
+    /// machine was late. When it was granted its slot it does not know.
+    fn was_slower_than(&self, ceiling: Duration) -> bool {
+        let silence = || now().duration_since(self.submitted);
+        self.pulse.longest_silence().unwrap_or_else(silence) >= ceiling
     }
 
     /// Whether this end can be what somebody did to this very task, to its
@@ -115,7 +174,7 @@ impl Case {
             }
             TaskError::Cleared { .. } => self.spoken(Verb::Clear),
             TaskError::Draining { .. } => self.drained(ending),
-            TaskError::Closed { .. } => ending || self.book.stamps()[Verb::Close as usize] > 0,
+            TaskError::Closed { .. } => ending || self.was_closed(),
             TaskError::Shutdown { .. } | TaskError::SchedulerDropped { .. } => ending,
             TaskError::RuntimeShutdown { .. } => self.runtime_gone(),
             TaskError::Panicked { .. } => self.kind == Kind::Panics,
@@ -141,7 +200,7 @@ impl Case {
             }
             AcquireError::Cleared { .. } => self.spoken(Verb::Clear),
             AcquireError::Draining { .. } => self.drained(ending),
-            AcquireError::Closed { .. } => ending || self.book.stamps()[Verb::Close as usize] > 0,
+            AcquireError::Closed { .. } => ending || self.was_closed(),
             AcquireError::Shutdown { .. } => ending,
             _ => false,
         }
@@ -165,8 +224,13 @@ impl Case {
     }
 
     fn spoken(&self, verb: Verb) -> bool {
-        let verb = verb as usize;
-        self.spoken_then[verb] > 0 || self.book.stamps()[verb] > self.before[verb]
+        self.places.iter().any(|place| place.spoken(verb))
+    }
+
+    /// Once closed, a lane stays so.
+    fn was_closed(&self) -> bool {
+        let closed = |place: &Place| place.book.stamps()[Verb::Close as usize] > 0;
+        self.places.iter().any(closed)
     }
 
     fn drained(&self, ending: bool) -> bool {
@@ -177,6 +241,29 @@ impl Case {
         self.shop
             .as_ref()
             .is_some_and(|shop| shop.killed.load(SeqCst))
+    }
+}
+
+/// When a task reports progress, by the soak's own clock, and how long it was
+/// silent at most.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse(Mutex<Option<(Instant, Duration)>>);
+
+impl Pulse {
+    /// From before the last report to after this one: never less than what the
+    /// scheduler can have seen.
+    pub(crate) fn beat(&self, report: impl FnOnce()) {
+        let mut last = lock(&self.0);
+        let before = now();
+        report();
+        let silent =
+            |(since, longest): (Instant, Duration)| longest.max(now().duration_since(since));
+        *last = Some((before, last.map(silent).unwrap_or_default()));
+    }
+
+    /// Up to now.
+    fn longest_silence(&self) -> Option<Duration> {
+        lock(&self.0).map(|(since, longest)| longest.max(now().duration_since(since)))
     }
 }
 
@@ -200,11 +287,8 @@ const fn never_ran(error: &TaskError) -> bool {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, kind, .. } = self;
-        write!(
-            f,
-            "task {number} ({kind:?}) of lane {}",
-            self.book.traits.name
-        )?;
+        let lanes: Vec<&str> = self.names().collect();
+        write!(f, "task {number} ({kind:?}) of {lanes:?}")?;
         write!(
             f,
             ", submitted {:?} ago",
@@ -249,10 +333,18 @@ impl Ticket {
                 proof.check("S2", right, || {
                     format!("{case} ran {runs} times and gave {value}")
                 });
+                if case.kind == Kind::Steady {
+                    proof.check("S9", true, String::new);
+                }
+            }
+            Err(TaskError::Stalled { ceiling, .. }) if case.kind == Kind::Steady => {
+                proof.check("S9", case.was_slower_than(*ceiling), || {
+                    format!("{case} reported progress in time, and stalled: {answer:?}")
+                });
             }
             Err(error) => {
                 proof.check("S4", case.explains(&self.world, error), || {
-                    format!("{case}: nobody did anything that explains {error:?}; verbs {:?}, before it {:?}", case.book.stamps(), case.before)
+                    format!("{case}: nobody did anything that explains {error:?}")
                 });
                 proof.check("S2", !never_ran(error) || runs == 0, || {
                     format!("{case} ran {runs} times and was told {error:?}")
@@ -266,11 +358,7 @@ impl Ticket {
     pub(crate) fn refused(mut self, error: &AcquireError) {
         let (case, proof) = (&self.case, &self.world.proof);
         proof.check("S4", case.explains_no_slot(&self.world, error), || {
-            format!(
-                "{case}: nobody did anything that explains {error:?}; verbs {:?}, before it {:?}",
-                case.book.stamps(),
-                case.before
-            )
+            format!("{case}: nobody did anything that explains {error:?}")
         });
         self.close();
     }

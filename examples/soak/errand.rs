@@ -6,52 +6,87 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use laneway::{Lane, Priority, Reason, TaskBuilder, TaskError, Timeout};
+use laneway::{Chain, Lane, Priority, Reason, TaskBuilder, TaskError, TaskSnapshot, Timeout};
 use tokio::time::{sleep, timeout};
 
 use crate::body::{Job, body, closure};
+use crate::book::{Book, Seats};
 use crate::case::{Case, Ticket};
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::kind::Kind;
+use crate::proof::Proof;
 use crate::sync::{SeqCst, lock};
-use crate::world::{GRACE, KEYS, TEARDOWN, World};
+use crate::world::{GRACE, KEYS, STEADY, TEARDOWN, World};
 
 pub(crate) async fn errand(world: &Arc<World>, dice: &mut Dice) {
-    let book = dice.pick(&world.books);
+    let books = world.some_lanes(dice);
+    let lets_run_on = books.iter().any(|book| book.traits.lets_run_on);
     let kind = match Kind::roll(dice) {
-        kind if kind.hangs() && book.traits.lets_run_on => Kind::Late,
-        Kind::Late if !book.traits.lets_run_on => Kind::Pending,
+        kind if kind.hangs() && lets_run_on => Kind::Late,
+        Kind::Late if !lets_run_on => Kind::Pending,
         kind => kind,
     };
-    let Some(lane) = world.lane(book) else { return };
+    let Some(way) = Way::through(world, &books) else {
+        return;
+    };
     // A thread that hangs is one of a runtime that can spare it.
     let shop = (kind == Kind::BlockedPoll || !dice.one_in(4)).then(|| world.shop(dice));
     let limit = kind.hangs().then(|| dice.millis(200, 500));
     let key = dice.one_in(3).then(|| dice.below(KEYS));
-    let ticket = Case::open(world, book, kind, limit, key, shop.as_ref(), None);
+    let ticket = Case::open(world, &books, kind, limit, key, shop.as_ref(), None);
     match kind {
-        Kind::Slot | Kind::ForgottenSlot => by_hand(world, &lane, ticket, dice).await,
-        Kind::Dropped | Kind::LeakedFuture => leave(world, lane, ticket, dice).await,
+        Kind::Slot | Kind::ForgottenSlot => by_hand(world, &way, ticket, dice).await,
+        Kind::Dropped | Kind::LeakedFuture => leave(world, way, ticket, dice).await,
         _ if !kind.blocks() && kind != Kind::Detached && dice.one_in(2) => {
-            run(world, lane, ticket, dice).await;
+            run(world, way, ticket, dice).await;
         }
-        _ => spawn(world, &lane, ticket, dice).await,
+        _ => spawn(world, &way, ticket, dice).await,
+    }
+}
+
+/// To a lane, or to several at once.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    Lane(Lane),
+    Chain(Chain),
+}
+
+impl Way {
+    pub(crate) fn through(world: &World, books: &[&Arc<Book>]) -> Option<Self> {
+        let lanes = world.lanes()?;
+        match books {
+            [book] => lanes.lane(&book.traits.name).ok().map(Self::Lane),
+            _ => lanes
+                .chain(books.iter().map(|book| &book.traits.name))
+                .ok()
+                .map(Self::Chain),
+        }
+    }
+
+    fn task(&self) -> TaskBuilder<'_> {
+        match self {
+            Self::Lane(lane) => lane.task(),
+            Self::Chain(chain) => chain.task(),
+        }
     }
 }
 
 /// What a case asks for, in the builder's terms.
 pub(crate) fn describe<'a>(
-    lane: &'a Lane,
+    way: &'a Way,
     case: &Case,
-    token: &Arc<()>,
+    world: &Arc<World>,
     dice: &mut Dice,
 ) -> TaskBuilder<'a> {
-    let mut task = lane
+    let token = &world.token;
+    let priority = *dice.pick(&[Priority::Foreground, Priority::Normal, Priority::Background]);
+    let _ = case.priority.set(priority);
+    let mut task = way
         .task()
         .name(name(case))
         .meta(Arc::clone(token))
-        .priority(*dice.pick(&[Priority::Foreground, Priority::Normal, Priority::Background]));
+        .priority(priority);
     if let Some(key) = case.key {
         task = task.key(key_name(key));
     }
@@ -63,10 +98,15 @@ pub(crate) fn describe<'a>(
         task = task.cancel_on(async move { sleep(time).await });
     }
     if dice.one_in(8) {
-        let token = Arc::clone(token);
-        task = task.on_wait(Duration::from_millis(20), move |_| drop(token));
+        let caller = CallsBack::new(world, case);
+        task = task.on_wait(Duration::from_millis(20), move |_| caller.call());
     }
-    let Some(limit) = case.limit else { return task };
+    if case.kind == Kind::Steady {
+        return task.stall_ceiling(STEADY);
+    }
+    // One that sets itself a deadline is granted none.
+    let limit = case.limit.filter(|_| case.kind != Kind::OwnDeadline);
+    let Some(limit) = limit else { return task };
     match (case.kind, dice.below(3)) {
         (Kind::OverBudget, _) | (_, 0) => task.timeout(Timeout::budget(limit)),
         (_, 1) => task.timeout(Timeout::idle(limit)),
@@ -82,13 +122,13 @@ fn name(case: &Case) -> String {
     format!("task-{}", case.number)
 }
 
-async fn spawn(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dice) {
+async fn spawn(world: &Arc<World>, way: &Way, ticket: Ticket, dice: &mut Dice) {
     let (case, kind) = (Arc::clone(&ticket.case), ticket.case.kind);
     let job = Job::new(world, &ticket, dice);
     let gate = Arc::clone(&job.gate);
     let handle = {
         let _entered = case.shop.as_ref().map(|shop| shop.handle.enter());
-        let task = describe(lane, &case, &world.token, dice);
+        let task = describe(way, &case, world, dice);
         if kind.blocks() {
             task.spawn_blocking(move |cx| closure(&cx, &job))
         } else {
@@ -119,16 +159,15 @@ async fn spawn(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dice)
 }
 
 /// Runs it on its caller, which is a plain tokio task.
-async fn run(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) {
+async fn run(world: &Arc<World>, way: Way, ticket: Ticket, dice: &mut Dice) {
     let case = Arc::clone(&ticket.case);
     let job = Job::new(world, &ticket, dice);
     let gate = Arc::clone(&job.gate);
     let mut own = dice.fork();
-    let token = Arc::clone(&world.token);
     if case.kind == Kind::Cancelled {
         // There is no handle, so nobody but this timeout ends it.
         let call = async {
-            let task = describe(&lane, &case, &token, &mut own);
+            let task = describe(&way, &case, world, &mut own);
             task.run(|cx| body(cx, job)).await
         };
         match timeout(dice.millis(0, 50), call).await {
@@ -138,9 +177,9 @@ async fn run(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) {
         return;
     }
     let caller = {
-        let case = Arc::clone(&case);
+        let (case, world) = (Arc::clone(&case), Arc::clone(world));
         async move {
-            let task = describe(&lane, &case, &token, &mut own);
+            let task = describe(&way, &case, &world, &mut own);
             let answer = task.run(|cx| body(cx, job)).await;
             ticket.answer(&answer);
         }
@@ -160,9 +199,9 @@ async fn run(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) {
 }
 
 /// A slot by hand, held for a moment or "forgotten".
-async fn by_hand(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dice) {
+async fn by_hand(world: &Arc<World>, way: &Way, ticket: Ticket, dice: &mut Dice) {
     let case = Arc::clone(&ticket.case);
-    let task = describe(lane, &case, &world.token, dice);
+    let task = describe(way, &case, world, dice);
     let slot = match timeout(Duration::from_secs(3), task.acquire()).await {
         Ok(Ok(slot)) => slot,
         Ok(Err(error)) => return ticket.refused(&error),
@@ -176,7 +215,7 @@ async fn by_hand(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dic
         }
     };
     let _ = case.id.set(slot.id());
-    let seat = case.book.sit(slot.context(), &case, &world.proof);
+    let seats = Seats::take(slot.context(), &case);
     if case.kind == Kind::Slot {
         sleep(dice.millis(0, 3)).await;
         if !slot.is_current() {
@@ -186,29 +225,29 @@ async fn by_hand(world: &Arc<World>, lane: &Lane, ticket: Ticket, dice: &mut Dic
                 format!("{case} lost its slot to {reason:?}")
             });
         }
-        drop(seat);
+        drop(seats);
         drop(slot);
     } else {
         let gate = world.gate();
         Watch::new(world, &case, &gate, false).until_lost().await;
         // What keeps its slot, at the orphan bound, may not lie there for ever.
-        if !slot.is_current() && dice.one_in(2) {
-            lock(&world.grave).push(Box::new((seat, slot)));
+        if !case.holds_any_slot() && dice.one_in(2) {
+            lock(&world.grave).push(Box::new((seats, slot)));
         }
     }
     ticket.done();
 }
 
 /// A `run` that is polled for a while, and then is not: dropped, or left lying.
-async fn leave(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) {
+async fn leave(world: &Arc<World>, way: Way, ticket: Ticket, dice: &mut Dice) {
     let case = Arc::clone(&ticket.case);
     let job = Job::new(world, &ticket, dice);
     let gate = Arc::clone(&job.gate);
     let mut own = dice.fork();
     let mut call: Pin<Box<dyn Future<Output = Result<u64, TaskError>> + Send>> = {
-        let (lane, case, token) = (lane.clone(), Arc::clone(&case), Arc::clone(&world.token));
+        let (way, case, world) = (way.clone(), Arc::clone(&case), Arc::clone(world));
         Box::pin(async move {
-            let task = describe(&lane, &case, &token, &mut own);
+            let task = describe(&way, &case, &world, &mut own);
             task.run(|cx| body(cx, job)).await
         })
     };
@@ -217,7 +256,7 @@ async fn leave(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) 
     }
     if case.kind == Kind::LeakedFuture && case.has_started() {
         Watch::new(world, &case, &gate, false).until_lost().await;
-        if !case.holds_slot() && dice.one_in(2) {
+        if !case.holds_any_slot() && dice.one_in(2) {
             lock(&world.grave).push(Box::new(call));
         }
     } else {
@@ -226,17 +265,50 @@ async fn leave(world: &Arc<World>, lane: Lane, ticket: Ticket, dice: &mut Dice) 
             world.proof.fault("run dropped while queued");
         }
         drop(call);
-        let (snapshot, name) = (lane.snapshot(), name(&case));
-        let all = [&snapshot.queued, &snapshot.active, &snapshot.orphans];
-        let mut all = all.into_iter().flatten();
-        let left = all.find(|task| task.name.as_ref() == Some(&name));
-        world.proof.check(
-            "S12",
-            left.is_none() && case.has_started() == started,
-            || format!("{case} was dropped, and the lane still has {left:?}"),
-        );
+        for place in &case.places {
+            let left = left_of(world, &place.book, &name(&case));
+            let unmoved = case.has_started() == started;
+            world.proof.check("S12", left.is_none() && unmoved, || {
+                format!("{case} was dropped, and its lane still has {left:?}")
+            });
+        }
     }
     ticket.may_drop().done();
+}
+
+fn left_of(world: &World, book: &Book, name: &str) -> Option<TaskSnapshot> {
+    let lane = world.lane(book)?.snapshot();
+    let mut all = [lane.queued, lane.active, lane.parked, lane.orphans]
+        .into_iter()
+        .flatten();
+    all.find(|task| task.name.as_deref() == Some(name))
+}
+
+/// Code of the user's that calls back into a lane of its task, and is dropped
+/// there: under a lock of ours it would wait for ever.
+pub(crate) struct CallsBack {
+    lane: Option<Lane>,
+    proof: Arc<Proof>,
+}
+
+impl CallsBack {
+    pub(crate) fn new(world: &World, case: &Case) -> Self {
+        Self {
+            lane: case.places.last().and_then(|place| world.lane(&place.book)),
+            proof: Arc::clone(&world.proof),
+        }
+    }
+
+    pub(crate) fn call(&self) {
+        drop(self.lane.as_ref().map(Lane::snapshot));
+        self.proof.check("S13", true, String::new);
+    }
+}
+
+impl Drop for CallsBack {
+    fn drop(&mut self) {
+        self.call();
+    }
 }
 
 /// Looks whether a hung task loses its slot in time.
@@ -252,7 +324,7 @@ struct Watch<'a> {
 
 /// How much later than promised a loaded machine may be, beside what the
 /// sampler saw of it.
-const SLACK: Duration = Duration::from_secs(5);
+pub(crate) const SLACK: Duration = Duration::from_secs(5);
 
 impl<'a> Watch<'a> {
     const fn new(world: &'a World, case: &'a Case, gate: &'a Gate, answer_too: bool) -> Self {
@@ -289,7 +361,7 @@ impl<'a> Watch<'a> {
     }
 
     fn look(&mut self) {
-        let (case, roomy) = (self.case, self.case.book.traits.roomy);
+        let (case, roomy) = (self.case, self.case.is_roomy());
         let (Some(limit), Some(active)) = (case.limit, case.active_for()) else {
             return;
         };
@@ -304,14 +376,18 @@ impl<'a> Watch<'a> {
         let pending = !lost || self.answer_too;
         if roomy && pending && !self.told && active > all + slack {
             self.told = true;
-            let lane = self.world.lane(&case.book).map(|lane| lane.snapshot());
+            let lanes = case
+                .places
+                .iter()
+                .filter_map(|place| self.world.lane(&place.book));
+            let lanes: Vec<_> = lanes.map(|lane| lane.snapshot()).collect();
             let what = if lost {
                 "was not answered"
             } else {
                 "kept its slot"
             };
             self.world.proof.check("S8", false, || {
-                format!("{case} {what} for {active:?}; slack {slack:?}; the lane: {lane:#?}")
+                format!("{case} {what} for {active:?}; slack {slack:?}; its lanes: {lanes:#?}")
             });
             self.gate.open();
         }
@@ -319,7 +395,7 @@ impl<'a> Watch<'a> {
 
     fn in_time(&self) {
         let hung = self.case.limit.is_some() && self.case.has_started();
-        if hung && self.case.book.traits.roomy && !self.told {
+        if hung && self.case.is_roomy() && !self.told {
             self.world.proof.check("S8", true, String::new);
         }
     }

@@ -7,12 +7,16 @@ pub(crate) enum Kind {
     // Well behaved.
     Healthy,
     Progressing,
+    /// It has a stall ceiling, lives for longer than that, and reports in time.
+    Steady,
     Nested,
     Hooked,
     Impatient,
     Blocking,
     Slot,
     Detached,
+    /// It waits for somebody, and gives its slots back meanwhile, or does not.
+    Parks,
     // Ended by somebody.
     Signalled,
     Cancelled,
@@ -27,6 +31,7 @@ pub(crate) enum Kind {
     StuckHook,
     StuckChild,
     OverBudget,
+    OwnDeadline,
     StuckClosure,
     ForgottenSlot,
     LeakedFuture,
@@ -34,7 +39,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const FAULTY: [Self; 16] = [
+    /// Faulty, or long.
+    const SLOW: [Self; 18] = [
+        Self::Steady,
         Self::Signalled,
         Self::Cancelled,
         Self::Dropped,
@@ -47,12 +54,13 @@ impl Kind {
         Self::StuckHook,
         Self::StuckChild,
         Self::OverBudget,
+        Self::OwnDeadline,
         Self::StuckClosure,
         Self::ForgottenSlot,
         Self::LeakedFuture,
         Self::Late,
     ];
-    const WELL: [Self; 9] = [
+    const WELL: [Self; 10] = [
         Self::Healthy,
         Self::Healthy,
         Self::Progressing,
@@ -62,13 +70,14 @@ impl Kind {
         Self::Blocking,
         Self::Slot,
         Self::Detached,
+        Self::Parks,
     ];
 
-    /// One task in sixteen is faulty: each keeps its slot for a hundred times as
-    /// long as a healthy one does.
+    /// One task in sixteen is slow: it keeps its slot for a hundred times as long
+    /// as the others do.
     pub(crate) fn roll(dice: &mut Dice) -> Self {
         if dice.one_in(16) {
-            *dice.pick(&Self::FAULTY)
+            *dice.pick(&Self::SLOW)
         } else {
             *dice.pick(&Self::WELL)
         }
@@ -100,6 +109,7 @@ impl Kind {
             Self::StuckHook => "hang: a hook that never ends",
             Self::StuckChild => "hang: a child that never ends",
             Self::OverBudget => "over its budget, with progress",
+            Self::OwnDeadline => "hang: past the deadline that it set itself",
             Self::StuckClosure => "hang: a blocking closure",
             Self::ForgottenSlot => "hang: a slot that is never dropped",
             Self::LeakedFuture => "hang: a future that is never polled again",
@@ -119,6 +129,7 @@ impl Kind {
                 | Self::StuckHook
                 | Self::StuckChild
                 | Self::OverBudget
+                | Self::OwnDeadline
                 | Self::StuckClosure
                 | Self::ForgottenSlot
                 | Self::LeakedFuture
@@ -138,6 +149,8 @@ impl Kind {
             self,
             Self::Healthy
                 | Self::Progressing
+                | Self::Steady
+                | Self::Parks
                 | Self::Nested
                 | Self::Hooked
                 | Self::Impatient

@@ -11,6 +11,7 @@
 //! The numbers S1 to S20 are the promises of `docs/reliability.md`.
 
 mod args;
+mod audit;
 mod body;
 mod book;
 mod case;

@@ -1,8 +1,9 @@
 //! Somebody who has all the verbs and no sense.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use laneway::{Descendants, Drain, Lanes, QueuedWork, Reason, TaskId};
+use laneway::{Descendants, Drain, GroupConfig, Lane, Lanes, QueuedWork, Reason, TaskId};
 use tokio::time::{sleep, timeout};
 
 use crate::book::{Book, Verb};
@@ -11,6 +12,9 @@ use crate::errand::key_name;
 use crate::sync::{SeqCst, lock};
 use crate::workshop::Workshop;
 use crate::world::{KEYS, World, session_lane};
+
+/// How many may wait, if a change that was refused was made all the same.
+const NOBODY_ELSES: usize = 77_777;
 
 pub(crate) async fn meddle(world: Arc<World>, mut dice: Dice) {
     while !world.is_over() && !world.ending.load(SeqCst) {
@@ -26,7 +30,7 @@ async fn one_verb(world: &Arc<World>, lanes: &Lanes, book: &Arc<Book>, dice: &mu
         return;
     };
     let fault = |name| world.proof.fault(name);
-    match dice.below(17) {
+    match dice.below(18) {
         0..=2 if book.traits.resizable => {
             fault("verb: set_max_concurrent");
             // Seldom to nothing: that only makes everybody wait.
@@ -109,6 +113,10 @@ async fn one_verb(world: &Arc<World>, lanes: &Lanes, book: &Arc<Book>, dice: &mu
             fault("verb: reconfigure");
             set_anew(lanes, &book.traits.name, dice);
         }
+        17 => {
+            fault("verb: reconfigure, and it cannot work");
+            set_wrongly(world, &lane, lanes, dice);
+        }
         _ => {}
     }
 }
@@ -126,6 +134,32 @@ fn set_anew(lanes: &Lanes, name: &str, dice: &mut Dice) {
         _ => {
             change.lane(name).aging(aging).warn_after(warn_after);
         }
+    });
+}
+
+/// One wrong thing among right ones: nothing of it must come to be (S18).
+fn set_wrongly(world: &World, lane: &Lane, lanes: &Lanes, dice: &mut Dice) {
+    let wrong = dice.below(4);
+    let refused = lanes.reconfigure(|change| {
+        change.lane(lane.name()).queue_capacity(NOBODY_ELSES);
+        match wrong {
+            0 => change.pattern("session:1*", session_lane().stall_ceiling(Duration::ZERO)),
+            1 => {
+                change.lane("nowhere").warn_after(Duration::from_secs(1));
+            }
+            2 => change.group(
+                "shared",
+                GroupConfig::new(1).member("fixed:1").reserve("fixed:1", 2),
+            ),
+            _ => change.add_lane("", session_lane()),
+        }
+    });
+    let capacity = lane.snapshot().queue_capacity;
+    let holds = refused.is_err() && capacity != Some(NOBODY_ELSES);
+    world.proof.check("S18", holds, || {
+        format!(
+            "wrong change {wrong} of {lane:?} came to {refused:?}, with a queue of {capacity:?}"
+        )
     });
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use laneway::{BlockedBy, LaneSnapshot, LaneState};
 
+use crate::audit::Audit;
 use crate::book::Book;
 use crate::sync::{SeqCst, now};
 use crate::world::World;
@@ -12,6 +13,14 @@ use crate::world::World;
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) fn sample(world: &World) {
+    let mut audit = Audit::of(world);
+    look_on(world, audit.as_mut());
+    if let Some(audit) = audit {
+        audit.close(world);
+    }
+}
+
+fn look_on(world: &World, mut audit: Option<&mut Audit>) {
     let mut before: HashMap<String, Look> = HashMap::new();
     while !world.is_over() {
         let asleep = now();
@@ -19,6 +28,9 @@ pub(crate) fn sample(world: &World) {
         world
             .proof
             .was_late(now().duration_since(asleep).saturating_sub(PAUSE));
+        if let Some(audit) = &mut audit {
+            audit.read(world);
+        }
         let resizes: Vec<u64> = world.books.iter().map(|b| b.resizes.load(SeqCst)).collect();
         let Some(lanes) = world.lanes() else { return };
         let snapshot = lanes.snapshot();

@@ -6,8 +6,9 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use laneway::{GroupConfig, Lane, LaneConfig, Lanes, OnStall, Timeout};
+use laneway::{GroupConfig, Lane, LaneConfig, Lanes, OnStall, Priority, TaskId, Timeout};
 
+use crate::audit::KEPT;
 use crate::book::{Book, Traits};
 use crate::case::Case;
 use crate::dice::Dice;
@@ -22,6 +23,9 @@ pub(crate) const KEYS: usize = 8;
 pub(crate) const GRACE: Duration = Duration::from_millis(200);
 pub(crate) const TEARDOWN: Duration = Duration::from_millis(200);
 
+/// The stall ceiling of those who report in time.
+pub(crate) const STEADY: Duration = Duration::from_millis(160);
+
 /// The greatest fence of an ended holder, per lane name, over all schedulers.
 pub(crate) type Fences = HashMap<String, Arc<Count>>;
 
@@ -34,6 +38,8 @@ pub(crate) struct World {
     pub(crate) keys: [Count; KEYS],
     pub(crate) keys_in_use: Count,
     pub(crate) ledger: Mutex<HashMap<u64, Arc<Case>>>,
+    /// The priorities of tasks that nobody else can have made more urgent.
+    pub(crate) ranks: Mutex<HashMap<TaskId, Priority>>,
     pub(crate) shops: Mutex<Vec<Arc<Workshop>>>,
     /// Threads that shut runtimes down.
     pub(crate) killers: Mutex<Vec<JoinHandle<()>>>,
@@ -53,6 +59,7 @@ impl World {
     pub(crate) fn make(proof: &Arc<Proof>, fences: &mut Fences, dice: &mut Dice) -> Self {
         let mut builder = Lanes::builder()
             .max_orphans(ROOM)
+            .events(KEPT)
             .pattern("session:*", session_lane());
         let mut traits: Vec<Traits> = (0..SESSIONS).map(a_session).collect();
         for session in traits.iter().filter(|session| !session.roomy) {
@@ -79,6 +86,7 @@ impl World {
             keys: Default::default(),
             keys_in_use: Count::default(),
             ledger: Mutex::default(),
+            ranks: Mutex::default(),
             shops: Mutex::new((0..2).map(|_| Arc::new(Workshop::open())).collect()),
             killers: Mutex::default(),
             grave: Mutex::default(),
@@ -102,6 +110,22 @@ impl World {
     pub(crate) fn let_go(&self) {
         let lanes = lock(&self.lanes).take();
         drop(lanes);
+    }
+
+    /// One lane, or two for a chain. They are in the order of the books, so that no
+    /// circle comes about; nor do two of one budget, which could fill it with
+    /// those who wait for more of it.
+    pub(crate) fn some_lanes(&self, dice: &mut Dice) -> Vec<&Arc<Book>> {
+        let first = dice.below(self.books.len());
+        let mut books = vec![&self.books[first]];
+        if dice.one_in(4) && first + 1 < self.books.len() {
+            let further = dice.pick(&self.books[first + 1..]);
+            let traits = [&books[0].traits, &further.traits];
+            if !traits.iter().any(|it| it.lets_run_on) && !traits.iter().all(|it| it.shares) {
+                books.push(further);
+            }
+        }
+        books
     }
 
     pub(crate) fn shop(&self, dice: &mut Dice) -> Arc<Workshop> {
@@ -151,6 +175,7 @@ fn a_session(number: usize) -> Traits {
         resizable: false,
         resettable: number.is_multiple_of(2),
         lets_run_on: false,
+        shares: false,
     }
 }
 
@@ -167,6 +192,7 @@ fn a_fixed_lane(number: usize, dice: &mut Dice) -> (Traits, LaneConfig) {
         resizable: number.is_multiple_of(3),
         resettable: number.is_multiple_of(2),
         lets_run_on: false,
+        shares: number == 1 || number == 2,
     };
     let mut config = LaneConfig::new(width).max_orphans(ROOM);
     match number {

@@ -1,0 +1,175 @@
+//! What the scheduler says of itself, event by event, and whether that agrees
+//! with its promises.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway::{Event, EventKind, EventStream, Limit, Outcome, Priority, TaskId};
+
+use crate::sync::lock;
+use crate::world::World;
+
+/// More events than come between two looks of a thread that is late.
+pub(crate) const KEPT: usize = 1 << 16;
+/// A reclaim has said by then what it came to.
+const VERDICT: Duration = Duration::from_secs(1);
+
+pub(crate) struct Audit {
+    stream: EventStream,
+    /// Of the event that was read last.
+    last: Option<(u64, Duration)>,
+    /// Some were missed: who came in which order is not known any more.
+    whole: bool,
+    fences: HashMap<Arc<str>, u64>,
+    turns: HashMap<TaskId, Turn>,
+    /// Tasks that ended for a stall or a limit, and when.
+    reclaimed: HashMap<TaskId, Duration>,
+}
+
+/// A task on its way through its first lane.
+struct Turn {
+    lane: Arc<str>,
+    came: u64,
+    dispatched: Option<u64>,
+    /// It was not served in the order in which it came, for a reason.
+    moved: bool,
+    settled: bool,
+}
+
+impl Audit {
+    pub(crate) fn of(world: &World) -> Option<Self> {
+        let stream = world.lanes()?.events().ok()?;
+        Some(Self {
+            stream,
+            last: None,
+            whole: true,
+            fences: HashMap::new(),
+            turns: HashMap::new(),
+            reclaimed: HashMap::new(),
+        })
+    }
+
+    /// All that has happened up to now.
+    pub(crate) fn read(&mut self, world: &World) {
+        while let Some(next) = self.stream.try_next() {
+            match next {
+                Ok(event) => self.note(world, event),
+                Err(missed) => {
+                    self.whole = false;
+                    self.last = Some((missed.available_from - 1, Duration::ZERO));
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, world: &World, event: Event) {
+        let proof = &world.proof;
+        let follows = self.last.is_none_or(|(seq, _)| event.seq == seq + 1);
+        proof.check("S16", follows, || {
+            format!("after {:?} came {event:?}", self.last)
+        });
+        self.last = Some((event.seq, event.at));
+        if let EventKind::Dispatched { fence, .. } = event.kind {
+            let before = self.fences.insert(Arc::clone(&event.lane), fence);
+            proof.check("S11", before.is_none_or(|before| before < fence), || {
+                format!("{event:?} after fence {before:?}")
+            });
+        }
+        let Some(id) = event.task else { return };
+        match event.kind {
+            EventKind::Recovered { .. } | EventKind::Ineffective { .. } => {
+                self.reclaimed.remove(&id);
+            }
+            _ if event.part => {}
+            EventKind::Queued { .. } | EventKind::AtDoor { .. } | EventKind::PutOff { .. } => {
+                self.comes(id, &event);
+            }
+            EventKind::Dispatched { at_once, .. } => {
+                if at_once {
+                    self.comes(id, &event);
+                }
+                if let Some(turn) = self.turns.get_mut(&id) {
+                    turn.dispatched.get_or_insert(event.seq);
+                }
+            }
+            EventKind::Raised { .. } => {
+                if let Some(turn) = self.turns.get_mut(&id) {
+                    turn.moved = true;
+                }
+            }
+            EventKind::Settled { ref outcome, .. } => {
+                let settled = self
+                    .turns
+                    .get_mut(&id)
+                    .map(|turn| std::mem::replace(&mut turn.settled, true));
+                proof.check("S2", settled != Some(true), || {
+                    format!("settled before: {event:?}")
+                });
+                let reclaimed = match outcome {
+                    Outcome::Stalled { .. } => true,
+                    Outcome::TimedOut { limit, .. } => *limit != Limit::Wait,
+                    _ => false,
+                };
+                if reclaimed {
+                    self.reclaimed.insert(id, event.at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn comes(&mut self, id: TaskId, event: &Event) {
+        let turn = Turn {
+            lane: Arc::clone(&event.lane),
+            came: event.seq,
+            dispatched: None,
+            moved: !matches!(
+                event.kind,
+                EventKind::Queued { .. } | EventKind::Dispatched { .. }
+            ),
+            settled: false,
+        };
+        self.turns.insert(id, turn);
+    }
+
+    /// What shows only when all of it is known.
+    pub(crate) fn close(mut self, world: &World) {
+        self.read(world);
+        let end = self.last.map_or(Duration::ZERO, |(_, at)| at);
+        for (id, at) in &self.reclaimed {
+            let silent = self.whole && end > *at + VERDICT;
+            world.proof.check("S17", !silent, || {
+                format!(
+                    "{id} was reclaimed at {at:?}, and until {end:?} nobody said what that came to"
+                )
+            });
+        }
+        if self.whole {
+            self.check_order(world);
+        }
+    }
+
+    /// S6: of those of one lane and one priority, who came first was served first.
+    fn check_order(&self, world: &World) {
+        let ranks = lock(&world.ranks);
+        let mut lines: HashMap<(&str, Priority), Vec<(u64, u64, TaskId)>> = HashMap::new();
+        for (id, turn) in self.turns.iter().filter(|(_, turn)| !turn.moved) {
+            if let (Some(rank), Some(dispatched)) = (ranks.get(id), turn.dispatched) {
+                let line = lines.entry((&turn.lane, *rank)).or_default();
+                line.push((turn.came, dispatched, *id));
+            }
+        }
+        for ((lane, rank), mut line) in lines {
+            line.sort_unstable_by_key(|(came, ..)| *came);
+            for pair in line.windows(2) {
+                let [(_, first, one), (_, second, other)] = pair else {
+                    continue;
+                };
+                world.proof.check("S6", first < second, || {
+                    format!("{other} of lane {lane} was served before {one}, which came before it; both are {rank:?}")
+                });
+            }
+        }
+    }
+}
