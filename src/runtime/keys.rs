@@ -43,6 +43,11 @@ impl Keys {
         self.table.lock().len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.table.lock().capacity()
+    }
+
     pub(crate) fn tasks(&self, key: &str) -> Vec<Arc<TaskCell>> {
         let table = self.table.lock();
         let tasks = table.get(key).into_iter().flat_map(BTreeMap::values);

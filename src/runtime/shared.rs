@@ -384,14 +384,15 @@ mod tests {
         for n in 0..if cfg!(miri) { 200 } else { 20_000 } {
             let lane = Lane::new(shared.lane(&format!("session:{n}")).unwrap());
             let keyed = lane.task().key(format!("turn:{n}"));
-            keyed.run(async |_| ()).await.unwrap();
-            alive.push(lane);
+            alive.push((keyed.acquire().await.unwrap(), lane));
         }
+        assert_eq!(shared.keys.len(), alive.len());
         assert_eq!(shared.timers.len(), alive.len());
         assert_eq!(shared.directory.lock().lanes.len(), alive.len());
         drop(alive);
         assert_eq!(shared.timers.len(), 0);
         assert_eq!(shared.keys.len(), 0);
+        assert!(shared.keys.capacity() < 1_000);
         let directory = shared.directory.lock();
         assert!(directory.lanes.is_empty() && directory.by_serial.is_empty());
         assert!(directory.lanes.capacity() < 1_000);
