@@ -64,6 +64,7 @@ impl DomainTimers {
             table.by_domain.remove(&serial);
             due.push(domain);
         }
+        trim(&mut table.by_domain);
         due
     }
 
@@ -75,6 +76,11 @@ impl DomainTimers {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table.lock().by_domain.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.table.lock().by_domain.capacity()
     }
 }
 
@@ -112,5 +118,28 @@ mod tests {
         assert!(timers.arm(&a, at(12)));
         timers.disarm(a.serial);
         assert_eq!((timers.first(), timers.len()), (None, 0));
+    }
+
+    #[test]
+    fn s15_a_storm_of_moments_gives_its_room_back_whichever_way_they_go() {
+        let lanes = Lanes::builder().default_lane(LaneConfig::new(1));
+        let lanes = lanes.build().unwrap();
+        let all: Vec<_> = (0..1_000)
+            .map(|n| lanes.lane(&format!("session:{n}")).unwrap().domain)
+            .collect();
+        for by_themselves in [true, false] {
+            let timers = DomainTimers::default();
+            for domain in &all {
+                let _ = timers.arm(domain, at(1));
+            }
+            assert!(timers.capacity() >= all.len());
+            if by_themselves {
+                while !timers.due(at(1), 64).is_empty() {}
+            } else {
+                all.iter().for_each(|domain| timers.disarm(domain.serial));
+            }
+            assert_eq!(timers.len(), 0);
+            assert!(timers.capacity() < 300, "{by_themselves}");
+        }
     }
 }
