@@ -104,7 +104,7 @@ pub use queue::Priority;
 #[cfg(feature = "replay")]
 pub(crate) use recorder::Comer;
 pub(crate) use recorder::{Recorder, Step};
-pub(crate) use slab::Key;
+pub(crate) use slab::{Key, trim};
 pub(crate) use supersede::Older;
 pub(crate) use task::{Ceiling, End, Facts, Gone, Record, Spec, State, TICK};
 pub(crate) use time::{LONGEST, Span, Time};

@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use crate::engine::trim;
+
 /// Wakers of several futures, each under a ticket of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
@@ -42,7 +44,9 @@ impl Wakers {
     #[must_use = "drop it outside the lock"]
     pub(crate) fn remove(&mut self, ticket: &Ticket) -> Option<Waker> {
         let at = self.entries.iter().position(|(id, _)| *id == ticket.0)?;
-        Some(self.entries.swap_remove(at).1)
+        let (_, waker) = self.entries.swap_remove(at);
+        trim(&mut self.entries);
+        Some(waker)
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -102,4 +106,31 @@ pub(crate) fn quietly<R>(code: impl FnOnce() -> R) -> Option<R> {
 /// nothing else (S14).
 pub(crate) fn drop_guarded<T>(value: T) {
     guarded("a destructor", move || drop(value));
+}
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s15_a_storm_of_futures_that_are_dropped_gives_its_room_back() {
+        let mut wakers = Wakers::new();
+        let tickets: Vec<Ticket> = (0..1_000)
+            .map(|_| {
+                let mut ticket = Ticket::NONE;
+                assert!(
+                    wakers
+                        .register(&mut ticket, Waker::noop().clone())
+                        .is_none()
+                );
+                ticket
+            })
+            .collect();
+        assert!(wakers.entries.capacity() >= tickets.len());
+        for ticket in &tickets {
+            assert!(wakers.remove(ticket).is_some());
+        }
+        assert!(wakers.is_empty());
+        assert!(wakers.entries.capacity() < 100);
+    }
 }
