@@ -339,6 +339,28 @@ async fn s10_a_strict_lane_further_on_is_not_detached_from() {
     assert!(main.try_acquire().is_ok());
 }
 
+/// Nor is it counted against what all lanes may have between them.
+#[tokio::test(start_paused = true)]
+async fn s10_a_slot_that_is_not_detached_from_uses_no_orphan_up() {
+    let detaching = LaneConfig::new(2)
+        .stall_ceiling(CEILING)
+        .on_stall(OnStall::Detach);
+    let lanes = Lanes::builder()
+        .max_orphans(2)
+        .lane("session", detaching)
+        .lane("main", LaneConfig::new(1).strict())
+        .build()
+        .unwrap();
+    let late = async |_| sleep(2 * CEILING).await;
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    chain.run(late).await.unwrap();
+    let session = lanes.lane("session").unwrap();
+    let tasks = [session.spawn(late), session.spawn(late)];
+    sleep(CEILING + SECOND).await;
+    let statuses = tasks.each_ref().map(laneway::TaskHandle::status);
+    assert_eq!(statuses, [TaskStatus::Detached; 2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn s11_it_is_not_current_when_the_next_holder_starts() {
     let (_lanes, _session, main, chain) = two(LaneConfig::new(1));
