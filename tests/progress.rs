@@ -6,7 +6,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use common::{
-    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane,
+    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane, poll_once,
 };
 use futures::{Stream, StreamExt, stream};
 use laneway::{LaneConfig, TaskContext, TaskError};
@@ -51,6 +51,29 @@ async fn s9_progress_just_within_the_ceiling_is_never_reclaimed() {
     ran.unwrap();
     spawned.unwrap();
     assert!(now() - began > 83 * HOUR);
+    assert_eq!(assert_clean(&main).reclaimed, 0);
+}
+
+/// Silence begins with the task, however late it came for its slot (S20).
+#[tokio::test(start_paused = true)]
+async fn s9_what_a_grant_waits_for_its_runner_is_no_silence() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(3 * SECOND));
+    let holder = main.try_acquire().unwrap();
+    let mut late = Box::pin(main.run(async |_| sleep(2 * SECOND).await));
+    assert!(poll_once(late.as_mut()).is_pending());
+    drop(holder);
+    sleep(4 * SECOND).await;
+    late.await.unwrap();
+    assert_eq!(assert_clean(&main).reclaimed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s9_nor_is_what_a_spawned_task_waits_for_its_turn() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(3 * SECOND));
+    let late = main.spawn(async |_| sleep(2 * SECOND).await);
+    // At once, so that it has had no turn yet.
+    advance(4 * SECOND).await;
+    late.await.unwrap();
     assert_eq!(assert_clean(&main).reclaimed, 0);
 }
 
