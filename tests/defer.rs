@@ -304,6 +304,20 @@ async fn children_are_aborted_with_their_task_and_before_its_slot_goes_on() {
     assert_clean(&main);
 }
 
+/// One that a hook starts is too late to be awaited.
+#[tokio::test(start_paused = true)]
+async fn s8_a_child_that_a_hook_starts_does_not_hold_its_task_up() {
+    let (_lanes, main) = ceilinged(1);
+    let began = now();
+    let task = main.run(async |cx: TaskContext| {
+        let late = cx.clone();
+        cx.defer(async move |_| drop(late.spawn(pending::<()>())));
+    });
+    task.await.unwrap();
+    assert_eq!(now(), began);
+    assert_clean(&main);
+}
+
 /// A child that does not end is given up with the teardown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_child_that_blocks_holds_its_task_up_for_the_teardown_only() {
