@@ -216,6 +216,7 @@ fn prove_of<M>(name: &str, events: &[Event], make: M)
 where
     M: for<'a> Fn(&'a Scene) -> Subject<'a>,
 {
+    assert!(!name.contains(' '), "{name}: figures are split at spaces");
     let mut points = 0;
     let mut polls = 0;
     loop {
@@ -469,7 +470,7 @@ fn s12_s20_acquire_at_every_point() {
 fn s12_s20_chains_at_every_point() {
     // In line in its first lane, or in its second with a slot of the first.
     for lanes in [["main", "inner"], ["inner", "main"]] {
-        let name = |what: &str| format!("Chain::{what}/{lanes:?}");
+        let name = |what: &str| format!("Chain::{what}/{}", lanes.join("-"));
         let chain = move |scene: &Scene| scene.lanes.chain(lanes).unwrap();
         let run = making(move |scene| {
             let (chain, body) = (chain(scene), scene.body());
@@ -573,7 +574,7 @@ fn s12_handles_at_every_point() {
         })
     };
     prove(
-        "&mut TaskHandle",
+        "TaskHandle/by-reference",
         &[Nothing, Nothing, Release, Open],
         by_reference,
     );
@@ -812,7 +813,7 @@ fn s12_what_a_task_awaits_at_every_point() {
 #[test]
 fn s6_s12_a_hundred_thousand_aborts_leave_the_lane_as_it_was() {
     const MANY: usize = 100_000;
-    for way in ["cancelled", "handle dropped", "aborted", "future dropped"] {
+    for way in ["cancelled", "handle-dropped", "aborted", "future-dropped"] {
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -828,7 +829,7 @@ fn s6_s12_a_hundred_thousand_aborts_leave_the_lane_as_it_was() {
                         assert!(matches!(task.await, Err(TaskError::CancelledQueued { .. })));
                     }
                 }
-                "handle dropped" => {
+                "handle-dropped" => {
                     let spawn = |_| scene.main.spawn(body(witness())).abort_on_drop();
                     drop((0..MANY).map(spawn).collect::<Vec<_>>());
                 }
