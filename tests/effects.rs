@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::task::Poll;
@@ -86,6 +87,40 @@ fn s7_a_runtime_that_goes_settles_a_long_queue_behind_its_own_tasks() {
             });
         }
     }
+}
+
+/// It goes with its thread, after what the thread has of ours.
+#[test]
+fn s7_a_runtime_that_is_a_thread_local_settles_a_long_queue() {
+    thread_local! {
+        static HOME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+    }
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let lane = main.clone();
+    let thread = std::thread::spawn(move || {
+        // Before what tokio has of the thread, whose clock needs that in a test.
+        let runtime = current_thread();
+        drop(runtime.enter());
+        HOME.with_borrow_mut(|home| {
+            home.insert(runtime).block_on(async {
+                let holds = lane.clone();
+                drop(tokio::spawn(async move {
+                    let _slot = holds.acquire().await.unwrap();
+                    pending::<()>().await;
+                }));
+                let_run().await;
+                // The thread has effects to carry out, for the first time.
+                drop(lane.spawn(async |_| ()));
+                lane.clear();
+                (0..MANY).map(|_| lane.spawn(async |_| ())).collect()
+            })
+        })
+    });
+    let queued: Vec<_> = thread.join().unwrap();
+    for task in queued {
+        assert_runtime_shutdown(task);
+    }
+    assert_clean(&main);
 }
 
 /// Nobody holds a handle to any of them.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 
 use super::cell::TaskCell;
 use super::domain::{self, Actions, Domain};
@@ -15,11 +16,15 @@ use crate::sync::Arc;
 /// How deep effects may cause effects on one stack.
 const DEEPEST: usize = 8;
 
-type Postponed = VecDeque<(Arc<Domain>, Effect<Arc<TaskCell>>)>;
+type Postponed = (Arc<Domain>, Effect<Arc<TaskCell>>);
+
+/// Dropped with no thread: what a thread drops last may cause effects, too, such
+/// as a runtime that it keeps.
+type Queue = ManuallyDrop<RefCell<VecDeque<Postponed>>>;
 
 crate::sync::per_thread! {
     static DEPTH: Cell<usize> = Cell::new(0);
-    static POSTPONED: RefCell<Postponed> = RefCell::new(VecDeque::new());
+    static POSTPONED: Queue = ManuallyDrop::new(RefCell::new(VecDeque::new()));
 }
 
 /// Carries out effects in their order.
@@ -30,21 +35,32 @@ crate::sync::per_thread! {
 /// left to the call above, so that a long queue is a loop and not a recursion.
 pub(crate) fn carry_out_all(domain: &Arc<Domain>, effects: Actions) {
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
+    let mut effects = effects.into_iter();
     if depth >= DEEPEST {
-        let postponed = effects
-            .into_iter()
-            .map(|effect| (Arc::clone(domain), effect));
-        POSTPONED.with(|queue| queue.borrow_mut().extend(postponed));
-        return;
+        let postponed = effects.by_ref().map(|effect| (Arc::clone(domain), effect));
+        let postpone = |queue: &Queue| queue.borrow_mut().extend(postponed);
+        // Where it is gone all the same, a stack is better than nobody.
+        if POSTPONED.try_with(postpone).is_ok() {
+            return;
+        }
     }
     let _deeper = Deeper::than(depth);
     for effect in effects {
         carry_out_guarded(domain, effect);
     }
-    let next = || POSTPONED.try_with(|queue| queue.borrow_mut().pop_front());
-    while let Ok(Some((domain, effect))) = next() {
+    while let Ok(Some((domain, effect))) = POSTPONED.try_with(next_of) {
         carry_out_guarded(&domain, effect);
     }
+}
+
+fn next_of(queue: &Queue) -> Option<Postponed> {
+    let mut queue = queue.borrow_mut();
+    let next = queue.pop_front();
+    if next.is_none() {
+        // A storm's room is not the thread's for ever (S15).
+        *queue = VecDeque::new();
+    }
+    next
 }
 
 /// Comes up again whatever happens: a depth that leaked would leave all later
