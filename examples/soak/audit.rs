@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use laneway::{Event, EventKind, EventStream, Limit, Outcome, Priority, TaskId};
 
+use crate::book::Verb;
 use crate::sync::lock;
 use crate::world::World;
 
@@ -25,6 +26,8 @@ pub(crate) struct Audit {
     turns: HashMap<TaskId, Turn>,
     /// Tasks that ended for a stall or a limit, and when.
     reclaimed: HashMap<TaskId, Duration>,
+    /// All that was told of each task that is not over.
+    trails: HashMap<TaskId, Vec<Event>>,
 }
 
 /// A task on its way through its first lane.
@@ -47,6 +50,7 @@ impl Audit {
             fences: HashMap::new(),
             turns: HashMap::new(),
             reclaimed: HashMap::new(),
+            trails: HashMap::new(),
         })
     }
 
@@ -66,7 +70,7 @@ impl Audit {
     fn note(&mut self, world: &World, event: Event) {
         let proof = &world.proof;
         let follows = self.last.is_none_or(|(seq, _)| event.seq == seq + 1);
-        proof.check("S16", follows, || {
+        proof.check("log", follows, || {
             format!("after {:?} came {event:?}", self.last)
         });
         self.last = Some((event.seq, event.at));
@@ -77,9 +81,15 @@ impl Audit {
             });
         }
         let Some(id) = event.task else { return };
+        if let Some(trail) = self.trails.get_mut(&id) {
+            trail.push(event.clone());
+        }
         match event.kind {
             EventKind::Recovered { .. } | EventKind::Ineffective { .. } => {
-                self.reclaimed.remove(&id);
+                if self.reclaimed.remove(&id).is_some() {
+                    proof.check("S17", true, String::new);
+                    self.trails.remove(&id);
+                }
             }
             _ if event.part => {}
             EventKind::Queued { .. } | EventKind::AtDoor { .. } | EventKind::PutOff { .. } => {
@@ -113,6 +123,8 @@ impl Audit {
                 };
                 if reclaimed {
                     self.reclaimed.insert(id, event.at);
+                } else {
+                    self.trails.remove(&id);
                 }
             }
             _ => {}
@@ -131,6 +143,7 @@ impl Audit {
             settled: false,
         };
         self.turns.insert(id, turn);
+        self.trails.insert(id, vec![event.clone()]);
     }
 
     /// What shows only when all of it is known.
@@ -138,16 +151,26 @@ impl Audit {
         self.read(world);
         let end = self.last.map_or(Duration::ZERO, |(_, at)| at);
         for (id, at) in &self.reclaimed {
-            let silent = self.whole && end > *at + VERDICT;
+            let silent = self.whole && end > *at + VERDICT && !self.was_reset(world, id);
             world.proof.check("S17", !silent, || {
-                format!(
-                    "{id} was reclaimed at {at:?}, and until {end:?} nobody said what that came to"
-                )
+                let trail = self.trails.get(id);
+                format!("nobody said what the reclaim of {id} came to: {trail:#?}")
             });
         }
         if self.whole {
             self.check_order(world);
         }
+    }
+
+    /// Whoever resets a lane at its orphan bound takes what was to be reclaimed, and
+    /// need not be told what that came to.
+    fn was_reset(&self, world: &World, id: &TaskId) -> bool {
+        let mut trail = self.trails.get(id).into_iter().flatten();
+        trail.any(|event| {
+            let mut books = world.books.iter();
+            let book = books.find(|book| *book.traits.name == *event.lane);
+            book.is_some_and(|book| book.stamps()[Verb::Reset as usize] > 0)
+        })
     }
 
     /// S6: of those of one lane and one priority, who came first was served first.
