@@ -10,6 +10,7 @@ mod common;
 
 mod callbacks;
 mod kinds;
+mod leaving;
 mod mixtures;
 mod proof;
 mod real_time;
