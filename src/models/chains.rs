@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::task::Poll;
 
-use super::explore::{explore, explore_at_three, thread};
+use super::explore::{both_came_first, explore, explore_at_three, thread};
 use super::world::{CLAIM, Hand, Tally, World};
 use crate::runtime::Domain;
 use crate::sync::{Arc, Weak};
@@ -185,6 +185,32 @@ fn s5_chain_release_against_submits() {
         second.answer().expect("S5: the slot is free");
         two.wind_up();
     });
+}
+
+/// S11: by the time that another has a slot of a chain, the task that had it knows
+/// that it has not.
+#[test]
+fn s11_chain_release_against_the_next_holder() {
+    let (got, refused) = (Tally::new(), Tally::new());
+    let seen = (got.clone(), refused.clone());
+    explore("chain_release_against_next_holder", move || {
+        let two = Two::new();
+        let slot = two.chain.try_acquire().expect("free");
+        let old = slot.context().clone();
+        let release = thread::spawn(move || drop(slot));
+        match two.behind.try_acquire() {
+            Ok(next) => {
+                assert!(!old.is_current(), "S11: two think that it is theirs");
+                drop(next);
+                got.note();
+            }
+            Err(_) => refused.note(),
+        }
+        release.join().expect("no panic");
+        drop(old);
+        two.wind_up();
+    });
+    both_came_first(&seen.0, &seen.1);
 }
 
 /// S2, S3: a reset of the lane behind as the task returns: it has its value or
