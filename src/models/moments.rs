@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::explore::{both_came_first, explore, thread};
 use super::world::{CEILING, CLAIM, Hand, Tally, World};
+use crate::config::GRACE;
 use crate::engine::TICK;
+use crate::runtime::Engine;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::{LaneConfig, TaskContext, TaskError};
 
@@ -212,6 +214,46 @@ fn s20_claim_against_unclaim() {
         }
         world.wind_up();
     });
+}
+
+/// S8: whoever listens before its task is asked to end has its grace, also where
+/// the driver has begun to look at the task by then.
+#[test]
+fn s8_listening_against_the_ask() {
+    let (in_time, too_late) = (Tally::new(), Tally::new());
+    let seen = (in_time.clone(), too_late.clone());
+    explore("listening_against_ask", move || {
+        let world = World::ceilinged(1);
+        let slot = world.lane.try_acquire().expect("free");
+        let host = world.host.clone();
+        let driver = thread::spawn(move || {
+            host.advance(CEILING);
+            host.poll_all();
+        });
+        let mut listener = Hand::new(slot.lost());
+        listener.poll();
+        // Under the lane's lock, as the ask is.
+        let key = slot.context().cell().slot_key();
+        let end = |engine: &Engine| engine.record(key).and_then(|task| task.end());
+        let asked = world.lane.domain.read(end).is_some();
+        driver.join().expect("no panic");
+        if asked {
+            too_late.note();
+        } else {
+            for _ in 0..4 {
+                world.pass(TICK);
+            }
+            assert!(slot.is_current(), "S8: it had no grace");
+            world.pass(GRACE);
+            in_time.note();
+        }
+        world.stall();
+        world.quiesce(&mut [&mut listener]);
+        listener.answer();
+        drop(slot);
+        world.wind_up();
+    });
+    both_came_first(&seen.0, &seen.1);
 }
 
 /// A hook that is registered as its task is reclaimed is run, or dropped, and
