@@ -363,3 +363,18 @@ async fn wait_active_says_how_many_are_left_when_its_time_is_over() {
     main.reset();
     waiting.await.unwrap();
 }
+
+/// A holder whose runner never comes leaves, too, when its grant is passed on.
+#[tokio::test(start_paused = true)]
+async fn s7_wait_active_is_woken_when_a_grant_is_passed_on() {
+    const CLAIM: Duration = Duration::from_secs(5);
+    let (_lanes, main) = lane_with(LaneConfig::new(1));
+    let slot = main.acquire().await.unwrap();
+    let mut never_comes = Box::pin(main.acquire());
+    assert!(never_comes.as_mut().now_or_never().is_none());
+    drop(slot);
+    let began = Instant::now();
+    main.wait_active(SECOND * 60).await.unwrap();
+    let left_at = began.elapsed();
+    assert!((CLAIM..=CLAIM + TICK).contains(&left_at), "{left_at:?}");
+}
