@@ -12,12 +12,18 @@ use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::Poll;
 
-use common::{HOUR, SHORT, assert_clean, one_lane, poll_once, stalled_in};
+use common::{HOUR, SHORT, assert_clean, let_run, one_lane, poll_once, stalled_in};
 use laneway::{Lane, LaneConfig, TaskError, TaskHandle, TaskStatus};
 use tokio::runtime::{Builder, Runtime};
 
 fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// One whose clock stands still until everybody waits.
+fn paused() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
 }
 
 /// A run that is active moves on, and its ceiling with it.
@@ -61,6 +67,27 @@ fn s7_a_shutdown_on_another_runtime_takes_a_phantom() {
     current_thread().block_on(lanes.shutdown());
     let snapshot = main.snapshot();
     assert_eq!((snapshot.active.len(), snapshot.orphans.len()), (0, 1));
+}
+
+/// Whoever waits for a lane on another runtime is told that the last of it went
+/// with its own.
+#[test]
+fn s7_idle_is_woken_when_the_runtime_of_the_last_waiter_goes() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    main.pause();
+    let (first, second) = (current_thread(), paused());
+    let queued = first.block_on(async { main.spawn(async |_| ()) });
+    second.block_on(async {
+        let lane = main.clone();
+        let idle = tokio::spawn(async move { lane.idle().await });
+        let_run().await;
+        assert!(!idle.is_finished());
+        first.shutdown_background();
+        assert_eq!(queued.status(), TaskStatus::Settled);
+        let_run().await;
+        assert!(idle.is_finished(), "S7: it waits for ever");
+    });
+    assert_clean(&main);
 }
 
 /// A thread of `runtime` that is busy until it is told to end.
