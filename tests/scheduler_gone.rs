@@ -4,9 +4,9 @@ mod common;
 
 use std::future::pending;
 
-use common::{SHORT, assert_clean, one_lane, poll_once};
+use common::{SHORT, assert_clean, let_run, one_lane, poll_once};
 use laneway::{AcquireError, Lane, LaneConfig, Lanes, TaskError, TaskStatus, TryAcquireError};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 fn current_thread() -> Runtime {
@@ -83,5 +83,23 @@ fn s8_a_phantom_gives_way_when_nobody_holds_the_scheduler() {
         };
         let settled = runtime.block_on(phantom);
         assert!(matches!(settled, Err(TaskError::Stalled { .. })));
+    }
+}
+
+/// What slept in its name in a runtime goes with it, though nothing moves there.
+#[tokio::test(start_paused = true)]
+async fn s15_a_scheduler_that_is_gone_leaves_no_task_in_its_runtime() {
+    let alive = || Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    for _ in 0..3 {
+        let (lanes, main) = one_lane(LaneConfig::new(1));
+        main.run(async |_| ()).await.unwrap();
+        assert!(alive() > before, "nobody looks after it");
+        drop(lanes);
+        let_run().await;
+        assert!(alive() > before, "its lane is there yet");
+        drop(main);
+        let_run().await;
+        assert_eq!(alive(), before, "S15");
     }
 }
