@@ -3,9 +3,13 @@
 
 mod common;
 
+use std::future::{Future, pending};
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
 use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, one_lane, poll_once};
 use laneway::{
-    Drain, LaneConfig, Lanes, Offered, QueuedWork, Reason, TaskError, TaskStatus, Timeout,
+    Drain, Lane, LaneConfig, Lanes, Offered, QueuedWork, Reason, TaskError, TaskStatus, Timeout,
 };
 use tokio::time::sleep;
 
@@ -322,4 +326,36 @@ async fn s2_s7_each_of_many_messages_is_handled_once() {
     }
     assert!(seen.iter().all(|times| *times == 1), "S2: exactly once");
     assert_eq!(usize::try_from(assert_clean(&main).completed).unwrap(), ran);
+}
+
+/// Woken for a message, it clears the queue that the message is in.
+struct Clears(Lane);
+
+impl Wake for Clears {
+    fn wake(self: Arc<Self>) {
+        assert_eq!(self.0.clear(), 1);
+    }
+}
+
+/// It is over before its submitter has seen to what would cancel it.
+#[tokio::test(start_paused = true)]
+async fn s15_what_would_cancel_a_message_goes_with_it_however_soon_it_is_over() {
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let waker = Waker::from(Arc::new(Clears(main.clone())));
+    let mut inbox = slot.context().inbox::<u32>();
+    let mut waits = Box::pin(inbox.recv());
+    let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    let kept = Arc::new(());
+    let held = Arc::clone(&kept);
+    let never = async move {
+        pending::<()>().await;
+        drop(held);
+    };
+    let offer = main.task().cancel_on(never).offer(7_u32, async |_, n| n);
+    assert_eq!(offer.task().status(), TaskStatus::Settled);
+    let_run().await;
+    assert_eq!(Arc::strong_count(&kept), 1, "S15: its signal is kept");
+    assert!(matches!(offer.await, Err(TaskError::Cleared { .. })));
 }
