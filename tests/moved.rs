@@ -12,9 +12,12 @@ use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::Poll;
 
-use common::{HOUR, SHORT, assert_clean, let_run, one_lane, poll_once, stalled_in};
+use common::{
+    CEILING, HOUR, MINUTE, SHORT, assert_clean, let_run, one_lane, poll_once, stalled_in,
+};
 use laneway::{Lane, LaneConfig, TaskError, TaskHandle, TaskStatus};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
 
 fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -65,6 +68,30 @@ fn s7_a_shutdown_on_another_runtime_takes_a_phantom() {
     first.block_on(async { std::mem::forget(main.acquire().await.unwrap()) });
     drop(first);
     current_thread().block_on(lanes.shutdown());
+    let snapshot = main.snapshot();
+    assert_eq!((snapshot.active.len(), snapshot.orphans.len()), (0, 1));
+}
+
+/// It waited on one runtime and came for its slot on another, where nobody has
+/// asked for anything else.
+#[test]
+fn s8_a_slot_that_was_claimed_on_another_runtime_is_looked_after_there() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+    let (first, second) = (paused(), paused());
+    let mut acquire = Box::pin(main.acquire());
+    first.block_on(async {
+        let holder = main.try_acquire().unwrap();
+        assert!(poll_once(acquire.as_mut()).is_pending());
+        drop(holder);
+    });
+    second.block_on(async {
+        let Poll::Ready(slot) = poll_once(acquire.as_mut()) else {
+            panic!("it was granted");
+        };
+        std::mem::forget(slot.unwrap());
+    });
+    drop(first);
+    second.block_on(async { sleep(CEILING + MINUTE).await });
     let snapshot = main.snapshot();
     assert_eq!((snapshot.active.len(), snapshot.orphans.len()), (0, 1));
 }
