@@ -322,8 +322,8 @@ struct Watch<'a> {
     told: bool,
 }
 
-/// How much later than promised a loaded machine may be, beside what the
-/// sampler saw of it.
+/// How much later than promised a loaded machine may be, beside what was
+/// measured of it.
 pub(crate) const SLACK: Duration = Duration::from_secs(5);
 
 impl<'a> Watch<'a> {

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
     println!("soak: {:?}, seed {seed}", args.time());
     let proof = Arc::new(Proof::default());
     proof.watch_panics();
+    proof.watch_the_machine();
 
     let home = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::sync::{Count, Mutex, SeqCst, lock};
+use crate::sync::{Count, Mutex, SeqCst, lock, now};
+
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Kept over all epochs.
 #[derive(Debug, Default)]
@@ -16,6 +18,8 @@ pub(crate) struct Proof {
     pub(crate) orphans_max: Count,
     pub(crate) planned_panics: Count,
     late_ms: Count,
+    /// When a thread of no runtime was awake last, which sleeps for a moment each time.
+    awake: Mutex<Option<Instant>>,
     faults: Mutex<BTreeMap<&'static str, u64>>,
     checks: Mutex<BTreeMap<&'static str, u64>>,
     violations: Mutex<Vec<String>>,
@@ -40,15 +44,31 @@ impl Proof {
         }
     }
 
-    /// How late the machine woke a thread that slept.
-    pub(crate) fn was_late(&self, late: Duration) {
-        let ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
-        self.late_ms.fetch_max(ms, SeqCst);
+    /// Measures how late the machine wakes a thread, for as long as the soak runs.
+    pub(crate) fn watch_the_machine(self: &Arc<Self>) {
+        let proof = Arc::downgrade(self);
+        std::thread::spawn(move || {
+            while let Some(proof) = proof.upgrade() {
+                let late = proof.lateness_now();
+                proof.late_ms.fetch_max(millis(late), SeqCst);
+                *lock(&proof.awake) = Some(now());
+                drop(proof);
+                std::thread::sleep(MOMENT);
+            }
+        });
+    }
+
+    /// It may be late right now, and not know yet.
+    fn lateness_now(&self) -> Duration {
+        let awake = *lock(&self.awake);
+        let since = awake.map_or(Duration::ZERO, |at| now().duration_since(at));
+        since.saturating_sub(MOMENT)
     }
 
     /// At most, so far.
     pub(crate) fn lateness(&self) -> Duration {
-        Duration::from_millis(self.late_ms.load(SeqCst))
+        let so_far = Duration::from_millis(self.late_ms.load(SeqCst));
+        so_far.max(self.lateness_now())
     }
 
     pub(crate) fn violations(&self) -> usize {
@@ -70,6 +90,10 @@ impl Proof {
             }
         }));
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What faulty tasks panic with.
