@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use laneway::{Event, EventKind, EventStream, Limit, Outcome, Priority, TaskId};
+use laneway::{Event, EventKind, EventStream, Limit, Outcome, TaskId};
 
 use crate::book::Verb;
 use crate::sync::lock;
@@ -31,6 +31,7 @@ pub(crate) struct Audit {
 }
 
 /// A task on its way through its first lane.
+#[derive(Debug)]
 struct Turn {
     lane: Arc<str>,
     came: u64,
@@ -85,11 +86,11 @@ impl Audit {
             trail.push(event.clone());
         }
         match event.kind {
-            EventKind::Recovered { .. } | EventKind::Ineffective { .. } => {
-                if self.reclaimed.remove(&id).is_some() {
-                    proof.check("S17", true, String::new);
-                    self.trails.remove(&id);
-                }
+            EventKind::Recovered { .. } | EventKind::Ineffective { .. }
+                if self.reclaimed.remove(&id).is_some() =>
+            {
+                proof.check("S17", true, String::new);
+                self.trails.remove(&id);
             }
             _ if event.part => {}
             EventKind::Queued { .. } | EventKind::AtDoor { .. } | EventKind::PutOff { .. } => {
@@ -176,21 +177,18 @@ impl Audit {
     /// S6: of those of one lane and one priority, who came first was served first.
     fn check_order(&self, world: &World) {
         let ranks = lock(&world.ranks);
-        let mut lines: HashMap<(&str, Priority), Vec<(u64, u64, TaskId)>> = HashMap::new();
+        let mut lines: HashMap<_, Vec<&Turn>> = HashMap::new();
         for (id, turn) in self.turns.iter().filter(|(_, turn)| !turn.moved) {
-            if let (Some(rank), Some(dispatched)) = (ranks.get(id), turn.dispatched) {
-                let line = lines.entry((&turn.lane, *rank)).or_default();
-                line.push((turn.came, dispatched, *id));
+            if let Some(rank) = ranks.get(id).filter(|_| turn.dispatched.is_some()) {
+                lines.entry((&turn.lane, *rank)).or_default().push(turn);
             }
         }
-        for ((lane, rank), mut line) in lines {
-            line.sort_unstable_by_key(|(came, ..)| *came);
-            for pair in line.windows(2) {
-                let [(_, first, one), (_, second, other)] = pair else {
-                    continue;
-                };
-                world.proof.check("S6", first < second, || {
-                    format!("{other} of lane {lane} was served before {one}, which came before it; both are {rank:?}")
+        for (line, mut turns) in lines {
+            turns.sort_unstable_by_key(|turn| turn.came);
+            for pair in turns.windows(2) {
+                let in_order = pair[0].dispatched < pair[1].dispatched;
+                world.proof.check("S6", in_order, || {
+                    format!("of {line:?} the second was served before the first: {pair:?}")
                 });
             }
         }

@@ -16,6 +16,7 @@ use crate::errand::{CallsBack, SLACK, Way, describe};
 use crate::gate::Gate;
 use crate::kind::Kind;
 use crate::proof::Planned;
+use crate::sync::now;
 use crate::world::{STEADY, World};
 
 /// All that a task takes along.
@@ -106,7 +107,7 @@ pub(crate) fn body(cx: TaskContext, job: Job) -> Pin<Box<dyn Future<Output = u64
             },
             Kind::OwnDeadline => {
                 let limit = job.case.limit.unwrap_or_default();
-                cx.set_deadline(tokio::time::Instant::now() + limit);
+                cx.set_deadline(tokio::time::Instant::from_std(now()) + limit);
                 pending::<()>().await;
             }
             Kind::Late => sleep(dice.millis(300, 900)).await,

@@ -178,6 +178,11 @@ impl<P: Clone> Lane<P> {
         self.note_idle(effects);
     }
 
+    /// Whether it drains, and the time of the drain is over.
+    pub(crate) const fn drain_is_over(&self) -> bool {
+        matches!(self.mode, Mode::Draining { deadline: None, .. })
+    }
+
     /// Settles everybody who waits, and says how many they were; but for those
     /// who stand in for a task, which has begun and is nobody's to clear.
     pub(crate) fn clear(

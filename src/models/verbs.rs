@@ -2,8 +2,8 @@
 
 use std::future::pending;
 
-use super::explore::{explore, thread};
-use super::world::{Hand, World};
+use super::explore::{both_came_first, explore, thread};
+use super::world::{Hand, Tally, World};
 use crate::{AcquireError, Drain, TaskError, TaskStatus};
 
 /// S5: a lane that grows as a slot comes free serves both who wait.
@@ -134,6 +134,41 @@ fn s7_drain_against_submit() {
         assert!(!refused || report.finished == 0, "{report:?}");
         world.wind_up();
     });
+}
+
+/// S4: a drain that is taken back as its time is over asks nobody who comes after.
+#[test]
+fn s4_resume_against_the_end_of_a_drain() {
+    use std::time::Duration;
+
+    let (before, after) = (Tally::new(), Tally::new());
+    let seen = (before.clone(), after.clone());
+    explore("resume_against_end_of_drain", move || {
+        let world = World::new(1);
+        let held = world.lane.try_acquire().expect("free");
+        let within = Duration::from_secs(60);
+        let drain = Hand::pending(world.lane.drain(Drain::within(within)));
+        let host = world.host.clone();
+        let driver = thread::spawn(move || {
+            host.advance(within);
+            host.poll_all();
+        });
+        world.lane.resume();
+        let asked = held.context().cancel_reason().is_some();
+        drop(held);
+        let next = world.lane.try_acquire().expect("it drains no more");
+        driver.join().expect("no panic");
+        let reason = next.context().cancel_reason();
+        assert_eq!(reason, None, "S4: by a drain that it did not see");
+        if asked {
+            before.note()
+        } else {
+            after.note()
+        }
+        drop((drain, next));
+        world.wind_up();
+    });
+    both_came_first(&seen.0, &seen.1);
 }
 
 /// S7: the last `Lanes` goes as somebody queues.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 
 use super::cell::TaskCell;
-use super::domain::{self, Actions, Domain};
+use super::domain::{self, Actions, Domain, Engine};
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
 use super::{blocked, facts, links, log, park, repair};
@@ -129,7 +129,9 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
         Effect::Overlooked { task } => repair::overlooked(domain, &task),
         Effect::InspectHolders => blocked::inspect(domain),
         Effect::AskHolders { reason } => {
-            ask_holders(domain, reason);
+            // Who came after the drain was taken back is no business of its (S4).
+            let still = |engine: &Engine| reason != Reason::Draining || engine.drain_is_over();
+            ask_holders_if(domain, reason, still);
         }
         Effect::Outwaited { task } => park::wake(&task),
         Effect::Idle => {
@@ -182,8 +184,19 @@ fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
 
 /// Asks every holder to end, and says how many were asked.
 pub(crate) fn ask_holders(domain: &Arc<Domain>, reason: Reason) -> usize {
+    ask_holders_if(domain, reason, |_| true)
+}
+
+fn ask_holders_if(
+    domain: &Arc<Domain>,
+    reason: Reason,
+    still: impl FnOnce(&Engine) -> bool,
+) -> usize {
     let now = domain.now();
     domain.act(|engine, effects| {
+        if !still(engine) {
+            return 0;
+        }
         // A drain waits for nobody who waits for somebody without a slot.
         let parked = reason != Reason::Draining;
         let without = engine

@@ -47,6 +47,18 @@ fn s7_clear_settles_who_waits_and_leaves_who_runs() {
 }
 
 #[test]
+fn s4_a_drain_is_over_from_its_time_on_and_until_it_is_taken_back() {
+    let (mut sim, _) = busy();
+    assert!(!sim.lane.drain_is_over());
+    drain(&mut sim, secs(60), false, Leftover::Run);
+    assert!(!sim.lane.drain_is_over());
+    sim.run_for(secs(60));
+    assert!(sim.lane.drain_is_over());
+    sim.say(|lane, now, effects| lane.resume(now, effects));
+    assert!(!sim.lane.drain_is_over());
+}
+
+#[test]
 fn s7_clear_settles_in_the_order_of_the_queue_and_who_sleeps_too() {
     let mut sim = Sim::new(1);
     let absent = sim.enter(plain(), DETACHED).expect("open");
