@@ -478,10 +478,8 @@ impl<P: Clone> Lane<P> {
             self.look_at(key, Some(now + TICK));
             return Verdict::Nothing;
         }
-        // A starved executor ran neither us nor its runner; a take that was
-        // refused before is past that.
-        if !record.said().refused
-            && record.said().grace_tick.is_none()
+        // A starved executor ran neither us nor its runner.
+        if record.said().grace_tick.is_none()
             && let Some(at) = wait_or_grace(now, take_at, record)
         {
             self.look_at(key, Some(at));
@@ -552,7 +550,8 @@ fn repeat_at(due: Time, last: Time, limit: Duration) -> Time {
 ///
 /// S19: a timer that comes more than a tick late says that we were asleep or
 /// starved, and so perhaps was the task. It gets one tick to show itself, once
-/// a stall.
+/// a stall. Whose take was refused at the orphan bound is past that: it is looked
+/// at later because of that, and not because we slept.
 fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time> {
     if now < due {
         record.take_back(|said| {
@@ -561,7 +560,8 @@ fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time
         });
         return Some(due);
     }
-    if now > due + TICK && record.said().grace_tick != Some(due) {
+    let said = record.said();
+    if now > due + TICK && !said.refused && said.grace_tick != Some(due) {
         record.say().grace_tick = Some(due);
         return Some(now + TICK);
     }
