@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use super::explore::{both_came_first, explore, explore_at_three, thread};
 use super::world::{CLAIM, Hand, Tally, World};
-use crate::runtime::Domain;
+use crate::runtime::{Domain, TaskCell};
 use crate::sync::{Arc, Weak};
 use crate::{Chain, Lane, LaneConfig, LaneState, Reason, TaskError};
 
@@ -75,6 +75,20 @@ pub(super) fn second_poll() -> impl Future<Output = ()> + Send {
             Poll::Pending
         }
     })
+}
+
+/// Whoever has the slot of the lane, claimed or not.
+fn first_holder(lane: &Lane) -> Arc<TaskCell> {
+    let cell = lane.domain.read(|engine| {
+        let record = engine.record(*engine.holders().first()?)?;
+        Some(Arc::clone(&record.payload))
+    });
+    cell.expect("it has a holder")
+}
+
+/// As the driver does once its moment has come.
+fn inspect(cell: &Arc<TaskCell>) {
+    cell.domain().inspect(cell.slot_key(), cell);
 }
 
 /// S2, S7: a task that is cancelled as its last slot is granted has run or was
@@ -251,16 +265,9 @@ fn s20_gathered_again_against_unclaim() {
             chain.run(body).await
         });
         drop(busy);
-        let domain = Arc::clone(&two.behind.domain);
-        let link = domain.read(|engine| {
-            let holder = *engine.holders().first()?;
-            engine
-                .record(holder)
-                .map(|record| Arc::clone(&record.payload))
-        });
-        let link = link.expect("the slot is its");
+        let link = first_holder(&two.behind);
         two.world.host.advance(CLAIM);
-        let driver = thread::spawn(move || domain.inspect(link.slot_key(), &link));
+        let driver = thread::spawn(move || inspect(&link));
         task.poll();
         driver.join().expect("no panic");
         if runs.count() == 1 {
@@ -273,4 +280,40 @@ fn s20_gathered_again_against_unclaim() {
         task.answer().expect("S20");
         two.wind_up();
     });
+}
+
+/// S20: a task that comes for its grant as that is passed on, and has to wait
+/// again, gathers nothing: the next grant that it does not come for is passed
+/// on, too.
+#[test]
+fn s20_stood_up_against_unclaim() {
+    let (claimed, slept) = (Tally::new(), Tally::new());
+    let seen = (claimed.clone(), slept.clone());
+    explore_at_three("stood_up_against_unclaim", move || {
+        let two = Two::new();
+        let slot = two.world.lane.try_acquire().expect("free");
+        let chain = two.chain.clone();
+        let mut task = Hand::pending(async move { chain.run(async |_| 7).await });
+        let lane = two.world.lane.clone();
+        let mut next = Hand::pending(async move { lane.acquire().await });
+        drop(slot);
+        let granted = first_holder(&two.world.lane);
+        two.world.host.advance(CLAIM);
+        let driver = thread::spawn(move || inspect(&granted));
+        let came = task.poll();
+        driver.join().expect("no panic");
+        if came {
+            claimed.note();
+        } else if next.poll() {
+            // The task is back in line, or still asleep, and has no more turns.
+            drop(next.answer().expect("S20"));
+            two.world.pass(CLAIM);
+            assert!(two.world.lane.try_acquire().is_ok(), "S20: it is kept");
+            slept.note();
+            next = Hand::new(std::future::pending());
+        }
+        drop((task, next));
+        two.wind_up();
+    });
+    both_came_first(&seen.0, &seen.1);
 }
