@@ -317,3 +317,46 @@ fn s20_stood_up_against_unclaim() {
     });
     both_came_first(&seen.0, &seen.1);
 }
+
+/// S7, S20: whoever grants a spawned task its slot is late to go on to its other
+/// lanes. That costs the task nothing: nobody polls it, to be in line again.
+#[test]
+fn s20_grant_of_a_spawned_task_against_unclaim() {
+    explore_at_three("grant_of_a_spawned_task_against_unclaim", || {
+        let two = Two::new();
+        let busy = two.world.lane.try_acquire().expect("free");
+        let mut task = Hand::new(two.chain.spawn(async |_| 7));
+        let host = two.world.host.clone();
+        let driver = thread::spawn(move || {
+            host.advance(CLAIM);
+            host.poll_all();
+        });
+        drop(busy);
+        driver.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        task.poll();
+        assert_eq!(task.answer().expect("S20"), 7);
+        two.wind_up();
+    });
+}
+
+/// The same of the slot behind.
+#[test]
+fn s20_link_grant_of_a_spawned_task_against_unclaim() {
+    explore_at_three("link_grant_of_a_spawned_task_against_unclaim", || {
+        let two = Two::new();
+        let busy = two.behind.try_acquire().expect("free");
+        let mut task = Hand::new(two.chain.spawn(async |_| 7));
+        let host = two.world.host.clone();
+        let driver = thread::spawn(move || {
+            host.advance(CLAIM);
+            host.poll_all();
+        });
+        drop(busy);
+        driver.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        task.poll();
+        assert_eq!(task.answer().expect("S20"), 7);
+        two.wind_up();
+    });
+}

@@ -341,12 +341,17 @@ impl TaskCell {
         self.shared.lock().peek()?.links.clone()
     }
 
+    /// Whether it has its slot and cannot be claimed yet.
+    pub(crate) fn gathers(&self) -> bool {
+        self.links().is_some_and(|links| links.gather(self))
+    }
+
     /// Whether it waits for a slot, its own or another that it needs to begin.
     #[inline]
     pub(super) fn is_in_line(&self) -> bool {
         match self.word.get() {
             Word::Queued => true,
-            Word::Granted => self.links().is_some_and(|links| links.gather()),
+            Word::Granted => self.gathers(),
             _ => false,
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn read(task: &TaskCell, now: Time) -> Facts {
 pub(crate) fn at_hand(cell: &TaskCell) -> Facts {
     let claimed = !matches!(cell.word.get(), Word::Queued | Word::Granted | Word::Asleep);
     let Some(task) = cell.principal() else {
-        let gathers = !claimed && cell.links().is_some_and(|links| links.gather());
+        let gathers = !claimed && cell.gathers();
         return Facts {
             claimed,
             gathers,
@@ -48,9 +48,11 @@ pub(crate) fn at_hand(cell: &TaskCell) -> Facts {
         };
     };
     // A slot beside a task's own is given back when that is, and what the task
-    // was granted is looked after there.
+    // was granted is looked after there. Where nobody polls it, nobody is to come.
+    let gathers = cell.bound().is_some() && task.word.get() == Word::Granted;
     Facts {
         claimed,
+        gathers,
         phase: None,
         deadline: None,
         extended_until: None,

@@ -145,9 +145,7 @@ impl<T> TaskHandle<T> {
             .read(|engine| engine.record(key).map(|record| record.state));
         match state {
             Some(state) if state.waits() => TaskStatus::Queued,
-            Some(State::Granted) if task.links().is_some_and(|links| links.gather()) => {
-                TaskStatus::Queued
-            }
+            Some(State::Granted) if task.gathers() => TaskStatus::Queued,
             Some(State::Detached) => TaskStatus::Detached,
             Some(state) if state.holds_slot() => TaskStatus::Active,
             _ => TaskStatus::Settled,

@@ -14,7 +14,6 @@ use super::cell::TaskCell;
 use super::domain::Domain;
 use super::drain::hand_back;
 use super::edge::{self, Kind};
-use super::perform::launch;
 use super::submit::{give_up, rejoin, take_place};
 use super::word::Word;
 use super::{deadlock, inherit, park, runner, spare};
@@ -62,9 +61,14 @@ impl Links {
         }
     }
 
-    /// Whether the task is in line for a slot that it needs before it can be
-    /// claimed. One that sleeps in line has nobody who would come.
-    pub(crate) fn gather(&self) -> bool {
+    /// Whether the task needs slots before it can be claimed, and somebody sees to
+    /// them. One that sleeps in line has nobody who would come. For one that is
+    /// not polled whoever grants it a slot goes on to the next, and may be late:
+    /// were that passed on, nobody would come to rejoin.
+    pub(super) fn gather(&self, task: &TaskCell) -> bool {
+        if task.bound().is_some() {
+            return !self.is_complete();
+        }
         let stand = self.stand.lock();
         let sleeps = |link: &Arc<TaskCell>| link.word.get() == Word::Asleep;
         stand.gathers && !stand.line.as_ref().is_some_and(sleeps)
@@ -153,7 +157,10 @@ impl Links {
                 Some(Step::InLine | Step::Over) => return,
                 None => {
                     if self.complete(task, round) {
-                        launch(task);
+                        // As it is, even if what it gathered was passed on just
+                        // now: its runner finds that out, and rejoins (S20).
+                        let body = task.shared.lock().body.take();
+                        body.launch(task);
                     }
                     return;
                 }

@@ -115,7 +115,7 @@ pub(super) fn moves_by_itself(task: &TaskCell) -> bool {
             })
         }
         // It has a slot, and is in line for another.
-        Word::Granted => !task.links().is_some_and(|links| links.gather()),
+        Word::Granted => !task.gathers(),
         // It has a slot to come for, or is at its end.
         _ => true,
     }
