@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::task::Poll;
 
-use super::explore::{both_came_first, explore, explore_at_three, thread};
+use super::explore::{both_came_first, explore, explore_at_most, thread};
 use super::world::{CLAIM, Hand, Tally, World};
 use crate::runtime::{Domain, TaskCell};
 use crate::sync::{Arc, Weak};
@@ -252,7 +252,7 @@ fn s2_reset_behind_against_the_runner() {
 /// the slots that it had gathered by then, and none that it has gathered since.
 #[test]
 fn s20_gathered_again_against_unclaim() {
-    explore_at_three("gathered_again_against_unclaim", || {
+    explore_at_most(2, "gathered_again_against_unclaim", || {
         let two = Two::new();
         let busy = two.behind.try_acquire().expect("free");
         let (chain, runs) = (two.chain.clone(), Tally::new());
@@ -289,7 +289,7 @@ fn s20_gathered_again_against_unclaim() {
 fn s20_stood_up_against_unclaim() {
     let (claimed, slept) = (Tally::new(), Tally::new());
     let seen = (claimed.clone(), slept.clone());
-    explore_at_three("stood_up_against_unclaim", move || {
+    explore_at_most(2, "stood_up_against_unclaim", move || {
         let two = Two::new();
         let slot = two.world.lane.try_acquire().expect("free");
         let chain = two.chain.clone();
@@ -322,7 +322,7 @@ fn s20_stood_up_against_unclaim() {
 /// lanes. That costs the task nothing: nobody polls it, to be in line again.
 #[test]
 fn s20_grant_of_a_spawned_task_against_unclaim() {
-    explore_at_three("grant_of_a_spawned_task_against_unclaim", || {
+    explore_at_most(2, "grant_of_a_spawned_task_against_unclaim", || {
         let two = Two::new();
         let busy = two.world.lane.try_acquire().expect("free");
         let mut task = Hand::new(two.chain.spawn(async |_| 7));
@@ -343,7 +343,7 @@ fn s20_grant_of_a_spawned_task_against_unclaim() {
 /// The same of the slot behind.
 #[test]
 fn s20_link_grant_of_a_spawned_task_against_unclaim() {
-    explore_at_three("link_grant_of_a_spawned_task_against_unclaim", || {
+    explore_at_most(2, "link_grant_of_a_spawned_task_against_unclaim", || {
         let two = Two::new();
         let busy = two.behind.try_acquire().expect("free");
         let mut task = Hand::new(two.chain.spawn(async |_| 7));

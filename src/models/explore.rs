@@ -16,16 +16,28 @@ pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'stat
     explore_within(name, None, model);
 }
 
-/// With three preemptions at most, whatever is asked for: three threads, or long
+/// With so many preemptions at most, whatever is asked for: three threads, or long
 /// ways, can interleave in very many ways.
 #[cfg(laneway_loom)]
 #[track_caller]
-pub(super) fn explore_at_three(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
-    explore_within(name, Some(3), model);
+pub(super) fn explore_at_most(
+    most: usize,
+    name: &'static str,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    explore_within(name, Some(most), model);
 }
 
+/// Schedules that are drawn have no bound.
 #[cfg(laneway_shuttle)]
-pub(super) use explore as explore_at_three;
+#[track_caller]
+pub(super) fn explore_at_most(
+    _most: usize,
+    name: &'static str,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    explore(name, model);
+}
 
 #[cfg(laneway_loom)]
 #[track_caller]
