@@ -121,6 +121,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a thousand lanes take minutes there")]
     fn s15_a_storm_of_moments_gives_its_room_back_whichever_way_they_go() {
         let lanes = Lanes::builder().default_lane(LaneConfig::new(1));
         let lanes = lanes.build().unwrap();

@@ -205,6 +205,19 @@ fn a_refusal_is_said_again_when_the_task_has_moved_and_stalled_anew() {
     assert_eq!(refusals(&mut sim), [task]);
 }
 
+/// It is looked at late because it was refused, and not because we slept.
+#[test]
+fn s8_who_was_refused_is_detached_at_the_next_try_and_has_no_grace_tick() {
+    let mut sim = Sim::with(bounded(1));
+    let first = sim.submit(detaching());
+    let second = sim.submit(detaching());
+    sim.run_for(CEILING * 2);
+    assert_eq!(refusals(&mut sim), [second]);
+    sim.complete(first);
+    sim.run_for(secs(1));
+    assert_eq!(sim.state(second), Some(State::Detached));
+}
+
 #[test]
 fn a_refusal_to_detach_does_not_silence_the_refusal_to_take() {
     let mut sim = Sim::with(bounded(0));
