@@ -43,7 +43,7 @@ use crate::sync::{SeqCst, now};
 use crate::world::Fences;
 
 /// Resident memory may end this much above where it began, by the allocator's
-/// ways alone. What the soak made is counted exactly.
+/// ways and by what an audit keeps. What the soak made is counted exactly.
 const RSS_SLACK_KIB: u64 = 32 * 1024;
 const LONGEST_EPOCH: Duration = Duration::from_secs(6);
 
