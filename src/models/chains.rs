@@ -252,7 +252,7 @@ fn s2_reset_behind_against_the_runner() {
 /// the slots that it had gathered by then, and none that it has gathered since.
 #[test]
 fn s20_gathered_again_against_unclaim() {
-    explore_at_most(2, "gathered_again_against_unclaim", || {
+    explore_at_most(3, "gathered_again_against_unclaim", || {
         let two = Two::new();
         let busy = two.behind.try_acquire().expect("free");
         let (chain, runs) = (two.chain.clone(), Tally::new());
