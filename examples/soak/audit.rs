@@ -109,25 +109,7 @@ impl Audit {
                     turn.moved = true;
                 }
             }
-            EventKind::Settled { ref outcome, .. } => {
-                let settled = self
-                    .turns
-                    .get_mut(&id)
-                    .map(|turn| std::mem::replace(&mut turn.settled, true));
-                proof.check("S2", settled != Some(true), || {
-                    format!("settled before: {event:?}")
-                });
-                let reclaimed = match outcome {
-                    Outcome::Stalled { .. } => true,
-                    Outcome::TimedOut { limit, .. } => *limit != Limit::Wait,
-                    _ => false,
-                };
-                if reclaimed {
-                    self.reclaimed.insert(id, event.at);
-                } else {
-                    self.trails.remove(&id);
-                }
-            }
+            EventKind::Settled { ref outcome, .. } => self.ends(world, id, &event, outcome),
             _ => {}
         }
     }
@@ -145,6 +127,24 @@ impl Audit {
         };
         self.turns.insert(id, turn);
         self.trails.insert(id, vec![event.clone()]);
+    }
+
+    fn ends(&mut self, world: &World, id: TaskId, event: &Event, outcome: &Outcome) {
+        let turn = self.turns.get_mut(&id);
+        let before = turn.map(|turn| std::mem::replace(&mut turn.settled, true));
+        world.proof.check("S2", before != Some(true), || {
+            format!("settled before: {event:?}")
+        });
+        let reclaimed = match outcome {
+            Outcome::Stalled { .. } => true,
+            Outcome::TimedOut { limit, .. } => *limit != Limit::Wait,
+            _ => false,
+        };
+        if reclaimed {
+            self.reclaimed.insert(id, event.at);
+        } else {
+            self.trails.remove(&id);
+        }
     }
 
     /// What shows only when all of it is known.

@@ -12,11 +12,12 @@ use tokio::time::sleep;
 use crate::book::{Book, Seats};
 use crate::case::{Case, Ticket};
 use crate::dice::Dice;
-use crate::errand::{CallsBack, SLACK, Way, describe};
 use crate::gate::Gate;
 use crate::kind::Kind;
 use crate::proof::Planned;
 use crate::sync::now;
+use crate::watch::SLACK;
+use crate::way::{CallsBack, Way, describe};
 use crate::world::{STEADY, World};
 
 /// All that a task takes along.

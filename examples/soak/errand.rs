@@ -1,23 +1,22 @@
-//! One client's doings: it submits a task, waits for the answer and looks
-//! whether it comes in time.
+//! One client's doings: it submits a task and waits for the answer.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use laneway::{Chain, Lane, Priority, Reason, TaskBuilder, TaskError, TaskSnapshot, Timeout};
+use laneway::{Reason, TaskError, TaskSnapshot};
 use tokio::time::{sleep, timeout};
 
 use crate::body::{Job, body, closure};
 use crate::book::{Book, Seats};
 use crate::case::{Case, Ticket};
 use crate::dice::Dice;
-use crate::gate::Gate;
 use crate::kind::Kind;
-use crate::proof::Proof;
 use crate::sync::{SeqCst, lock};
-use crate::world::{GRACE, KEYS, STEADY, TEARDOWN, World};
+use crate::watch::Watch;
+use crate::way::{Way, describe, name};
+use crate::world::{KEYS, World};
 
 pub(crate) async fn errand(world: &Arc<World>, dice: &mut Dice) {
     let books = world.some_lanes(dice);
@@ -43,83 +42,6 @@ pub(crate) async fn errand(world: &Arc<World>, dice: &mut Dice) {
         }
         _ => spawn(world, &way, ticket, dice).await,
     }
-}
-
-/// To a lane, or to several at once.
-#[derive(Clone, Debug)]
-pub(crate) enum Way {
-    Lane(Lane),
-    Chain(Chain),
-}
-
-impl Way {
-    pub(crate) fn through(world: &World, books: &[&Arc<Book>]) -> Option<Self> {
-        let lanes = world.lanes()?;
-        match books {
-            [book] => lanes.lane(&book.traits.name).ok().map(Self::Lane),
-            _ => lanes
-                .chain(books.iter().map(|book| &book.traits.name))
-                .ok()
-                .map(Self::Chain),
-        }
-    }
-
-    fn task(&self) -> TaskBuilder<'_> {
-        match self {
-            Self::Lane(lane) => lane.task(),
-            Self::Chain(chain) => chain.task(),
-        }
-    }
-}
-
-/// What a case asks for, in the builder's terms.
-pub(crate) fn describe<'a>(
-    way: &'a Way,
-    case: &Case,
-    world: &Arc<World>,
-    dice: &mut Dice,
-) -> TaskBuilder<'a> {
-    let token = &world.token;
-    let priority = *dice.pick(&[Priority::Foreground, Priority::Normal, Priority::Background]);
-    let _ = case.priority.set(priority);
-    let mut task = way
-        .task()
-        .name(name(case))
-        .meta(Arc::clone(token))
-        .priority(priority);
-    if let Some(key) = case.key {
-        task = task.key(key_name(key));
-    }
-    if case.kind == Kind::Impatient {
-        task = task.timeout(Timeout::wait(dice.millis(1, 50)));
-    }
-    if case.kind == Kind::Signalled {
-        let time = dice.millis(1, 100);
-        task = task.cancel_on(async move { sleep(time).await });
-    }
-    if dice.one_in(8) {
-        let caller = CallsBack::new(world, case);
-        task = task.on_wait(Duration::from_millis(20), move |_| caller.call());
-    }
-    if case.kind == Kind::Steady {
-        return task.stall_ceiling(STEADY);
-    }
-    // One that sets itself a deadline is granted none.
-    let limit = case.limit.filter(|_| case.kind != Kind::OwnDeadline);
-    let Some(limit) = limit else { return task };
-    match (case.kind, dice.below(3)) {
-        (Kind::OverBudget, _) | (_, 0) => task.timeout(Timeout::budget(limit)),
-        (_, 1) => task.timeout(Timeout::idle(limit)),
-        _ => task.stall_ceiling(limit),
-    }
-}
-
-pub(crate) fn key_name(key: usize) -> String {
-    format!("key:{key}")
-}
-
-fn name(case: &Case) -> String {
-    format!("task-{}", case.number)
 }
 
 async fn spawn(world: &Arc<World>, way: &Way, ticket: Ticket, dice: &mut Dice) {
@@ -282,121 +204,4 @@ fn left_of(world: &World, book: &Book, name: &str) -> Option<TaskSnapshot> {
         .into_iter()
         .flatten();
     all.find(|task| task.name.as_deref() == Some(name))
-}
-
-/// Code of the user's that calls back into a lane of its task, and is dropped
-/// there: under a lock of ours it would wait for ever.
-pub(crate) struct CallsBack {
-    lane: Option<Lane>,
-    proof: Arc<Proof>,
-}
-
-impl CallsBack {
-    pub(crate) fn new(world: &World, case: &Case) -> Self {
-        Self {
-            lane: case.places.last().and_then(|place| world.lane(&place.book)),
-            proof: Arc::clone(&world.proof),
-        }
-    }
-
-    pub(crate) fn call(&self) {
-        drop(self.lane.as_ref().map(Lane::snapshot));
-        self.proof.check("S13", true, String::new);
-    }
-}
-
-impl Drop for CallsBack {
-    fn drop(&mut self) {
-        self.call();
-    }
-}
-
-/// Looks whether a hung task loses its slot in time.
-struct Watch<'a> {
-    world: &'a World,
-    case: &'a Case,
-    gate: &'a Gate,
-    /// The answer comes to somebody who does not hang himself, so it must come
-    /// as early as the slot goes.
-    answer_too: bool,
-    told: bool,
-}
-
-/// How much later than promised a loaded machine may be, beside what was
-/// measured of it.
-pub(crate) const SLACK: Duration = Duration::from_secs(5);
-
-impl<'a> Watch<'a> {
-    const fn new(world: &'a World, case: &'a Case, gate: &'a Gate, answer_too: bool) -> Self {
-        Self {
-            world,
-            case,
-            gate,
-            answer_too,
-            told: false,
-        }
-    }
-
-    async fn over<T>(mut self, answer: impl Future<Output = T>) -> T {
-        let mut answer = pin!(answer);
-        loop {
-            match timeout(Duration::from_millis(50), answer.as_mut()).await {
-                Ok(answer) => {
-                    self.in_time();
-                    return answer;
-                }
-                Err(_) => self.look(),
-            }
-        }
-    }
-
-    async fn until_lost(mut self) {
-        while self.case.holds_slot() && !self.told && !self.world.is_over() {
-            sleep(Duration::from_millis(20)).await;
-            self.look();
-        }
-        if !self.case.holds_slot() {
-            self.in_time();
-        }
-    }
-
-    fn look(&mut self) {
-        let (case, roomy) = (self.case, self.case.is_roomy());
-        let (Some(limit), Some(active)) = (case.limit, case.active_for()) else {
-            return;
-        };
-        let all = limit + GRACE + TEARDOWN;
-        let lost = !case.holds_slot();
-        if lost && !self.answer_too || !roomy && active > all + Duration::from_millis(300) {
-            self.gate.open();
-            // A lane at its orphan bound owes nothing more.
-            self.told |= !roomy;
-        }
-        let slack = SLACK + 2 * self.world.proof.lateness();
-        let pending = !lost || self.answer_too;
-        if roomy && pending && !self.told && active > all + slack {
-            self.told = true;
-            let lanes = case
-                .places
-                .iter()
-                .filter_map(|place| self.world.lane(&place.book));
-            let lanes: Vec<_> = lanes.map(|lane| lane.snapshot()).collect();
-            let what = if lost {
-                "was not answered"
-            } else {
-                "kept its slot"
-            };
-            self.world.proof.check("S8", false, || {
-                format!("{case} {what} for {active:?}; slack {slack:?}; its lanes: {lanes:#?}")
-            });
-            self.gate.open();
-        }
-    }
-
-    fn in_time(&self) {
-        let hung = self.case.limit.is_some() && self.case.has_started();
-        if hung && self.case.is_roomy() && !self.told {
-            self.world.proof.check("S8", true, String::new);
-        }
-    }
 }

@@ -25,6 +25,8 @@ mod memory;
 mod proof;
 mod sampler;
 mod sync;
+mod watch;
+mod way;
 mod workshop;
 mod world;
 

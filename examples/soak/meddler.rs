@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::book::{Book, Verb};
 use crate::dice::Dice;
-use crate::errand::key_name;
 use crate::sync::{SeqCst, lock};
+use crate::way::key_name;
 use crate::workshop::Workshop;
 use crate::world::{KEYS, World, session_lane};
 

@@ -182,12 +182,8 @@ impl<P> super::task::Record<P> {
     /// not its runner has been there to give one: the time that it was parked
     /// is no silence of its own.
     pub(super) fn last_sign(&self, facts: &Facts) -> Time {
-        facts.active_at.max(self.begun()).max(self.back())
-    }
-
-    /// When its clocks began to go, the last time that they did.
-    pub(crate) fn back(&self) -> Time {
-        self.late.as_deref().map_or(self.started, |late| late.back)
+        let back = self.late.as_deref().map_or(self.started, |late| late.back);
+        facts.active_at.max(self.begun()).max(back)
     }
 
     /// Since when it has been active, the times not counted in which its clocks

@@ -322,30 +322,23 @@ fn s20_stood_up_against_unclaim() {
 /// lanes. That costs the task nothing: nobody polls it, to be in line again.
 #[test]
 fn s20_grant_of_a_spawned_task_against_unclaim() {
-    explore_at_most(2, "grant_of_a_spawned_task_against_unclaim", || {
-        let two = Two::new();
-        let busy = two.world.lane.try_acquire().expect("free");
-        let mut task = Hand::new(two.chain.spawn(async |_| 7));
-        let host = two.world.host.clone();
-        let driver = thread::spawn(move || {
-            host.advance(CLAIM);
-            host.poll_all();
-        });
-        drop(busy);
-        driver.join().expect("no panic");
-        two.world.quiesce(&mut [&mut task]);
-        task.poll();
-        assert_eq!(task.answer().expect("S20"), 7);
-        two.wind_up();
+    spawned_against_unclaim("grant_of_a_spawned_task_against_unclaim", |two| {
+        &two.world.lane
     });
 }
 
 /// The same of the slot behind.
 #[test]
 fn s20_link_grant_of_a_spawned_task_against_unclaim() {
-    explore_at_most(2, "link_grant_of_a_spawned_task_against_unclaim", || {
+    spawned_against_unclaim("link_grant_of_a_spawned_task_against_unclaim", |two| {
+        &two.behind
+    });
+}
+
+fn spawned_against_unclaim(name: &'static str, waits_for: fn(&Two) -> &Lane) {
+    explore_at_most(2, name, move || {
         let two = Two::new();
-        let busy = two.behind.try_acquire().expect("free");
+        let busy = waits_for(&two).try_acquire().expect("free");
         let mut task = Hand::new(two.chain.spawn(async |_| 7));
         let host = two.world.host.clone();
         let driver = thread::spawn(move || {

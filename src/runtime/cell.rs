@@ -319,12 +319,12 @@ impl TaskCell {
     }
 
     /// It is not part of the task any more that it stands for.
-    pub(super) fn forsake(&self) {
-        self.flags.set(Flag::Forsaken);
+    pub(super) fn dismiss(&self) {
+        self.flags.set(Flag::Dismissed);
     }
 
-    pub(super) fn is_forsaken(&self) -> bool {
-        self.flags.has(Flag::Forsaken)
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.flags.has(Flag::Dismissed)
     }
 
     /// The task that this is, or stands for.

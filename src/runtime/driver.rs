@@ -59,8 +59,18 @@ impl Heard {
 }
 
 crate::sync::per_thread! {
-    /// The scheduler, epoch and runtime that this thread last found served.
-    static SERVED: Cell<Option<(u64, u64, Id)>> = Cell::new(None);
+    static SERVED: Cell<Option<Served>> = Cell::new(None);
+}
+
+/// The scheduler, epoch and runtime that a thread last found served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Served(u64, u64, Id);
+
+impl Served {
+    #[inline]
+    fn is_remembered(self) -> bool {
+        SERVED.try_with(Cell::get).ok().flatten() == Some(self)
+    }
 }
 
 impl Drivers {
@@ -120,6 +130,12 @@ impl Drivers {
         self.list.lock().iter().any(|(other, _)| *other == id)
     }
 
+    /// What a thread remembers if it finds this runtime served, until a driver goes.
+    #[inline]
+    fn now_serve(&self, id: Id) -> Served {
+        Served(self.scheduler, self.epoch.load(Ordering::Acquire), id)
+    }
+
     fn forget(&self, id: Id, bell: &Arc<Bell>) {
         let mut list = self.list.lock();
         list.retain(|(other, b)| *other != id || !Arc::ptr_eq(b, bell));
@@ -132,12 +148,8 @@ impl Shared {
     /// no runtime, or one without timers.
     pub(crate) fn enter_runtime(self: &Arc<Self>) -> Option<Handle> {
         let handle = Handle::try_current().ok()?;
-        let served = (
-            self.drivers.scheduler,
-            self.drivers.epoch.load(Ordering::Acquire),
-            handle.id(),
-        );
-        if SERVED.try_with(Cell::get).ok().flatten() == Some(served) {
+        let served = self.drivers.now_serve(handle.id());
+        if served.is_remembered() {
             return Some(handle);
         }
         self.serve(&handle)?;
@@ -148,9 +160,7 @@ impl Shared {
     /// Whether this runtime went since the caller entered it. Mostly one load.
     #[inline]
     pub(super) fn has_gone(&self, runtime: Id) -> bool {
-        let epoch = self.drivers.epoch.load(Ordering::Acquire);
-        let served = (self.drivers.scheduler, epoch, runtime);
-        SERVED.try_with(Cell::get).ok().flatten() != Some(served) && !self.drivers.serves(runtime)
+        !self.drivers.now_serve(runtime).is_remembered() && !self.drivers.serves(runtime)
     }
 
     /// Fires domains whose moment has come, and says when the next one is, if

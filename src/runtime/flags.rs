@@ -21,7 +21,7 @@ pub(super) enum Flag {
     WaitsChange = 1 << 6,
     /// It is a link whose task has no use for it any more: if it has a slot, that
     /// comes back by itself.
-    Forsaken = 1 << 7,
+    Dismissed = 1 << 7,
 }
 
 /// Those that are set. They tell nothing of the rest of the cell, but for the

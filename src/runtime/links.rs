@@ -323,7 +323,7 @@ impl Links {
         let (line, held) = (stand.line.take(), std::mem::take(&mut stand.held));
         // The task may wait for such a slot again before it has been given back, and
         // that is no circle.
-        line.iter().chain(&held).for_each(|link| link.forsake());
+        line.iter().chain(&held).for_each(|link| link.dismiss());
         Gathered { line, held }
     }
 

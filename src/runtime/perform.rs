@@ -9,7 +9,7 @@ use super::domain::{self, Actions, Domain, Engine};
 use super::shared::Shared;
 use super::wakers::{guarded, wake_all};
 use super::{blocked, facts, links, log, park, repair};
-use crate::engine::{Effect, End, Grant, Key, Notice, Reason, State};
+use crate::engine::{Effect, End, Grant, Key, Notice, Reason, State, Time};
 use crate::host::Id;
 use crate::sync::Arc;
 
@@ -35,14 +35,12 @@ crate::sync::per_thread! {
 /// left to the call above, so that a long queue is a loop and not a recursion.
 pub(crate) fn carry_out_all(domain: &Arc<Domain>, effects: Actions) {
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
-    let mut effects = effects.into_iter();
     if depth >= DEEPEST {
-        let postponed = effects.by_ref().map(|effect| (Arc::clone(domain), effect));
-        let postpone = |queue: &Queue| queue.borrow_mut().extend(postponed);
-        // Where it is gone all the same, a stack is better than nobody.
-        if POSTPONED.try_with(postpone).is_ok() {
-            return;
-        }
+        let postponed = effects
+            .into_iter()
+            .map(|effect| (Arc::clone(domain), effect));
+        POSTPONED.with(|queue| queue.borrow_mut().extend(postponed));
+        return;
     }
     let _deeper = Deeper::than(depth);
     for effect in effects {
@@ -57,7 +55,7 @@ fn next_of(queue: &Queue) -> Option<Postponed> {
     let mut queue = queue.borrow_mut();
     let next = queue.pop_front();
     if next.is_none() {
-        // A storm's room is not the thread's for ever (S15).
+        // Nobody drops it, so that it keeps no room (S15).
         *queue = VecDeque::new();
     }
     next
@@ -129,9 +127,13 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
         Effect::Overlooked { task } => repair::overlooked(domain, &task),
         Effect::InspectHolders => blocked::inspect(domain),
         Effect::AskHolders { reason } => {
-            // Who came after the drain was taken back is no business of its (S4).
-            let still = |engine: &Engine| reason != Reason::Draining || engine.drain_is_over();
-            ask_holders_if(domain, reason, still);
+            let now = domain.now();
+            domain.act(|engine, effects| {
+                // Who came after a drain was taken back is no business of its (S4).
+                if reason != Reason::Draining || engine.drain_is_over() {
+                    ask_holders_locked(engine, now, reason, effects);
+                }
+            });
         }
         Effect::Outwaited { task } => park::wake(&task),
         Effect::Idle => {
@@ -184,29 +186,25 @@ fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
 
 /// Asks every holder to end, and says how many were asked.
 pub(crate) fn ask_holders(domain: &Arc<Domain>, reason: Reason) -> usize {
-    ask_holders_if(domain, reason, |_| true)
+    let now = domain.now();
+    domain.act(|engine, effects| ask_holders_locked(engine, now, reason, effects))
 }
 
-fn ask_holders_if(
-    domain: &Arc<Domain>,
+fn ask_holders_locked(
+    engine: &mut Engine,
+    now: Time,
     reason: Reason,
-    still: impl FnOnce(&Engine) -> bool,
+    effects: &mut Actions,
 ) -> usize {
-    let now = domain.now();
-    domain.act(|engine, effects| {
-        if !still(engine) {
-            return 0;
-        }
-        // A drain waits for nobody who waits for somebody without a slot.
-        let parked = reason != Reason::Draining;
-        let without = engine
-            .records()
-            .filter(|(_, r)| r.state == State::Detached || parked && r.away);
-        let without = without.map(|(key, _)| key);
-        let keys: Vec<Key> = engine.holders().iter().copied().chain(without).collect();
-        let mut ask = |key| domain::cancel_locked(engine, now, key, reason, effects);
-        keys.into_iter().filter(|key| ask(*key)).count()
-    })
+    // A drain waits for nobody who waits for somebody without a slot.
+    let parked = reason != Reason::Draining;
+    let without = engine
+        .records()
+        .filter(|(_, r)| r.state == State::Detached || parked && r.away);
+    let without = without.map(|(key, _)| key);
+    let keys: Vec<Key> = engine.holders().iter().copied().chain(without).collect();
+    let mut ask = |key| domain::cancel_locked(engine, now, key, reason, effects);
+    keys.into_iter().filter(|key| ask(*key)).count()
 }
 
 /// A runtime was shut down: settles what was bound to it and will not be
@@ -247,5 +245,26 @@ pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
             engine.dispatch(now, effects);
             engine.settled_all(effects);
         });
+    }
+}
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::{LaneConfig, Lanes};
+
+    #[test]
+    fn s15_what_was_postponed_leaves_no_room() {
+        let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
+        let lanes = lanes.build().unwrap();
+        let domain = lanes.lane("main").unwrap().domain;
+        let effect = || (Arc::clone(&domain), Effect::Idle);
+        let postponed = std::iter::repeat_with(effect).take(100).collect();
+        let queue = ManuallyDrop::new(RefCell::new(postponed));
+        let mut carried = 0;
+        while next_of(&queue).is_some() {
+            carried += 1;
+        }
+        assert_eq!((carried, queue.borrow().capacity()), (100, 0));
     }
 }

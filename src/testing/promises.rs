@@ -44,10 +44,8 @@ struct Seen {
     state: State,
     enqueued: Time,
     started: Time,
-    /// From when its budget counts, and since when it can have been silent: for as
-    /// long as it is parked, its clocks stand still.
+    /// From when its budget counts: for as long as it is parked, that stands still.
     begun: Time,
-    back: Time,
     task: Arc<TaskCell>,
 }
 
@@ -89,7 +87,6 @@ impl Watched {
                     enqueued: record.enqueued,
                     started: record.started,
                     begun: record.begun(),
-                    back: record.back(),
                     task: Arc::clone(&record.payload),
                 })
                 .collect();
@@ -233,7 +230,7 @@ impl Seen {
             None => [ceiling, spec.idle].into_iter().flatten().min(),
         };
         let silence = silence.filter(|_| !facts.waiting).map(|silence| {
-            let from = facts.active_at.max(self.back) + silence;
+            let from = facts.active_at.max(self.started) + silence;
             let later = [facts.extended_until, facts.hold_until];
             later.into_iter().flatten().fold(from, Time::max)
         });

@@ -100,7 +100,7 @@ struct Budget {
 /// itself. Locks its parts.
 fn stuck_for(holder: &Arc<TaskCell>) -> Option<&Arc<TaskCell>> {
     let task = holder.whose();
-    (!holder.is_forsaken() && !moves_by_itself(task)).then_some(task)
+    (!holder.is_dismissed() && !moves_by_itself(task)).then_some(task)
 }
 
 /// Whether it can move, whatever becomes of what it awaits. Locks its parts.
