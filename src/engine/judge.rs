@@ -357,22 +357,21 @@ impl<P: Clone> Lane<P> {
             self.ask(now, key, end, spec, facts, effects);
             return Verdict::Nothing;
         }
+        let mut stalls = false;
         let idle_look = match (idle_due, silence) {
             (Some(_), Some((limit, _))) if facts.waiting => {
                 record.take_back(|said| said.grace_tick = None);
                 Some((now + limit.max(TICK)).min(first_report))
             }
-            // A report of progress is a store that nobody learns of, so it is
-            // looked at in time for a stall that begins right after this look.
             (Some(due), Some((limit, Silence::Stall)))
                 if only_report && due <= record.said().stalled =>
             {
-                let mut repeat = repeat_at(due, record.said().stalled, limit);
-                if repeat <= now {
-                    repeat = repeat_at(due, now, limit);
+                if repeat_at(due, record.said().stalled, limit) <= now {
                     self.report_stall(now, key, spec, facts, effects);
                 }
-                Some(repeat.min(now + limit).min(first_report))
+                stalls = true;
+                let look = self.look_after_report(now, key, due, limit);
+                Some(look.min(first_report))
             }
             (Some(due), Some((limit, kind))) => match wait_or_grace(now, due, record) {
                 Some(at) => Some(at.min(first_report)),
@@ -383,11 +382,9 @@ impl<P: Clone> Lane<P> {
                 }
                 None if only_report => {
                     self.report_stall(now, key, spec, facts, effects);
-                    Some(
-                        repeat_at(due, now, limit)
-                            .min(now + limit)
-                            .min(first_report),
-                    )
+                    stalls = true;
+                    let look = self.look_after_report(now, key, due, limit);
+                    Some(look.min(first_report))
                 }
                 None if spec.on_stall == OnStall::Detach => {
                     self.look_at(key, hard_look);
@@ -404,8 +401,15 @@ impl<P: Clone> Lane<P> {
         let report_look = self.report_silence(now, key, spec, facts, effects);
         let behind = behind.map(|(due, _)| due);
         let next = [idle_look, hard_look, report_look, behind];
-        let next = next.into_iter().flatten();
-        let next = next.min();
+        let next = next.into_iter().flatten().min();
+        // A hold is a store, too: what ends before the next look is seen by that,
+        // which is not late for it (S19).
+        if stalls
+            && let Some(next) = next
+            && let Some(record) = self.tasks.get_mut(key)
+        {
+            record.say().next_look = next;
+        }
         self.look_at(key, next);
         Verdict::Nothing
     }
@@ -458,6 +462,17 @@ impl<P: Clone> Lane<P> {
             record.say().stalled = now;
             self.note(now, key, || What::OnlyReported(Box::new(end)));
         }
+    }
+
+    /// When to look again at a stall that was reported. A report of progress is a
+    /// store that nobody learns of, so it is in time for a stall that begins right
+    /// after this look.
+    fn look_after_report(&self, now: Time, key: Key, due: Time, limit: Duration) -> Time {
+        let last = self
+            .tasks
+            .get(key)
+            .map_or(now, |record| record.said().stalled);
+        repeat_at(due, last, limit).min(now + limit)
     }
 
     fn judge_take(
@@ -550,18 +565,21 @@ fn repeat_at(due: Time, last: Time, limit: Duration) -> Time {
 ///
 /// S19: a timer that comes more than a tick late says that we were asleep or
 /// starved, and so perhaps was the task. It gets one tick to show itself, once
-/// a stall. Whose take was refused at the orphan bound is past that: it is looked
-/// at later because of that, and not because we slept.
+/// a stall. Whose take was refused at the orphan bound, or whose stall was reported
+/// before, was to be looked at later than it is due, and so is late by no more than
+/// that look is.
 fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time> {
     if now < due {
         record.take_back(|said| {
             said.grace_tick = None;
             said.refused = false;
+            said.next_look = Time::from_nanos(0);
         });
         return Some(due);
     }
     let said = record.said();
-    if now > due + TICK && !said.refused && said.grace_tick != Some(due) {
+    let awaited = due.max(said.next_look);
+    if now > awaited + TICK && said.grace_tick != Some(due) {
         record.say().grace_tick = Some(due);
         return Some(now + TICK);
     }

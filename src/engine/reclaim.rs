@@ -199,6 +199,8 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
+        let retry = now + RETRY_TAKE;
+        record.say().next_look = retry;
         if !record.said().refused {
             record.say().refused = true;
             effects.report(Notice::TakeRefused {
@@ -212,7 +214,6 @@ impl<P: Clone> Lane<P> {
             });
         }
         // A task that is to be detached may have a harder limit before that.
-        let retry = now + RETRY_TAKE;
         self.timers.set_earlier(&mut self.tasks, key.index, retry);
     }
 
@@ -290,8 +291,9 @@ impl<P: Clone> Lane<P> {
         record.state = State::Dropping { take_at };
         let said = record.say();
         said.teardown = facts.hooks;
-        // What was refused before was to detach it.
+        // What was refused before was to detach it, and its looks were for its silence.
         said.refused = false;
+        said.next_look = Time::from_nanos(0);
         effects.push(Effect::Ask {
             task: record.payload.clone(),
             reason,

@@ -592,6 +592,8 @@ pub(crate) struct Said {
     pub(crate) never_reports: bool,
     /// When a stall was last reported that nothing else is done about.
     pub(crate) stalled: Time,
+    /// When it is looked at after such a report, or tried again after a refused take.
+    pub(crate) next_look: Time,
     pub(crate) wait_exceeded: bool,
     pub(crate) on_wait: bool,
     pub(crate) done: bool,
@@ -613,6 +615,7 @@ impl Said {
         grace_tick: None,
         never_reports: false,
         stalled: Time::from_nanos(0),
+        next_look: Time::from_nanos(0),
         wait_exceeded: false,
         on_wait: false,
         done: false,

@@ -36,8 +36,9 @@ impl Book {
             .graced
             .filter(|graced| dues.iter().any(|due| due.at == *graced));
         let due = |due: &Due| {
-            // Who was refused at the bound is past any grace.
-            let refused = does == Does::Detach && life.refused.is_some();
+            // Whose take was refused at the bound is past any grace, for that stall.
+            let refused = life.refused.is_some_and(|at| due.at <= at);
+            let refused = does == Does::Detach && refused;
             let graced = refused || has_had_grace(now, due.at, self.woken, graced);
             due.does == does && due.at <= now && (!due.is_silence() || graced)
         };

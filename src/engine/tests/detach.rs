@@ -388,6 +388,59 @@ fn s19_a_report_that_is_repeated_does_not_use_up_the_grace_tick() {
     assert_eq!(sim.state(task), None);
 }
 
+#[test]
+fn s19_who_was_refused_and_has_moved_since_has_its_grace_tick() {
+    let mut sim = Sim::with(bounded(1));
+    let first = sim.submit(detaching());
+    let second = sim.submit(detaching());
+    sim.run_for(CEILING * 2);
+    assert_eq!(refusals(&mut sim), [second]);
+    sim.run_for(millis(500));
+    sim.progress(second);
+    sim.complete(first);
+    sim.oversleep(secs(3_600));
+    assert_eq!(
+        sim.state(second),
+        Some(State::Running),
+        "it may be asleep, too"
+    );
+    sim.run_for(TICK);
+    assert_eq!(sim.state(second), Some(State::Detached), "it was not");
+}
+
+/// One whose stall was reported, and that was put off then and ran out between two
+/// looks, when nobody could learn of it.
+fn held_between_two_looks() -> (Sim, u32) {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        ..ceiling(CEILING)
+    });
+    sim.run_for(CEILING + secs(10));
+    sim.facts(task).hold_until = Some(sim.now + secs(10));
+    sim.run_for(secs(20));
+    sim.events();
+    (sim, task)
+}
+
+#[test]
+fn s19_a_look_that_is_as_late_as_it_was_to_be_is_no_sleep() {
+    for late in [millis(0), TICK] {
+        let (mut sim, _) = held_between_two_looks();
+        sim.oversleep(CEILING - secs(30) + late);
+        assert_eq!(sim.events().len(), 1, "it stalls anew: {late:?} late");
+    }
+}
+
+#[test]
+fn s19_a_look_that_comes_later_than_it_was_to_be_has_its_grace_tick() {
+    let (mut sim, _) = held_between_two_looks();
+    sim.oversleep(CEILING - secs(30) + TICK * 2);
+    assert_eq!(sim.events(), [], "it may be asleep, too");
+    sim.run_for(TICK);
+    assert_eq!(sim.events().len(), 1, "it was not");
+}
+
 /// S7: whoever reads its journal alone learns how it ended, also where the lane forgets
 /// it before its result is there.
 #[test]
