@@ -140,10 +140,12 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
         hold_until: None,
         root: None,
     };
-    if task.is_linked() && park::may_wait(task, now) {
+    if task.is_linked()
+        && let Some(until) = park::waited_until(task, now)
+    {
         // It said so, and its clocks stand still, so that whoever awaits it is
         // not stalling either (S9).
-        life.active_at = now;
+        life.active_at = life.active_at.max(until);
     }
     if depth == 0 {
         return life;

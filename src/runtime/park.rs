@@ -581,11 +581,13 @@ pub(super) fn wake(task: &TaskCell) {
     task.wake_runner();
 }
 
-/// Whether it waits for somebody, and its limit has not passed.
-pub(super) fn may_wait(task: &TaskCell, now: Time) -> bool {
+/// Up to when it is known to have waited for somebody, if it has not come back since.
+pub(super) fn waited_until(task: &TaskCell, now: Time) -> Option<Time> {
     let parts = task.shared.lock();
-    let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
-    parking.is_some_and(|parking| parking.waits && now < parking.since + parking.limit)
+    let parking = parts.peek()?.parked.as_deref()?;
+    parking
+        .waits
+        .then(|| now.min(parking.since + parking.limit))
 }
 
 fn what_for(task: &TaskCell) -> Option<Arc<str>> {

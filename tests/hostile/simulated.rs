@@ -403,3 +403,46 @@ fn finds_that_nothing_is_watched() {
 fn a_simulation_of_no_cases_is_none() {
     drop(Sim::try_check(0, async |_| ()));
 }
+
+/// S9: nor of one whose wait was over unseen: it is silent from then on, and
+/// not since before.
+#[test]
+fn s9_is_silent_about_a_wait_that_nobody_polls_to_its_end() {
+    Sim::check(1, async |sim| {
+        let config = LaneConfig::new(1).stall_ceiling(4 * MINUTE);
+        let lanes = Lanes::builder().lane("main", config).build().unwrap();
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let hung = main.spawn(async |cx| {
+            let wait = cx.waiting("an approval").limit(HOUR).on(pending::<()>());
+            let mut wait = std::pin::pin!(wait);
+            assert!(poll_once(wait.as_mut()).is_pending());
+            pending::<()>().await;
+        });
+        hung.await.unwrap_err();
+    });
+}
+
+/// S9: who awaits it is not silent before it is, either.
+#[tokio::test(start_paused = true)]
+async fn s9_who_awaits_a_wait_that_is_over_unseen_is_not_stalling_yet() {
+    let config = LaneConfig::new(1).stall_ceiling(4 * MINUTE);
+    let lanes = Lanes::builder()
+        .lane("outer", config.clone())
+        .lane("inner", config.on_stall(OnStall::WarnOnly));
+    let lanes = lanes.build().unwrap();
+    let inner = lanes.lane("inner").unwrap();
+    let began = tokio::time::Instant::now();
+    let parent = lanes.lane("outer").unwrap().spawn(async move |_| {
+        let child = inner.run(async |cx| {
+            let wait = cx.waiting("an approval").limit(HOUR).on(pending::<()>());
+            let mut wait = std::pin::pin!(wait);
+            assert!(poll_once(wait.as_mut()).is_pending());
+            pending::<()>().await;
+        });
+        child.await
+    });
+    parent.await.unwrap_err();
+    let after = began.elapsed();
+    assert!(after >= HOUR + 4 * MINUTE, "S9: ended after {after:?}");
+}
