@@ -266,3 +266,27 @@ fn s7_clear_against_release() {
         world.wind_up();
     });
 }
+
+/// S7: a runtime goes as the last `Lanes` does: the caller of a closure that
+/// runs on there is told all the same.
+#[test]
+fn s7_runtime_gone_against_the_end_of_the_scheduler() {
+    let missed = Tally::new();
+    let seen = missed.clone();
+    explore("runtime_gone_against_the_end_of_the_scheduler", move || {
+        let World { host, lanes, lane } = World::new(1);
+        let (going, missed) = (host.clone(), missed.clone());
+        let handle = lane.spawn_blocking(move |cx| {
+            let end = thread::spawn(move || going.shut_down());
+            drop(lanes);
+            end.join().expect("no panic");
+            if cx.cell().settled().is_none() {
+                missed.note();
+            }
+        });
+        host.poll_all();
+        drop((handle, lane));
+        crate::host::Handle::leave();
+    });
+    assert_eq!(seen.count(), 0, "S7: its caller was not told");
+}

@@ -255,9 +255,10 @@ impl Shared {
 
     /// Every lane that may still have tasks, found by its name or not.
     pub(crate) fn all_that_live(&self) -> Vec<DomainRef> {
+        // In this order: whoever dissolves it takes them from the one to the other.
+        let mut all = self.all();
         let former = self.directory.lock().former.clone();
         let former = former.iter().filter_map(Weak::upgrade);
-        let mut all = self.all();
         all.extend(former.map(|domain| DomainRef::first(&domain)));
         all
     }
