@@ -353,3 +353,64 @@ fn spawned_against_unclaim(name: &'static str, waits_for: fn(&Two) -> &Lane) {
         two.wind_up();
     });
 }
+
+/// S1, S7: the slot behind comes free as a spawned task joins the line for
+/// it: whoever grants it goes on with the task, and who joined leaves that be.
+#[test]
+fn s1_link_grant_against_join() {
+    explore_at_most(2, "link_grant_against_join", || {
+        let two = Two::new();
+        let busy = two.behind.try_acquire().expect("free");
+        let release = thread::spawn(move || drop(busy));
+        let behind = two.behind.clone();
+        let mut task = Hand::new(
+            two.chain
+                .spawn(async move |cx| (cx.is_current(), behind.try_acquire().is_err())),
+        );
+        release.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        task.poll();
+        two.world.quiesce(&mut [&mut task]);
+        let (current, held) = task.answer().expect("S7");
+        assert!(current, "S1: it runs, and its slot is gone");
+        assert!(held, "S1: another has its slot, too");
+        two.wind_up();
+    });
+}
+
+/// S4: what a grant that was passed on had gathered is the task's no more, so that
+/// who clears the lane behind ends nobody who runs.
+#[test]
+fn s4_clear_against_what_is_given_back() {
+    explore_at_most(3, "clear_against_what_is_given_back", || {
+        let two = Two::of(1, 2);
+        let busy = [two.behind.try_acquire(), two.behind.try_acquire()];
+        let (chain, runs) = (two.chain.clone(), Tally::new());
+        let began = runs.clone();
+        let mut task = Hand::pending(async move {
+            let body = async |cx: crate::TaskContext| {
+                began.note();
+                second_poll().await;
+                cx.cancel_reason()
+            };
+            chain.run(body).await
+        });
+        drop(busy);
+        let link = first_holder(&two.behind);
+        two.world.host.advance(CLAIM);
+        let driver = thread::spawn(move || inspect(&link));
+        task.poll();
+        let ran = runs.count() == 1;
+        if ran {
+            let _ = two.behind.clear();
+        }
+        driver.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        while !task.poll() {}
+        let end = task.answer();
+        if ran {
+            assert!(matches!(end, Ok(None)), "S4: it was ended: {end:?}");
+        }
+        two.wind_up();
+    });
+}

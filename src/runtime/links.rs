@@ -210,18 +210,21 @@ impl Links {
         }
         edge::tie(task, &link, Kind::default());
         let accepted = self.submit(task, &link);
-        let ours = {
+        let (ours, gone_on) = {
             let mut stand = self.stand.lock();
             let ours = is(stand.line.as_ref(), &link);
+            // Whoever granted it, as it had hardly joined, goes on with the task.
+            let gone_on = stand.held.iter().any(|held| Arc::ptr_eq(held, &link));
             if ours && !matches!(accepted, Ok(Accepted::Queued { .. })) {
                 stand.line = None;
                 if accepted.is_ok() {
                     stand.held.push(Arc::clone(&link));
                 }
             }
-            ours
+            (ours, gone_on)
         };
         match accepted {
+            Ok(Accepted::Queued { .. }) if gone_on => return Some(Step::InLine),
             Ok(Accepted::Queued { .. }) if ours => {
                 inherit::begin(&held_in(task), &link);
                 inherit::behind(link.domain(), link.spec().priority);
@@ -447,6 +450,9 @@ pub(super) fn unclaimed(cell: &Arc<TaskCell>, gathered: Gathered) {
 
 /// A holder was asked to end: whatever it is part of, or has, ends with it.
 pub(super) fn asked(cell: &Arc<TaskCell>) {
+    if cell.is_dismissed() {
+        return;
+    }
     let end = || {
         let key = cell.slot_key();
         let end = cell.domain().read(|engine| engine.record(key)?.end());
@@ -471,6 +477,9 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
 /// The engine settled a cell that its lane knows nothing of any more, or whose
 /// slot it took.
 pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
+    if cell.is_dismissed() {
+        return;
+    }
     if let Some(task) = cell.principal() {
         let end = match end {
             End::Returned { waited } => {
