@@ -452,12 +452,12 @@ impl<P: Clone> Lane<P> {
 
     /// Makes sure that the task is looked at no later than `at`.
     pub(crate) fn look_by(&mut self, key: Key, at: Time) {
-        if self.tasks.get(key).is_some_and(|record| {
-            matches!(
-                record.state,
-                State::Granted | State::Running | State::Detached
-            )
-        }) {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if let State::Granted | State::Running | State::Detached = record.state {
+            // It may be for a moment at which it is due, and is late from then on.
+            record.take_back(|said| said.next_look = said.next_look.min(at));
             self.timers.set_earlier(&mut self.tasks, key.index, at);
         }
     }

@@ -441,6 +441,25 @@ fn s19_a_look_that_comes_later_than_it_was_to_be_has_its_grace_tick() {
     assert_eq!(sim.events().len(), 1, "it was not");
 }
 
+#[test]
+fn s19_who_enters_a_phase_after_a_report_has_its_grace_tick_in_that() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        ..ceiling(CEILING)
+    });
+    sim.run_for(CEILING);
+    sim.events();
+    sim.progress(task);
+    sim.facts(task).phase = Some(secs(10));
+    let (key, at) = (sim.key(task), sim.now + secs(10));
+    sim.say(|lane, _, _| lane.look_by(key, at));
+    sim.oversleep(secs(20));
+    assert_eq!(sim.events(), [], "it may be asleep, too");
+    sim.run_for(TICK);
+    assert_eq!(sim.events().len(), 1, "it was not");
+}
+
 /// S7: whoever reads its journal alone learns how it ended, also where the lane forgets
 /// it before its result is there.
 #[test]
