@@ -237,3 +237,52 @@ fn s7_answer_against_poll() {
         two.wind_up();
     });
 }
+
+/// S5: a slot that comes free as a task on its way back is polled wakes it.
+#[test]
+fn s5_release_against_the_way_back() {
+    explore("release_against_way_back", || {
+        let two = Two::new();
+        let answer = Answer::none_yet();
+        let (mut task, _) = parked(&two, &answer);
+        let busy = two.behind.try_acquire().expect("it was given back");
+        answer.give();
+        let release = thread::spawn(move || drop(busy));
+        task.poll();
+        release.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        task.answer().expect("nobody ended it").expect("S5");
+        two.wind_up();
+    });
+}
+
+/// S1: whoever is asked to end as it waits for its slot, having dropped its wait,
+/// is not polled without it.
+#[test]
+fn s1_ask_against_the_way_back_from_a_dropped_wait() {
+    explore("ask_against_way_back", || {
+        let two = Two::new();
+        let chain = two.chain.clone();
+        let mut task = Hand::pending(async move {
+            let work = async |cx: TaskContext| {
+                let wait = cx.waiting("x").limit(LIMIT).release(["behind"]);
+                {
+                    let mut wait = pin!(wait.on(pending::<()>()));
+                    poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx).is_pending())).await;
+                }
+                second_poll().await;
+            };
+            chain.run(work).await
+        });
+        let id = two.world.lane.snapshot().active[0].id;
+        let busy = two.behind.try_acquire().expect("it was given back");
+        let lanes = two.world.lanes.clone();
+        let ask = thread::spawn(move || lanes.cancel(id, Reason::User).expect("it is known"));
+        task.poll();
+        ask.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        assert!(is_cancelled(&task.answer().expect_err("S1")));
+        drop(busy);
+        two.wind_up();
+    });
+}

@@ -368,7 +368,11 @@ fn stop(cell: &TaskCell, now: Time, until: Time, leaves: bool) -> bool {
 pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
     loop {
         // It is to end, and has its grace for that, with the slots that it has.
-        if task.asked().is_some() {
+        if let Some(asked) = task.asked() {
+            if asked.drop_now && task.is_adrift() {
+                // Its runner ends it, without one more poll.
+                return Poll::Pending;
+            }
             abandon(task);
             task.set_adrift(false);
             return Poll::Ready(());
