@@ -9,7 +9,8 @@ use std::task::{Context, Wake, Waker};
 
 use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, one_lane, poll_once};
 use laneway::{
-    Drain, Lane, LaneConfig, Lanes, Offered, QueuedWork, Reason, TaskError, TaskStatus, Timeout,
+    Drain, Lane, LaneConfig, Lanes, Offered, OnFull, OnStall, QueuedWork, Reason, TaskError,
+    TaskStatus, Timeout,
 };
 use tokio::time::sleep;
 
@@ -358,4 +359,74 @@ async fn s15_what_would_cancel_a_message_goes_with_it_however_soon_it_is_over() 
     let_run().await;
     assert_eq!(Arc::strong_count(&kept), 1, "S15: its signal is kept");
     assert!(matches!(offer.await, Err(TaskError::Cleared { .. })));
+}
+
+/// Whoever reads beside the task is told when that is asked to end.
+#[tokio::test(start_paused = true)]
+async fn s7_a_reader_beside_its_task_is_told_when_that_is_asked_to_end() {
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let mut inbox = slot.context().inbox::<u32>();
+    let reads = tokio::spawn(async move { inbox.recv().await });
+    let_run().await;
+    assert_eq!(main.cancel_all(Reason::User), 1);
+    let_run().await;
+    assert!(reads.is_finished());
+    assert_eq!(reads.await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s6_of_messages_for_it_and_for_anybody_the_oldest_is_taken_first() {
+    for first in ["k", ""] {
+        let (_lanes, main) = ceilinged(1);
+        let slot = main.task().key("k").acquire().await.unwrap();
+        let second = if first.is_empty() { "k" } else { "" };
+        for (n, key) in [(1_u32, first), (2, second)] {
+            let task = main.task();
+            let task = if key.is_empty() { task } else { task.key(key) };
+            drop(task.offer(n, async |_, _| ()));
+        }
+        let mut inbox = slot.context().inbox::<u32>();
+        assert_eq!([inbox.try_recv(), inbox.try_recv()], [Some(1), Some(2)]);
+    }
+}
+
+/// S5: a message that is taken leaves its place to whoever is at the door.
+#[tokio::test(start_paused = true)]
+async fn s5_whoever_is_at_the_door_has_the_place_of_a_message_that_is_taken() {
+    let config = LaneConfig::new(1).queue_capacity(1).on_full(OnFull::Wait);
+    let (_lanes, main) = one_lane(config);
+    let slot = main.acquire().await.unwrap();
+    let offer = main.task().offer(7_u32, async |_, _| ());
+    let mut place = Box::pin(main.reserve());
+    assert!(poll_once(place.as_mut()).is_pending());
+    assert_eq!(slot.context().inbox().try_recv(), Some(7_u32));
+    assert!(poll_once(place.as_mut()).is_ready(), "the queue has room");
+    drop(offer);
+}
+
+/// S11: nor does what runs on without its slot.
+#[tokio::test(start_paused = true)]
+async fn s11_who_was_detached_from_its_slot_takes_no_message() {
+    let config = LaneConfig::new(1).stall_ceiling(MINUTE);
+    let (_lanes, main) = one_lane(config.on_stall(OnStall::Detach));
+    let slot = main.acquire().await.unwrap();
+    let mut inbox = slot.context().inbox::<u32>();
+    sleep(MINUTE + SECOND).await;
+    let busy = main.acquire().await.unwrap();
+    let offer = main.task().offer(7_u32, async |_, n| n);
+    assert_eq!(inbox.try_recv(), None);
+    drop(busy);
+    assert_eq!(offer.await.unwrap(), Offered::Ran(7));
+}
+
+/// S7: what runs on without its slot takes no more messages, and is told so.
+#[tokio::test(start_paused = true)]
+async fn s7_a_reader_that_was_detached_from_its_slot_is_told() {
+    let config = LaneConfig::new(1).stall_ceiling(MINUTE);
+    let (_lanes, main) = one_lane(config.on_stall(OnStall::Detach));
+    let turn = main.spawn(async |cx| cx.inbox::<u32>().recv().await);
+    sleep(MINUTE + SECOND).await;
+    assert_eq!(turn.status(), TaskStatus::Settled);
+    assert_eq!(turn.await.unwrap(), None);
 }

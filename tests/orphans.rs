@@ -316,3 +316,31 @@ async fn s2_a_reset_takes_every_slot_at_once_and_keeps_the_places() {
     let counters = assert_clean(&main);
     assert_eq!((counters.completed, counters.granted), (3, 5));
 }
+
+/// One that somebody vouches for makes room in all lanes.
+#[tokio::test(start_paused = true)]
+async fn s10_what_is_forgotten_counts_over_all_lanes_no_more() {
+    let lanes = Lanes::builder().max_orphans(1);
+    let lanes = lanes.lane("a", config(1)).lane("b", config(1));
+    let lanes = lanes.build().unwrap();
+    let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+    let _first = parked(&a);
+    sleep(CEILING + MINUTE).await;
+    lanes.forget_orphan(a.snapshot().orphans[0].id).unwrap();
+    let _second = parked(&b);
+    sleep(CEILING + MINUTE).await;
+    assert_eq!(b.snapshot().orphans.len(), 1);
+    assert!(b.snapshot().active.is_empty());
+}
+
+/// A slot by hand is lost with that, and whoever waits for it to be is told.
+#[tokio::test(start_paused = true)]
+async fn s7_whoever_waits_for_a_slot_to_be_lost_is_told_of_a_detach() {
+    let (_lanes, main) = one_lane(config(1).on_stall(OnStall::Detach));
+    let slot = main.acquire().await.unwrap();
+    let lost = tokio::spawn(slot.lost());
+    sleep(CEILING + SECOND).await;
+    assert!(!slot.is_current());
+    assert!(lost.is_finished());
+    assert_eq!(lost.await.unwrap(), Reason::Stalled);
+}

@@ -14,7 +14,7 @@ use super::wakers::{Ticket, Wakers, drop_guarded, wake_all};
 use super::word::{AtomicWord, Word};
 use crate::TaskId;
 use crate::clock::Clock;
-use crate::engine::{End, Key, Reason, Spec, Time};
+use crate::engine::{End, Key, Reason, Spec, State, Time};
 use crate::host;
 use crate::options::Options;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, Serials};
@@ -402,6 +402,17 @@ impl TaskCell {
     /// Whether it has its own slot, whatever else it needs.
     pub(crate) fn holds(&self) -> bool {
         self.held.load(Ordering::Acquire)
+    }
+
+    /// Whether its slot was taken and it runs on
+    /// ([`OnStall::Detach`](crate::OnStall::Detach)).
+    pub(super) fn runs_without(&self) -> bool {
+        let key = self.slot_key();
+        let state = || {
+            self.domain()
+                .read(|engine| engine.record(key).map(|record| record.state))
+        };
+        !self.holds() && state() == Some(State::Detached)
     }
 
     /// Its time starts now: it has all its slots.

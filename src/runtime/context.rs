@@ -225,8 +225,18 @@ impl TaskContext {
     /// # Ok(()) }
     /// ```
     pub fn cancelled(&self) -> impl Future<Output = Reason> + Send + 'static + use<> {
+        self.told(false)
+    }
+
+    /// `cancelled`, and for one that is nothing without its slot also the loss of
+    /// that.
+    pub(super) fn told(
+        &self,
+        of_loss: bool,
+    ) -> impl Future<Output = Reason> + Send + 'static + use<> {
         Cancelled {
             task: Arc::clone(&self.0),
+            of_loss,
             ticket: Ticket::default(),
             listening: false,
         }
@@ -434,6 +444,7 @@ impl std::fmt::Debug for TaskContext {
 
 struct Cancelled {
     task: Arc<TaskCell>,
+    of_loss: bool,
     ticket: Ticket,
     listening: bool,
 }
@@ -443,7 +454,12 @@ impl Cancelled {
         if let Some(asked) = self.task.asked() {
             return Some(asked.reason);
         }
-        self.task.settled().map(|end| end.reason())
+        if let Some(end) = self.task.settled() {
+            return Some(end.reason());
+        }
+        // Nothing else than a stall takes a slot without a word to its holder.
+        let detached = self.of_loss && self.task.runs_without();
+        detached.then_some(Reason::Stalled)
     }
 }
 

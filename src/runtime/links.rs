@@ -19,7 +19,7 @@ use super::word::Word;
 use super::{deadlock, inherit, park, runner, spare};
 use crate::Lane;
 use crate::config::OnFull;
-use crate::engine::{Accepted, End, Entry, IfFull, Mode, Reason, Refused, State};
+use crate::engine::{Accepted, End, Entry, IfFull, Mode, Reason, Refused};
 use crate::sync::{Arc, Mutex};
 
 /// The slots of a task beside its own.
@@ -509,12 +509,7 @@ pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
 /// without the others, too ([`OnStall::Detach`](crate::OnStall::Detach)).
 pub(super) fn lost(cell: &Arc<TaskCell>) {
     let Some(links) = cell.links() else { return };
-    let state = |cell: &TaskCell| {
-        let key = cell.slot_key();
-        cell.domain()
-            .read(|engine| engine.record(key).map(|record| record.state))
-    };
-    if state(cell) != Some(State::Detached) {
+    if !cell.runs_without() {
         return;
     }
     for link in links.held() {

@@ -106,6 +106,8 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
         Effect::EndTeardown { task } => task.end_teardown(),
         Effect::Lost { task } => {
             task.left();
+            // Where it runs on without, its inboxes give nothing any more.
+            park::wake(&task);
             links::lost(&task);
         }
         Effect::Settle { task, end } => {

@@ -137,7 +137,7 @@ impl Slot {
     ///
     /// Dropping it loses nothing. It has no place in any queue.
     pub fn lost(&self) -> impl Future<Output = Reason> + Send + 'static + use<> {
-        self.cx.cancelled()
+        self.cx.told(true)
     }
 }
 
