@@ -432,7 +432,7 @@ async fn s9_who_awaits_a_wait_that_is_over_unseen_is_not_stalling_yet() {
         .lane("inner", config.on_stall(OnStall::WarnOnly));
     let lanes = lanes.build().unwrap();
     let inner = lanes.lane("inner").unwrap();
-    let began = tokio::time::Instant::now();
+    let began = crate::common::now();
     let parent = lanes.lane("outer").unwrap().spawn(async move |_| {
         let child = inner.run(async |cx| {
             let wait = cx.waiting("an approval").limit(HOUR).on(pending::<()>());
