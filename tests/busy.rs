@@ -393,3 +393,25 @@ async fn s1_s2_s7_a_crowd_that_supersedes_itself() {
         50 * 16
     );
 }
+
+/// S4: a task of another lane that has its key may be there by the number that
+/// a stranger has here.
+#[tokio::test(start_paused = true)]
+async fn s4_whoever_supersedes_by_a_key_ends_nobody_for_a_task_of_another_lane() {
+    let lanes = Lanes::builder()
+        .lane("a", LaneConfig::new(1))
+        .lane("b", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+    let of_key = a.task().key("k").acquire().await.unwrap();
+    let stranger = b.acquire().await.unwrap();
+    let newer = b.task().key("k").on_busy(OnBusy::Supersede);
+    let newer = newer.spawn(async |_| ());
+    let_run().await;
+    for slot in [&of_key, &stranger] {
+        assert_eq!(slot.context().cancel_reason(), None);
+    }
+    drop(stranger);
+    newer.await.unwrap();
+}

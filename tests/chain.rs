@@ -652,3 +652,37 @@ async fn s6_whoever_comes_back_is_not_raised_by_those_beside_it() {
     urgent.await.unwrap();
     parked.await.unwrap();
 }
+
+/// Whoever comes back to a lane waits behind its holder, and hands its priority on.
+#[tokio::test(start_paused = true)]
+async fn s6_who_comes_back_raises_whoever_holds_its_lane_and_waits() {
+    use laneway::Priority::{Background, Foreground};
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1))
+        .lane("gpu", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let [main, gpu] = ["main", "gpu"].map(|name| lanes.lane(name).unwrap());
+    let (answer, asked) = oneshot::channel::<()>();
+    let comes_back = main.task().priority(Foreground).spawn(async |cx| {
+        let wait = cx.waiting("x").release(["main"]).on(asked);
+        wait.await.unwrap().unwrap();
+    });
+    let_run().await;
+    let busy = gpu.try_acquire().unwrap();
+    let chain = lanes.chain(["main", "gpu"]).unwrap();
+    let holds_main = chain.task().priority(Background).spawn(async |_| ());
+    let other = gpu.spawn(async |_| ());
+    assert_eq!(gpu.snapshot().queued[0].id, other.id());
+    answer.send(()).unwrap();
+    let_run().await;
+    let queued = gpu.snapshot().queued;
+    assert_eq!(
+        (queued[0].id, queued[0].priority),
+        (holds_main.id(), Foreground)
+    );
+    drop(busy);
+    for task in [holds_main, other, comes_back] {
+        task.await.unwrap();
+    }
+}

@@ -375,3 +375,23 @@ async fn s11_it_is_not_current_when_the_next_holder_starts() {
     assert!(!old.is_current());
     assert!(!next.await.unwrap());
 }
+
+/// Nor where all lanes have as many between them as they may.
+#[tokio::test(start_paused = true)]
+async fn s10_at_the_bound_over_all_lanes_a_slot_further_on_is_not_detached_from() {
+    let detaching = LaneConfig::new(1).stall_ceiling(CEILING);
+    let lanes = Lanes::builder()
+        .max_orphans(1)
+        .lane("session", detaching.on_stall(OnStall::Detach))
+        .lane("main", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let (session, main) = (lanes.lane("session").unwrap(), lanes.lane("main").unwrap());
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let task = chain.spawn(async |_| sleep(2 * CEILING).await);
+    sleep(CEILING + SECOND).await;
+    assert!(session.try_acquire().is_ok());
+    assert!(main.try_acquire().is_err(), "there is room for one orphan");
+    task.await.unwrap();
+    assert!(main.try_acquire().is_ok());
+}

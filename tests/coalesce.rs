@@ -4,6 +4,7 @@
 mod common;
 
 use std::cell::RefCell;
+use std::future::Future;
 
 use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, one_lane, poll_once};
 use laneway::{Lane, LaneConfig, Lanes, Priority, Reason, SharedHandle, TaskError, Timeout};
@@ -393,4 +394,24 @@ async fn s6_whoever_is_merged_overtakes_nobody() {
     );
     drop(second);
     assert_clean(&main);
+}
+
+/// S15: whoever has given it up leaves nothing with the task.
+#[tokio::test(start_paused = true)]
+async fn s15_a_handle_that_is_dropped_keeps_no_waker() {
+    struct Nobody;
+    impl std::task::Wake for Nobody {
+        fn wake(self: std::sync::Arc<Self>) {}
+    }
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let _slot = main.try_acquire().unwrap();
+    let nobody = std::sync::Arc::new(Nobody);
+    let waker = std::task::Waker::from(std::sync::Arc::clone(&nobody));
+    for _ in 0..3 {
+        let mut handle = Box::pin(join(&main, "k", "x"));
+        let mut cx = std::task::Context::from_waker(&waker);
+        assert!(handle.as_mut().poll(&mut cx).is_pending());
+    }
+    drop(waker);
+    assert_eq!(std::sync::Arc::strong_count(&nobody), 1);
 }

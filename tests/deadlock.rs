@@ -11,7 +11,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, SECOND, now};
+use common::{HOUR, MINUTE, SECOND, now};
 use laneway::{
     AcquireError, Cycle, GroupConfig, Lane, LaneConfig, Lanes, LanesBuilder, OnDeadlock, Reason,
     TaskContext, TaskError, TaskHandle, TaskId, WaitsFor,
@@ -733,4 +733,61 @@ async fn a_place_in_the_queue_of_a_lane_that_the_waiter_fills_is_refused() {
     });
     holder.await.unwrap().unwrap();
     assert_whole(&lanes);
+}
+
+/// A wait that was passed on and is polled again is a wait that begins, and may
+/// close a circle.
+#[tokio::test(start_paused = true)]
+async fn s7_a_wait_that_begins_anew_is_looked_at() {
+    let lanes = Lanes::builder()
+        .lane("a", LaneConfig::new(1))
+        .lane("b", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+    let busy = b.try_acquire().unwrap();
+    let inner = b.clone();
+    let first = a.spawn(async move |_| {
+        let mut waits = Box::pin(inner.run(async |_| ()));
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        // Granted meanwhile, it does not come.
+        sleep(MINUTE).await;
+        waits.await
+    });
+    tokio::task::yield_now().await;
+    let inner = a.clone();
+    let second = b.spawn(async move |_| inner.run(async |_| ()).await);
+    drop(busy);
+    let told = tokio::time::timeout(MINUTE * 2, first).await;
+    let told = told.expect("it is refused").unwrap();
+    assert!(
+        matches!(told, Err(TaskError::WouldDeadlock { .. })),
+        "{told:?}"
+    );
+    second.await.unwrap().unwrap();
+}
+
+/// A wait that is over elsewhere than in the task's own poll may leave it with
+/// one that closes a circle.
+#[tokio::test(start_paused = true)]
+async fn s7_a_wait_that_ends_beside_its_task_leaves_no_circle_unseen() {
+    let (_lanes, [a, b, c]) = lanes([("a", 1), ("b", 1), ("c", 1)]);
+    let beside = c.spawn(async |_| sleep(MINUTE).await);
+    let inner = b.clone();
+    let first = a.spawn(async move |cx| {
+        drop(tokio::spawn(cx.scope(beside)));
+        sleep(SECOND).await;
+        inner.run(async |_| ()).await
+    });
+    let inner = a.clone();
+    let second = b.spawn(async move |_| {
+        sleep(SECOND).await;
+        inner.run(async |_| ()).await
+    });
+    let both = async { futures::join!(first, second) };
+    let (first, second) = tokio::time::timeout(HOUR, both)
+        .await
+        .expect("one is refused");
+    let refused = [first.unwrap(), second.unwrap()].map(|told| told.is_err());
+    assert_eq!(refused.iter().filter(|refused| **refused).count(), 1);
 }

@@ -342,3 +342,20 @@ async fn a_child_that_blocks_holds_its_task_up_for_the_teardown_only() {
     assert_clean(&main);
     release.send(()).unwrap();
 }
+
+/// S8: without any hook, too, the slot is held until what was part of a task
+/// that is dropped has gone.
+#[tokio::test(start_paused = true)]
+async fn s8_a_part_of_a_task_that_is_dropped_is_gone_before_its_slot_is_free() {
+    let (_lanes, main) = ceilinged(1);
+    let mut turn = Box::pin(main.run(async |cx| {
+        let _part = cx.spawn(pending::<()>());
+        pending::<()>().await;
+    }));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    let_run().await;
+    drop(turn);
+    assert!(main.try_acquire().is_err(), "its part is still there");
+    let_run().await;
+    assert_clean(&main);
+}

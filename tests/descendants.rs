@@ -131,3 +131,50 @@ async fn past_the_deadline_not_even_descendants_pass() {
     assert_eq!((report.finished, report.interrupted), (1, 0));
     assert!(task.await.unwrap().unwrap_err().is_retryable());
 }
+
+/// Nobody waits for a task that is over, and so for none of its descendants.
+#[tokio::test(start_paused = true)]
+async fn descendants_of_a_task_that_is_over_are_strangers() {
+    let (_lanes, session, main) = nest();
+    let (open, gate) = oneshot::channel::<()>();
+    let (inner, nested) = (main.clone(), session);
+    let child = main.run(async move |_| {
+        let child = nested.spawn(async move |_| {
+            let _ = gate.await;
+            inner.run(async |_| ()).await
+        });
+        (child,)
+    });
+    let (child,) = child.await.unwrap();
+    quiet().await;
+    let held = forever(&main);
+    quiet().await;
+    let admit = Drain::within(MINUTE).descendants(Descendants::Admit);
+    let drain = tokio::spawn(main.drain(admit));
+    open.send(()).unwrap();
+    let told = tokio::time::timeout(MINUTE / 2, child).await;
+    let told = told.expect("it is refused at once").unwrap();
+    assert!(matches!(told, Err(TaskError::Draining { .. })), "{told:?}");
+    drop((held, drain));
+}
+
+/// A task is active in every lane of its chain.
+#[tokio::test(start_paused = true)]
+async fn descendants_of_a_task_that_holds_a_slot_beside_its_own_are_admitted() {
+    let (lanes, ..) = nest();
+    let provider = lanes.lane("provider").unwrap();
+    provider.set_max_concurrent(2).unwrap();
+    let chain = lanes.chain(["main", "provider"]).unwrap();
+    let (open, gate) = oneshot::channel::<()>();
+    let inner = provider.clone();
+    let turn = chain.spawn(async move |_| {
+        let _ = gate.await;
+        inner.run(async |_| "answer").await
+    });
+    quiet().await;
+    let admit = Drain::within(MINUTE).descendants(Descendants::Admit);
+    let drain = tokio::spawn(provider.drain(admit));
+    open.send(()).unwrap();
+    assert_eq!(turn.await.unwrap().unwrap(), "answer");
+    drain.await.unwrap();
+}

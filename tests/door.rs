@@ -589,3 +589,19 @@ async fn s7_whoever_waits_for_a_place_is_told_when_there_will_be_none() {
     drop(held);
     queued.await.unwrap();
 }
+
+/// A place that was kept is one for a task with a quiet window, too.
+#[tokio::test(start_paused = true)]
+async fn s12_a_kept_place_is_one_for_who_is_put_off_too() {
+    let config = LaneConfig::new(1).queue_capacity(1);
+    let (_lanes, main) = one_lane(config);
+    let slot = main.try_acquire().unwrap();
+    let place = main.reserve().await.unwrap();
+    let full = main.task().key("k");
+    let full = full.debounce(SECOND, 1, |a, b| a + b, async |_, n: u32| n);
+    assert!(matches!(full.await, Err(TaskError::QueueFull { .. })));
+    let task = place.into_task().key("k");
+    let task = task.debounce(SECOND, 2, |a, b| a + b, async |_, n: u32| n);
+    drop(slot);
+    assert_eq!(*task.await.unwrap(), 2);
+}

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use laneway::{
-    AcquireError, Drain, Lane, LaneConfig, LaneState, Lanes, Priority, QueuedWork, Reason,
-    TaskError, TaskHandle, TaskStatus, TryAcquireError,
+    AcquireError, Descendants, Drain, Lane, LaneConfig, LaneState, Lanes, Priority, QueuedWork,
+    Reason, TaskError, TaskHandle, TaskStatus, TryAcquireError,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -350,4 +350,63 @@ async fn a_report_counts_from_the_beginning_of_its_drain() {
     assert_eq!((report.finished, report.interrupted), (1, 1));
     last.await.unwrap();
     hung.await.unwrap_err();
+}
+
+/// S7: also what a lane hands back that the report had not heard of by then.
+#[tokio::test(start_paused = true)]
+async fn s7_the_report_has_what_a_lane_hands_back_that_was_made_meanwhile() {
+    let lanes = Lanes::builder().pattern("*", LaneConfig::new(1));
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let nested = lanes.clone();
+    let (go, gone) = oneshot::channel::<()>();
+    let turn = main.spawn(async move |_| {
+        gone.await.unwrap();
+        let session = nested.lane("session").unwrap();
+        let held = session.spawn(async |_| pending::<()>().await);
+        let task = session.spawn(async |_| ());
+        drop(held);
+        drop(task);
+        pending::<()>().await;
+    });
+    tokio::task::yield_now().await;
+    let drain = Drain::within(MINUTE).descendants(Descendants::Admit);
+    let report = tokio::spawn(lanes.drain(drain));
+    tokio::task::yield_now().await;
+    go.send(()).unwrap();
+    let report = report.await.unwrap();
+    assert_eq!(report.returned.len(), 1, "{report:?}");
+    assert_eq!(report.interrupted, 2, "{report:?}");
+    turn.await.unwrap_err();
+}
+
+/// S15: nobody is to report it, and a resume forgets it.
+#[tokio::test(start_paused = true)]
+async fn s15_what_was_handed_back_and_nobody_reports_goes_with_a_resume() {
+    let meta = std::sync::Arc::new(5_u32);
+    let lanes = Lanes::builder().pattern("*", LaneConfig::new(1));
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let nested = (lanes.clone(), meta.clone());
+    let (go, gone) = oneshot::channel::<()>();
+    let turn = main.spawn(async move |_| {
+        gone.await.unwrap();
+        let (lanes, meta) = nested;
+        let session = lanes.lane("session").unwrap();
+        let held = session.spawn(async |_| pending::<()>().await);
+        let task = session.task().meta(meta).spawn(async |_| ());
+        (session, held, task)
+    });
+    tokio::task::yield_now().await;
+    let drain = Drain::within(MINUTE).descendants(Descendants::Admit);
+    drop(lanes.drain(drain));
+    go.send(()).unwrap();
+    let (session, held, task) = turn.await.unwrap();
+    tokio::time::sleep(MINUTE + SECOND).await;
+    assert!(matches!(task.await, Err(TaskError::Draining { .. })));
+    held.cancel(Reason::User);
+    drop(held.await);
+    lanes.resume();
+    assert_eq!(std::sync::Arc::strong_count(&meta), 1, "S15");
+    drop(session);
 }

@@ -402,3 +402,23 @@ async fn they_are_data() {
     assert_eq!(settled["reason"], "user");
     assert!(lines.next().is_none());
 }
+
+/// S7: after a shutdown no task comes, and readers need not wait for one,
+/// whatever tasks there were.
+#[tokio::test(start_paused = true)]
+async fn s7_a_stream_ends_with_a_shutdown_though_the_scheduler_lives_on() {
+    let config = LaneConfig::new(1);
+    let lanes = Lanes::builder().lane("a", config.clone()).lane("b", config);
+    let lanes = lanes.events(100).build().unwrap();
+    let mut events = lanes.events().unwrap();
+    let chain = lanes.chain(["a", "b"]).unwrap();
+    let busy = lanes.lane("b").unwrap().try_acquire().unwrap();
+    let task = chain.spawn(async |_| ());
+    let_run().await;
+    drop(busy);
+    task.await.unwrap();
+    lanes.shutdown().await;
+    let all = async { while events.next().await.is_some() {} };
+    timeout(HOUR, all).await.expect("it ends");
+    drop((chain, lanes));
+}

@@ -449,6 +449,7 @@ async fn s5_the_lanes_of_a_group_that_is_removed_go_on_each_by_itself() {
         .reconfigure(|change| change.remove_group("shared"))
         .unwrap();
     waits.await.unwrap();
+    assert_eq!(b.snapshot().counters.repaired, 0, "it was not overlooked");
     assert!(lanes.snapshot().groups.is_empty());
     let twice = lanes.reconfigure(|change| change.remove_group("shared"));
     assert!(matches!(twice, Err(ConfigError::UnknownGroup { .. })));

@@ -3,14 +3,16 @@
 
 mod common;
 
-use std::future::pending;
+use std::future::{Future, pending};
 use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 
-use common::{CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, poll_once};
+use common::{CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, now, poll_once};
 use futures::future::join_all;
 use laneway::{
-    Chain, Drain, InvalidDuration, Lane, LaneConfig, Lanes, Limit, QueuedWork, Reason, TaskError,
-    TaskStatus, Timeout, WaitingError,
+    Chain, Drain, InvalidDuration, Lane, LaneConfig, Lanes, Limit, QueuedWork, Reason, TaskContext,
+    TaskError, TaskStatus, Timeout, WaitingError,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -733,4 +735,218 @@ async fn s8_whoever_is_not_polled_on_its_way_back_stalls() {
             two.assert_free();
         }
     }
+}
+
+/// S7: whoever waits for those who are active does not wait for one that has
+/// given its slot back for a while.
+#[tokio::test(start_paused = true)]
+async fn s7_wait_active_is_woken_when_a_slot_is_given_back_for_a_while() {
+    for release in [&["main"][..], &["session", "main"]] {
+        let two = Two::plain();
+        let (go, gone) = oneshot::channel::<()>();
+        let turn = two.chain.spawn(async move |cx| {
+            gone.await.unwrap();
+            let wait = cx.waiting("x").release(release);
+            wait.on(pending::<()>()).await
+        });
+        let_run().await;
+        let lane = if release.len() == 1 {
+            &two.main
+        } else {
+            &two.session
+        };
+        let began = now();
+        let parks = async { go.send(()).unwrap() };
+        let (waited, ()) = futures::join!(lane.wait_active(HOUR), parks);
+        waited.unwrap();
+        assert_eq!(now(), began, "not before its own time was over");
+        turn.cancel(Reason::User);
+        turn.await.unwrap_err();
+        two.assert_free();
+    }
+}
+
+/// S15: a task that waits again and again, and gives each wait up.
+#[tokio::test(start_paused = true)]
+async fn s15_a_wait_that_is_dropped_keeps_no_waker() {
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (_lanes, main) = common::one_lane(LaneConfig::new(1));
+    let slot = main.try_acquire().unwrap();
+    let nobody = Arc::new(Nobody);
+    let waker = Waker::from(Arc::clone(&nobody));
+    for _ in 0..3 {
+        let mut wait = Box::pin(slot.context().waiting("x").on(pending::<()>()));
+        let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    drop(waker);
+    assert_eq!(Arc::strong_count(&nobody), 1);
+}
+
+/// S16: it gives a wait up, and is not silent since that began.
+#[tokio::test(start_paused = true)]
+async fn s16_a_wait_that_is_given_up_was_no_silence() {
+    let (_lanes, main) = common::one_lane(LaneConfig::new(1));
+    let turn = main.spawn(async |cx| {
+        let wait = cx.waiting("x").on(pending::<()>());
+        tokio::time::timeout(HOUR, wait).await.unwrap_err();
+        pending::<()>().await;
+    });
+    let waits = main.spawn(async |_| ());
+    sleep(HOUR + SECOND).await;
+    let silent = main.snapshot().active[0].idle.unwrap();
+    assert!(silent <= SECOND + TICK, "{silent:?}");
+    turn.cancel(Reason::User);
+    waits.await.unwrap();
+}
+
+/// S8: a task that is asked to end waits for nobody any more.
+#[tokio::test(start_paused = true)]
+async fn s8_who_was_asked_to_end_is_not_parked_any_more() {
+    let two = Two::plain();
+    for release in [&["main"][..], &["session", "main"]] {
+        let turn = two.chain.spawn(async move |cx| {
+            cx.cancelled().await;
+            let wait = cx.waiting("x").release(release);
+            wait.on(pending::<()>()).await
+        });
+        let_run().await;
+        turn.cancel(Reason::User);
+        assert_eq!(turn.await.unwrap(), Err(WaitingError::NotActive));
+        two.assert_free();
+    }
+}
+
+/// S15: of a wait that one lane refuses the others know nothing.
+#[tokio::test(start_paused = true)]
+async fn s15_a_wait_that_a_lane_further_on_refuses_is_not_counted_before() {
+    let lanes = Lanes::builder()
+        .lane("session", LaneConfig::new(3).max_parked(1))
+        .lane("main", LaneConfig::new(3).max_parked(1))
+        .build()
+        .unwrap();
+    let parks = async |cx: TaskContext| {
+        let wait = cx.waiting("x").release(["session", "main"]);
+        wait.on(pending::<()>()).await
+    };
+    let [session, main] = ["session", "main"].map(|name| lanes.lane(name).unwrap());
+    let there = main.spawn(async |cx| {
+        cx.waiting("there")
+            .release(["main"])
+            .on(sleep(MINUTE))
+            .await
+    });
+    let_run().await;
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let told = chain.run(parks).await.unwrap();
+    assert!(matches!(told, Err(WaitingError::TooMany { lane, .. }) if &*lane == "main"));
+    let alone = session.run(async |cx| cx.waiting("z").release(["session"]).on(async {}).await);
+    alone.await.unwrap().unwrap();
+    there.await.unwrap().unwrap();
+}
+
+/// S3: asked on its way back it has its grace, and its last poll, too.
+#[tokio::test(start_paused = true)]
+async fn s3_what_is_there_at_the_last_poll_counts_for_who_came_back_without_its_slot() {
+    let (lanes, main) = common::one_lane(LaneConfig::new(1));
+    let (send, gate) = oneshot::channel::<u32>();
+    let mut turn = Box::pin(main.run(async |cx| {
+        let mut wait = Box::pin(cx.waiting("x").release(["main"]).on(pending::<()>()));
+        assert!(futures::poll!(wait.as_mut()).is_pending());
+        drop(wait);
+        let asked = cx.cancelled();
+        let mut asked = pin!(asked);
+        assert!(futures::poll!(asked.as_mut()).is_pending());
+        gate.await.unwrap()
+    }));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    let id = main.snapshot().parked[0].id;
+    let busy = main.try_acquire().unwrap();
+    assert!(poll_once(turn.as_mut()).is_pending());
+    lanes.cancel(id, Reason::User).unwrap();
+    assert!(poll_once(turn.as_mut()).is_pending());
+    // The grace is over, and its last poll has not been.
+    sleep(5 * SECOND + TICK / 2).await;
+    send.send(7).unwrap();
+    assert_eq!(turn.await.unwrap(), 7);
+    drop(busy);
+}
+
+/// S7: its way back was passed on, and is one again when it is polled: what
+/// that closes is looked for.
+#[tokio::test(start_paused = true)]
+async fn s7_a_way_back_that_begins_anew_is_looked_at() {
+    let two = Two::plain();
+    let (answer, asked) = oneshot::channel::<()>();
+    let mut first = Box::pin(two.chain.run(async |cx| {
+        let wait = cx.waiting("x").release(["main"]);
+        wait.on(asked).await.map(|_| ())
+    }));
+    assert!(poll_once(first.as_mut()).is_pending());
+    let busy = two.main.try_acquire().unwrap();
+    answer.send(()).unwrap();
+    assert!(poll_once(first.as_mut()).is_pending());
+    // Granted, it does not come.
+    drop(busy);
+    sleep(MINUTE).await;
+    let session = two.session.clone();
+    let second = two
+        .main
+        .spawn(async move |_| session.run(async |_| ()).await);
+    let_run().await;
+    let told = tokio::time::timeout(MINUTE, first).await;
+    told.expect("nothing is in its way").unwrap().unwrap();
+    // Its wait is the newer of the two.
+    let told = second.await.unwrap();
+    assert!(
+        matches!(told, Err(TaskError::WouldDeadlock { .. })),
+        "{told:?}"
+    );
+    two.assert_free();
+}
+
+/// S1: a task that has dropped its wait, and is told to end, is not polled
+/// without its slot, not even a last time.
+#[tokio::test(start_paused = true)]
+async fn s1_who_is_told_to_end_on_its_way_back_is_not_polled_without_its_slot() {
+    let (lanes, main) = common::one_lane(LaneConfig::new(1));
+    let polls = std::cell::Cell::new(0);
+    let mut turn = Box::pin(main.run(async |cx| {
+        let mut wait = Box::pin(cx.waiting("x").release(["main"]).on(pending::<()>()));
+        assert!(futures::poll!(wait.as_mut()).is_pending());
+        drop(wait);
+        std::future::poll_fn(|_| {
+            polls.set(polls.get() + 1);
+            std::task::Poll::<()>::Pending
+        })
+        .await;
+    }));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    let _busy = main.try_acquire().unwrap();
+    let id = main.snapshot().parked[0].id;
+    lanes.cancel(id, Reason::User).unwrap();
+    assert!(matches!(turn.await, Err(TaskError::Cancelled { .. })));
+    assert_eq!(polls.get(), 1);
+}
+
+/// S2: what is at its end waits for nobody.
+#[tokio::test(start_paused = true)]
+async fn s2_a_hook_of_a_task_that_was_dropped_does_not_wait_as_the_task() {
+    let (_lanes, main) = common::one_lane(LaneConfig::new(1));
+    let (say, said) = oneshot::channel();
+    let mut turn = Box::pin(main.run(async |cx| {
+        let task = cx.clone();
+        cx.defer(async move |_| {
+            let wait = task.waiting("x").release(["main"]).on(async {});
+            let _ = say.send(wait.await);
+        });
+        pending::<()>().await;
+    }));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    drop(turn);
+    assert_eq!(said.await.unwrap(), Err(WaitingError::NotActive));
+    assert_clean(&main);
 }

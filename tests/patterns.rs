@@ -266,3 +266,18 @@ async fn s1_s7_s15_lanes_that_retire_and_revive_at_once() {
     // The last task's runner lets go of its lane a moment after the answer.
     common::until(|| lanes.snapshot().lanes.is_empty()).await;
 }
+
+/// S7: it was paused for a while, and all lanes for good: it is kept, since it
+/// goes on by itself.
+#[tokio::test(start_paused = true)]
+async fn s7_a_lane_that_resumes_by_itself_is_not_taken_for_one_that_does_not() {
+    let lanes = sessions(LaneConfig::new(1));
+    lanes.pause();
+    let session = lanes.lane("session:a").unwrap();
+    session.pause_for(MINUTE).unwrap();
+    drop(session);
+    let session = lanes.lane("session:a").unwrap();
+    let task = session.spawn(async |_| ());
+    tokio::time::sleep(MINUTE + SECOND).await;
+    assert_eq!(task.status(), laneway::TaskStatus::Settled);
+}

@@ -159,3 +159,16 @@ async fn of_many_who_resume_it_one_is_heard() {
     }
     assert!(lanes.snapshot().waitpoints.is_empty());
 }
+
+/// S4: one that was resumed and is dropped late takes nothing from the next of
+/// its key.
+#[tokio::test(start_paused = true)]
+async fn s4_one_that_is_dropped_late_is_not_taken_for_the_next_of_its_key() {
+    let lanes = lanes();
+    let first = lanes.waitpoint::<u32>("a").unwrap();
+    first.token().resume(1).unwrap();
+    let second = lanes.waitpoint::<u32>("a").unwrap();
+    drop(first);
+    lanes.resume_waitpoint("a", 2_u32).unwrap();
+    assert_eq!(second.await, Ok(2));
+}

@@ -42,6 +42,8 @@ impl Two {
             assert!(snapshot.active.is_empty(), "S2: {snapshot:?}");
             assert!(snapshot.queued.is_empty(), "S5: {snapshot:?}");
             assert!(snapshot.orphans.is_empty(), "S10: {snapshot:?}");
+            let away = lane.domain.read(|engine| engine.parked());
+            assert_eq!(away, 0, "S15: {snapshot:?}");
         }
         let most = self.behind.snapshot().max_concurrent;
         if self.behind.snapshot().state == LaneState::Open {

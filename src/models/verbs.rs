@@ -4,7 +4,7 @@ use std::future::pending;
 
 use super::explore::{both_came_first, explore, thread};
 use super::world::{Hand, Tally, World};
-use crate::{AcquireError, Drain, TaskError, TaskStatus};
+use crate::{AcquireError, Drain, LaneConfig, TaskError, TaskStatus};
 
 /// S5: a lane that grows as a slot comes free serves both who wait.
 #[test]
@@ -289,4 +289,30 @@ fn s7_runtime_gone_against_the_end_of_the_scheduler() {
         crate::host::Handle::leave();
     });
     assert_eq!(seen.count(), 0, "S7: its caller was not told");
+}
+
+/// S7: work that moves on to a lane that is made for it is not missed.
+#[test]
+fn s7_idle_against_a_lane_that_is_made() {
+    explore("idle_against_made", || {
+        let config = LaneConfig::new(1).no_stall_ceiling();
+        let world = World::with(config.clone(), |more| more.pattern("session:*", config));
+        let slot = world.lane.try_acquire().expect("free");
+        let lanes = world.lanes.clone();
+        let moves = thread::spawn(move || {
+            let session = lanes.lane("session:a").expect("of the pattern");
+            let next = session.try_acquire().expect("free");
+            drop(slot);
+            next
+        });
+        let lanes = world.lanes.clone();
+        let mut idle = Hand::new(async move { lanes.idle().await });
+        let told = idle.poll();
+        let next = moves.join().expect("no panic");
+        assert!(!told, "S7: at no moment was all idle");
+        drop(next);
+        world.quiesce(&mut [&mut idle]);
+        idle.answer();
+        world.wind_up();
+    });
 }

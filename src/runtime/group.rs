@@ -204,6 +204,12 @@ impl GroupCell {
         findings
     }
 
+    /// How many lanes it knows.
+    #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+    pub(super) fn members(&self) -> usize {
+        self.lock().group.lanes().len()
+    }
+
     #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
     pub(super) fn plant(&self, fault: crate::engine::GroupFault) {
         self.lock().group.plant(fault);

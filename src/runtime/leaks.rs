@@ -365,3 +365,77 @@ fn of_a_task_of_a_chain() {
         assert_eq!(watch.shared.strong_count(), 0, "S15: a scheduler leaks");
     }
 }
+
+/// It comes back to a free slot, to one that it waits for, or is ended on its
+/// way: whatever it held meanwhile knows nothing of it any more.
+#[test]
+fn of_a_task_that_comes_back() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let lanes = Lanes::builder()
+            .lane("session", LaneConfig::new(1))
+            .lane("main", LaneConfig::new(1))
+            .build();
+        let lanes = lanes.expect("a sound configuration");
+        let chain = lanes.chain(["session", "main"]).expect("declared");
+        let main = lanes.lane("main").expect("it was declared");
+        for (waits, ends) in [(false, false), (true, false), (true, true)] {
+            let watch = Watch::on(&main);
+            let (note, (answer, asked)) = (watch.pen(), tokio::sync::oneshot::channel());
+            let task = chain.spawn(async move |cx| {
+                note(&cx);
+                drop(cx.waiting("x").release(["main"]).on(asked).await);
+            });
+            tokio::task::yield_now().await;
+            let busy = waits.then(|| main.try_acquire().expect("it was given back"));
+            answer.send(()).expect("it waits");
+            tokio::task::yield_now().await;
+            if ends {
+                task.cancel(Reason::User);
+                drop(task.await);
+                drop(busy);
+            } else {
+                drop(busy);
+                task.await.expect("it runs");
+            }
+            // One that nobody notes, so that its cell is kept for another task.
+            drop(main.run(async |_| ()).await);
+            settle().await;
+            watch.tasks_are_gone();
+        }
+    });
+}
+
+#[test]
+fn of_the_key_of_a_place_that_is_not_used() {
+    leaves_nothing_of(bounded(), async |lane, watch| {
+        let place = lane.task().key("k").reserve().await.expect("a place");
+        assert_eq!(lane.domain.shared.keys.len(), 1);
+        drop(place);
+        assert_eq!(lane.domain.shared.keys.len(), 0, "S15: a key is kept");
+        let note = watch.pen();
+        lane.run(async |cx| note(&cx)).await.expect("it runs");
+    });
+}
+
+#[test]
+fn of_a_lane_that_leaves_its_group() {
+    let group = crate::GroupConfig::new(1)
+        .member("session:*")
+        .member("main");
+    let lanes = Lanes::builder()
+        .lane("main", LaneConfig::new(1))
+        .pattern("session:*", LaneConfig::new(1))
+        .group("shared", group);
+    let lanes = lanes.build().expect("a sound configuration");
+    let main = lanes.lane("main").expect("it was declared");
+    let group = main.domain.group().expect("it is in one");
+    for n in 0..3 {
+        drop(lanes.lane(&format!("session:{n}")).expect("of the pattern"));
+        assert_eq!(group.members(), 1, "S15: a group keeps a lane");
+    }
+}
