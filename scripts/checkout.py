@@ -1,13 +1,71 @@
-"""The files of the checkout, for those who copy it; also where there is no git."""
+"""What the scripts share: the files of the checkout, also where there is no git,
+and how a command is run and ended."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # What cargo builds for all of them.
 TARGET = ROOT / "target"
+# How long a command may take to end what it began itself, in seconds.
+GRACE = 10
+
+
+def end_when_told():
+    """At an interrupt as anywhere else, so that `run` ends what it has begun."""
+    def end(*_):
+        for number in told:
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(130)
+
+    def too_long(*_):
+        raise TimeoutError
+
+    told = (signal.SIGINT, signal.SIGTERM)
+    for number in told:
+        signal.signal(number, end)
+    signal.signal(signal.SIGALRM, too_long)
+
+
+def run(command, env, longest=0, hear=None, **how):
+    """The exit status, or none where it took longer than so many seconds. What it
+    says goes to `hear`, line by line."""
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if hear else {}
+    process = subprocess.Popen(
+        command, env=env, text=True, errors="replace", start_new_session=True, **piped, **how
+    )
+    try:
+        signal.setitimer(signal.ITIMER_REAL, longest)
+        for line in process.stdout or []:
+            hear(line)
+        return process.wait()
+    except TimeoutError:
+        return None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if process.returncode is None:
+            end_group(process)
+
+
+def end_group(process):
+    """Asks first: what has begun groups of its own is alone in knowing them."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + GRACE
+        while time.monotonic() < until:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
 
 
 def git(*args):
