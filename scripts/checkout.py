@@ -1,6 +1,7 @@
 """What the scripts share: the files of the checkout, also where there is no git,
 and how a command is run and ended."""
 
+import argparse
 import os
 import re
 import shutil
@@ -75,6 +76,24 @@ def git(*args):
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def count(text):
+    """So many, of the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(text)
+
+
+def has(commit):
+    return git("rev-parse", "--verify", "--quiet", commit + "^{commit}") is not None
+
+
+def commit(text):
+    """One that is here, of the command line."""
+    if not has(text):
+        raise argparse.ArgumentTypeError(f"there is no {text} here to compare with")
+    return text
 
 
 def files():
