@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, value_parser};
+
+/// A year, in minutes: longer ones are slips of the hand.
+const LONGEST: u64 = 365 * 24 * 60;
 
 /// Runs the scheduler for a while under every fault that the soak can make, and
 /// checks the promises from outside.
@@ -13,10 +16,12 @@ use clap::Parser;
 pub(crate) struct Args {
     /// How long to run, in minutes.
     #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = value_parser!(u64).range(1..=LONGEST))]
     minutes: u64,
 
     /// How long to run, in seconds; in place of `--minutes`.
     #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    #[arg(value_parser = value_parser!(u64).range(1..=60 * LONGEST))]
     seconds: Option<u64>,
 
     /// Decides what is tried; how the threads interleave it does not decide
