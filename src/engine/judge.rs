@@ -267,7 +267,7 @@ impl<P: Clone> Lane<P> {
         } else {
             now + step.max(TICK)
         };
-        match wait_or_grace(now, due, record) {
+        match wait_or_grace(now, due, due, record) {
             Some(at) => {
                 self.look_at(key, Some(at.min(soon)));
                 Verdict::Nothing
@@ -357,6 +357,9 @@ impl<P: Clone> Lane<P> {
             self.ask(now, key, end, spec, facts, effects);
             return Verdict::Nothing;
         }
+        // Whose stall was reported, or whose take was refused, was to be looked at later
+        // than it is due, and is late by no more than that look is (S19).
+        let awaited = idle_due.map_or(now, |due| due.max(record.said().next_look));
         let mut stalls = false;
         let idle_look = match (idle_due, silence) {
             (Some(_), Some((limit, _))) if facts.waiting => {
@@ -373,7 +376,7 @@ impl<P: Clone> Lane<P> {
                 let look = self.look_after_report(now, key, due, limit);
                 Some(look.min(first_report))
             }
-            (Some(due), Some((limit, kind))) => match wait_or_grace(now, due, record) {
+            (Some(due), Some((limit, kind))) => match wait_or_grace(now, due, awaited, record) {
                 Some(at) => Some(at.min(first_report)),
                 None if kind == Silence::Idle => {
                     let end = stalled(now, record, spec, facts);
@@ -494,8 +497,9 @@ impl<P: Clone> Lane<P> {
             return Verdict::Nothing;
         }
         // A starved executor ran neither us nor its runner.
-        if record.said().grace_tick.is_none()
-            && let Some(at) = wait_or_grace(now, take_at, record)
+        if !record.said().refused
+            && record.said().grace_tick.is_none()
+            && let Some(at) = wait_or_grace(now, take_at, take_at, record)
         {
             self.look_at(key, Some(at));
             return Verdict::Nothing;
@@ -563,12 +567,10 @@ fn repeat_at(due: Time, last: Time, limit: Duration) -> Time {
 
 /// When to look again, or `None` if it is due in earnest.
 ///
-/// S19: a timer that comes more than a tick late says that we were asleep or
-/// starved, and so perhaps was the task. It gets one tick to show itself, once
-/// a stall. Whose take was refused at the orphan bound, or whose stall was reported
-/// before, was to be looked at later than it is due, and so is late by no more than
-/// that look is.
-fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time> {
+/// S19: a timer that comes more than a tick later than it was to come, `awaited`,
+/// says that we were asleep or starved, and so perhaps was the task. It gets one
+/// tick to show itself, once a stall.
+fn wait_or_grace<P>(now: Time, due: Time, awaited: Time, record: &mut Record<P>) -> Option<Time> {
     if now < due {
         record.take_back(|said| {
             said.grace_tick = None;
@@ -577,9 +579,7 @@ fn wait_or_grace<P>(now: Time, due: Time, record: &mut Record<P>) -> Option<Time
         });
         return Some(due);
     }
-    let said = record.said();
-    let awaited = due.max(said.next_look);
-    if now > awaited + TICK && said.grace_tick != Some(due) {
+    if now > awaited + TICK && record.said().grace_tick != Some(due) {
         record.say().grace_tick = Some(due);
         return Some(now + TICK);
     }

@@ -646,10 +646,7 @@ impl<P: Clone> Lane<P> {
         if let Some(record) = self.tasks.get_mut(key) {
             record.state = State::Granted;
             record.started = now;
-            record.take_back(|said| {
-                said.grace_tick = None;
-                said.next_look = Time::from_nanos(0);
-            });
+            record.take_back(|said| said.grace_tick = None);
             record.holder = holder;
             let look = claim_by(record.first_look);
             self.timers.set(&mut self.tasks, key.index, now + look);

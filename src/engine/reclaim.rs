@@ -66,11 +66,14 @@ impl<P: Clone> Lane<P> {
             return false;
         };
         let mut until = now + spec.teardown;
-        // A runner that came late has used up some of its hooks' time (S8).
-        if let State::Dropping { take_at } = record.state
-            && record.said().teardown
-        {
-            until = until.min(take_at.before(TICK)).max(now);
+        match record.state {
+            // A runner that came late has used up some of its hooks' time (S8).
+            State::Dropping { take_at } if record.said().teardown => {
+                until = until.min(take_at.before(TICK)).max(now);
+            }
+            State::Dropping { .. } => {}
+            // What was refused before was to detach it.
+            _ => record.take_back(|said| said.refused = false),
         }
         let holds_slot = record.state.holds_slot();
         if holds_slot {
@@ -291,9 +294,8 @@ impl<P: Clone> Lane<P> {
         record.state = State::Dropping { take_at };
         let said = record.say();
         said.teardown = facts.hooks;
-        // What was refused before was to detach it, and its looks were for its silence.
+        // What was refused before was to detach it.
         said.refused = false;
-        said.next_look = Time::from_nanos(0);
         effects.push(Effect::Ask {
             task: record.payload.clone(),
             reason,

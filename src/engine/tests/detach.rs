@@ -408,6 +408,45 @@ fn s19_who_was_refused_and_has_moved_since_has_its_grace_tick() {
     assert_eq!(sim.state(second), Some(State::Detached), "it was not");
 }
 
+#[test]
+fn s19_who_was_refused_and_runs_its_hooks_has_its_grace_tick_at_the_take() {
+    let mut sim = Sim::with(bounded(1));
+    let first = sim.submit(detaching());
+    let second = sim.submit(detaching());
+    sim.task(second).comes = false;
+    sim.run_for(CEILING * 2);
+    assert_eq!(refusals(&mut sim), [second]);
+    sim.complete(first);
+    let (key, spec) = (sim.key(second), detaching());
+    sim.say(|lane, now, _| assert!(lane.begin_teardown(now, key, &spec)));
+    sim.run_for(secs(5));
+    assert!(matches!(sim.state(second), Some(State::Dropping { .. })));
+    sim.oversleep(secs(3_600));
+    let holds = sim.state(second).is_some_and(State::holds_slot);
+    assert!(holds, "its runner may be asleep, too");
+    sim.run_for(TICK);
+    assert_eq!(sim.state(second), Some(State::Orphan));
+}
+
+#[test]
+fn s19_whose_stall_was_reported_has_its_grace_tick_at_the_take() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(Spec {
+        on_stall: OnStall::WarnOnly,
+        ..ceiling(CEILING)
+    });
+    sim.task(task).comes = false;
+    sim.run_for(CEILING);
+    sim.cancel(task, Reason::User);
+    sim.oversleep(TICK * 3);
+    assert!(
+        sim.state(task).is_some_and(State::holds_slot),
+        "asleep, too"
+    );
+    sim.run_for(TICK);
+    assert_eq!(sim.state(task), Some(State::Orphan));
+}
+
 /// One whose stall was reported, and that was put off then and ran out between two
 /// looks, when nobody could learn of it.
 fn held_between_two_looks() -> (Sim, u32) {
