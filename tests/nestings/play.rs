@@ -2,8 +2,12 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use laneway::{AcquireError, GroupConfig, Lane, LaneConfig, Lanes, TaskContext, TaskError, TaskId};
@@ -17,6 +21,12 @@ use crate::recorded::{recorded, reproduces};
 
 /// In virtual time, longer than any case takes that is not stuck.
 const LONG: Duration = Duration::from_secs(3600);
+
+/// On threads, far longer than any case takes that is not stuck, on any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A case was stuck on threads.
+static STUCK: AtomicBool = AtomicBool::new(false);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told {
@@ -44,20 +54,43 @@ pub(crate) fn in_virtual_time(case: &Case) -> Told {
     runtime.block_on(play(case, Some(Book::new(case))))
 }
 
-pub(crate) fn on_threads(case: &Case) -> Told {
+/// On a thread of its own, so that one which blocks its thread fails, too.
+pub(crate) fn on_threads(case: &Case) {
     thread_local! {
         static RUNTIME: RefCell<Option<tokio::runtime::Runtime>> = const { RefCell::new(None) };
     }
+    // Every simpler case would take as long to be stuck, or is not stuck by chance.
+    if STUCK.load(Ordering::Relaxed) {
+        return;
+    }
+    let make = || {
+        Builder::new_multi_thread()
+            .worker_threads(3)
+            .enable_time()
+            .build()
+            .unwrap()
+    };
     RUNTIME.with_borrow_mut(|runtime| {
-        let make = || {
-            Builder::new_multi_thread()
-                .worker_threads(3)
-                .enable_time()
-                .build()
-                .unwrap()
-        };
-        runtime.get_or_insert_with(make).block_on(play(case, None))
-    })
+        let handle = runtime.get_or_insert_with(make).handle().clone();
+        let (case, (ends, ended)) = (case.clone(), channel::<()>());
+        let player = thread::Builder::new().name(thread::current().name().unwrap_or("play").into());
+        let player = player.spawn(move || {
+            let _ends = ends;
+            handle.block_on(play(&case, None));
+        });
+        let blocked = ended.recv_timeout(PATIENCE * 2) == Err(RecvTimeoutError::Timeout);
+        if blocked || STUCK.load(Ordering::Relaxed) {
+            STUCK.store(true, Ordering::Relaxed);
+            // It would wait for what never ends.
+            if let Some(runtime) = runtime.take() {
+                runtime.shutdown_background();
+            }
+        }
+        assert!(!blocked, "stuck, and its thread is blocked");
+        if let Err(panic) = player.unwrap().join() {
+            resume_unwind(panic);
+        }
+    });
 }
 
 async fn play(case: &Case, book: Option<Book>) -> Told {
@@ -90,15 +123,10 @@ async fn play(case: &Case, book: Option<Book>) -> Told {
         operator.await.unwrap();
         lanes.idle().await;
     };
-    if scene.book.is_some() {
-        let over = timeout(LONG, all).await;
-        assert!(
-            over.is_ok(),
-            "stuck, and not refused: {:#?}",
-            lanes.snapshot()
-        );
-    } else {
-        all.await;
+    let limit = if scene.book.is_some() { LONG } else { PATIENCE };
+    if timeout(limit, all).await.is_err() {
+        STUCK.fetch_or(scene.book.is_none(), Ordering::Relaxed);
+        panic!("stuck, and not refused: {:#?}", lanes.snapshot());
     }
     let snapshot = lanes.snapshot();
     assert!(
