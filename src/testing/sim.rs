@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::future::{Future, pending};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -48,8 +49,24 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// that is a machine that slept: what came due meanwhile is due from there.
 ///
 /// The report has the seed, the lanes with every task in them as they were,
-/// and the command that repeats just this case: `LANEWAY_SEED` in the
-/// environment, for any test that calls [`check`](Self::check).
+/// and in its last line the command that repeats just this case:
+///
+/// ```text
+/// replay: LANEWAY_SEED=0x… cargo test -p PACKAGE --all-features --test TARGET -- --exact MODULE::TEST
+/// ```
+///
+/// The package is the one that cargo says it tests, the target is left out
+/// unless it is one under `tests`, and the test goes by the name of its thread.
+/// All features are on, since cargo is silent about a test that it leaves out
+/// for the want of one; where yours exclude each other, name those of the test.
+/// On a thread that bears no test's name (that of a doc
+/// test, or the only one of `--test-threads=1`) the line has just the seed, for
+/// you to set for that test. `LANEWAY_SEED` is heeded by every
+/// [`check`](Self::check).
+///
+/// It repeats the dice of the case, and nothing else. In a test of proptest's
+/// that calls `check`, what proptest chose is in proptest's own file of
+/// regressions, and tried again from there.
 ///
 /// What it cannot see: code that never lets go of its thread, a blocking
 /// closure that never ends (tokio's paused clock stands still as long as one
@@ -109,7 +126,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// let failure = wedged.unwrap_err();
 /// assert!(failure.problem.contains("not idle"), "{failure}");
 /// assert!(failure.lanes.contains("waiting for the tool"), "{failure}");
-/// println!("{failure}");                          // … replay: LANEWAY_SEED=0x… cargo test
+/// println!("{failure}");                          // … replay: LANEWAY_SEED=0x…
 ///
 /// // … and the mended runner gives each turn a limit.
 /// let limit = Timeout::idle(minute).budget(5 * minute);
@@ -133,8 +150,8 @@ pub struct Failure {
     pub problem: String,
     /// What every watched lane was doing.
     pub lanes: String,
-    /// The test that it happened in, where that is known.
-    test: Option<String>,
+    /// How to repeat the case.
+    replay: String,
 }
 
 impl Sim {
@@ -168,10 +185,11 @@ impl Sim {
     #[track_caller]
     pub fn try_check(cases: u64, body: impl AsyncFn(Self)) -> Result<(), Failure> {
         assert!(cases > 0, "a simulation of no cases tries nothing");
+        let at = Location::caller();
         if let Some(seed) = seed_of_environment() {
-            return run(seed, &body);
+            return run(seed, at, &body);
         }
-        (0..cases).try_for_each(|case| run(Dice::new(case).roll(), &body))
+        (0..cases).try_for_each(|case| run(Dice::new(case).roll(), at, &body))
     }
 
     /// A number below `n`, or zero if there is none.
@@ -237,19 +255,15 @@ impl fmt::Debug for Sim {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            seed,
             at,
             problem,
             lanes,
-            test,
+            replay,
+            ..
         } = self;
         writeln!(f, "a simulation failed, {at:?} after it began: {problem}")?;
         write!(f, "{lanes}")?;
-        write!(f, "replay: LANEWAY_SEED={seed:#x} cargo test")?;
-        match test {
-            Some(test) => write!(f, " {test}"),
-            None => Ok(()),
-        }
+        write!(f, "replay: {replay}")
     }
 }
 
@@ -275,7 +289,7 @@ struct Hands {
 }
 
 /// Runs one case, on a runtime of its own.
-fn run(seed: u64, body: &impl AsyncFn(Sim)) -> Result<(), Failure> {
+fn run(seed: u64, caller: &Location<'_>, body: &impl AsyncFn(Sim)) -> Result<(), Failure> {
     let case = Arc::new(Case {
         dice: Mutex::new(Dice::new(seed)),
         watched: Mutex::new(Vec::new()),
@@ -309,14 +323,38 @@ fn run(seed: u64, body: &impl AsyncFn(Sim)) -> Result<(), Failure> {
     let Some((problem, at, lanes)) = outcome else {
         return Ok(());
     };
-    let test = std::thread::current().name().map(str::to_owned);
     Err(Failure {
         seed,
         at,
         problem,
         lanes,
-        test: test.filter(|name| name != "main"),
+        replay: replay(seed, caller),
     })
+}
+
+/// From what this process knows: cargo says at run time what it tests, and
+/// tests run on threads that bear their names.
+fn replay(seed: u64, caller: &Location<'_>) -> String {
+    let seed = format!("LANEWAY_SEED={seed:#x}");
+    let thread = std::thread::current();
+    let Some(test) = thread.name().filter(|name| *name != "main") else {
+        return format!("{seed} in the environment of this test");
+    };
+    let package = std::env::var("CARGO_PKG_NAME").ok();
+    let package = package.map_or_else(String::new, |name| format!(" -p {name}"));
+    let target = target(caller).map_or_else(String::new, |name| format!(" --test {name}"));
+    format!("{seed} cargo test{package} --all-features{target} -- --exact {test}")
+}
+
+/// The target of a test under `tests`, so that only it is built; `None` unless
+/// the program bears the same name as what calls us.
+fn target(caller: &Location<'_>) -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let (program, _hash) = program.file_stem()?.to_str()?.rsplit_once('-')?;
+    let mut parts = Path::new(caller.file()).iter();
+    parts.find(|part| *part == "tests")?;
+    let name = Path::new(parts.next()?).file_stem()?.to_str()?;
+    (name.replace('-', "_") == program).then(|| name.to_owned())
 }
 
 fn runtime(case: &Arc<Case>) -> Runtime {

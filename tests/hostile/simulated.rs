@@ -131,11 +131,23 @@ fn finds(problem: &str, body: impl AsyncFn(Sim)) {
     let failure = Sim::try_check(50, body).unwrap_err();
     let text = failure.to_string();
     assert!(failure.problem.contains(problem), "{text}");
-    assert!(
-        text.contains(&format!("LANEWAY_SEED={:#x} cargo test ", failure.seed)),
-        "{text}"
-    );
-    assert!(text.contains("simulated::"), "names the test: {text}");
+    let seed = format!("replay: LANEWAY_SEED={:#x} ", failure.seed);
+    let replay = text
+        .lines()
+        .last()
+        .and_then(|last| last.strip_prefix(&seed));
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| *name != "main");
+    let replays = |replay: &str| {
+        test.map_or_else(
+            || replay == "in the environment of this test",
+            |test| {
+                let exact = format!(" --all-features --test hostile -- --exact {test}");
+                replay.starts_with("cargo test") && replay.ends_with(&exact)
+            },
+        )
+    };
+    assert!(replay.is_some_and(replays), "{text}");
 }
 
 #[test]
