@@ -13,6 +13,8 @@ mod kinds;
 mod leaving;
 mod mixtures;
 mod proof;
+#[path = "../random/mod.rs"]
+mod random;
 mod real_time;
 mod runtimes;
 mod shrunk;

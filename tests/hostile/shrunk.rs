@@ -2,29 +2,25 @@
 
 use laneway::testing::{Hostile, Trial};
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 
 use crate::common::SECOND;
 use crate::kinds::{config, paused};
 use crate::mixtures::{bounded, judge};
+use crate::random;
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
-        ..ProptestConfig::with_cases(16)
-    })]
-
-    #[test]
-    fn s7_any_list_of_kinds_is_answered(
-        // Threads that are blocked keep a paused clock where it is.
-        kinds in prop::collection::vec(
-            prop::sample::select(Hostile::ALL).prop_filter("blocks", |kind| !kind.blocks_a_thread()),
-            0..8,
-        ),
-        slots in 1_usize..4,
-    ) {
+#[test]
+fn s7_any_list_of_kinds_is_answered() {
+    // Threads that are blocked keep a paused clock where it is.
+    let kind = prop::sample::select(Hostile::ALL);
+    let kind = kind.prop_filter("blocks", |kind| !kind.blocks_a_thread());
+    let cases = (prop::collection::vec(kind, 0..8), 1_usize..4);
+    let test = "hostile::shrunk::s7_any_list_of_kinds_is_answered";
+    random::prove(test, file!(), 16, &cases, |(kinds, slots)| {
         paused().block_on(async {
-            let lanes = laneway::Lanes::builder().lane("main", config(slots)).build().unwrap();
+            let lanes = laneway::Lanes::builder()
+                .lane("main", config(slots))
+                .build()
+                .unwrap();
             let main = lanes.lane("main").unwrap();
             let mut trials: Vec<Trial> = kinds
                 .iter()
@@ -37,5 +33,5 @@ proptest! {
             drop(trials);
             assert_eq!(main.run(async |_| 8).await.unwrap(), 8);
         });
-    }
+    });
 }

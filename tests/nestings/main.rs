@@ -12,53 +12,53 @@ mod case;
 mod chains;
 mod judge;
 mod play;
+#[path = "../random/mod.rs"]
+mod random;
 mod recorded;
 
-use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
+use proptest::strategy::Strategy;
 
-fn config(cases: u32) -> ProptestConfig {
-    let given = std::env::var("LANEWAY_NESTINGS").ok();
-    let cases = given.and_then(|given| given.parse().ok()).unwrap_or(cases);
-    let kept = FileFailurePersistence::WithSource("regressions");
-    ProptestConfig {
-        cases,
-        failure_persistence: Some(Box::new(kept)),
-        ..ProptestConfig::default()
-    }
+/// What failed is kept beside this file.
+fn prove<S>(test: &'static str, cases: u32, strategy: &S, body: impl Fn(S::Value))
+where
+    S: Strategy,
+    S::Value: std::fmt::Debug,
+{
+    let cases = random::given("LANEWAY_NESTINGS").map_or(cases, |given| {
+        given.try_into().expect("a number of cases that is less")
+    });
+    random::prove(test, file!(), cases, strategy, body);
 }
 
-proptest! {
-    #![proptest_config(config(400))]
-
-    #[test]
-    fn whoever_is_stuck_is_refused_and_nobody_else(case in case::cases()) {
+#[test]
+fn whoever_is_stuck_is_refused_and_nobody_else() {
+    let test = "nestings::whoever_is_stuck_is_refused_and_nobody_else";
+    prove(test, 400, &case::cases(), |case| {
         play::in_virtual_time(&case);
-    }
+    });
 }
 
-proptest! {
-    #![proptest_config(config(60))]
-
-    /// Without a book: on threads, nobody can say what was so at which moment.
-    #[test]
-    fn everybody_is_answered_on_threads(case in case::cases()) {
-        play::on_threads(&case);
-    }
+/// Without a book: on threads, nobody can say what was so at which moment.
+#[test]
+fn everybody_is_answered_on_threads() {
+    let test = "nestings::everybody_is_answered_on_threads";
+    prove(test, 60, &case::cases(), |case| play::on_threads(&case));
 }
 
-proptest! {
-    #![proptest_config(config(400))]
-
-    #[test]
-    fn of_chains_whoever_is_stuck_is_refused_and_the_rest_finishes(case in chains::cases()) {
+#[test]
+fn of_chains_whoever_is_stuck_is_refused_and_the_rest_finishes() {
+    let test = "nestings::of_chains_whoever_is_stuck_is_refused_and_the_rest_finishes";
+    prove(test, 400, &chains::cases(), |case| {
         chains::play(&case, false);
-    }
+    });
+}
 
-    #[test]
-    fn of_chains_in_one_order_nobody_is_refused(case in chains::cases()) {
+#[test]
+fn of_chains_in_one_order_nobody_is_refused() {
+    let test = "nestings::of_chains_in_one_order_nobody_is_refused";
+    prove(test, 400, &chains::cases(), |case| {
         assert_eq!(chains::play(&case, true).refused, 0);
-    }
+    });
 }
 
 /// A test that never saw a refusal would prove nothing.
