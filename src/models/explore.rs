@@ -63,7 +63,7 @@ fn explore_within(
     let counted = Arc::clone(&seen);
     let replay = Replay {
         cfg: "laneway_loom",
-        with: format!("LOOM_LOCATION=1 {asked}"),
+        with: move || format!("LOOM_LOCATION=1 {asked}"),
     };
     builder.check(move || {
         counted.next();
@@ -76,42 +76,47 @@ fn explore_within(
 }
 
 /// Explores a model at random, half of the schedules uniformly and half with
-/// few, well-placed preemptions (PCT). `LANEWAY_SCHEDULES` says how many.
+/// few, well-placed preemptions (PCT). `LANEWAY_SCHEDULES` says how many, and
+/// `LANEWAY_SCHEDULE` repeats one.
 #[cfg(laneway_shuttle)]
 #[track_caller]
 pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
-    use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
+    use super::schedule::{Recorder, asked, given};
+    use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let schedules = number("LANEWAY_SCHEDULES").unwrap_or(2_000);
-    let seed = number("LANEWAY_SEED").unwrap_or(1);
+    let schedules = given("LANEWAY_SCHEDULES").unwrap_or(2_000);
+    let seed = given("LANEWAY_SEED").unwrap_or(1);
+    assert!(schedules > 0, "LANEWAY_SCHEDULES=0 explores nothing");
     let half = usize::try_from(schedules / 2).expect("few enough");
+    let rest = usize::try_from(schedules).expect("few enough") - half;
     let mut config = shuttle::Config::new();
     config.silence_warnings = true;
+    // The last line has it.
+    config.failure_persistence = shuttle::FailurePersistence::None;
     let (model, seen) = (Arc::new(model), Arc::new(Serials::from(0)));
-    let run = move |scheduler: Box<dyn shuttle::scheduler::Scheduler + Send>| {
+    let run = move |scheduler: Box<dyn Scheduler + Send>| {
         let (model, counted) = (Arc::clone(&model), Arc::clone(&seen));
-        let runner = shuttle::Runner::new(scheduler, config.clone());
+        let (recorder, record) = Recorder::new(scheduler);
+        let replay = Replay {
+            cfg: "laneway_shuttle",
+            with: move || format!("LANEWAY_SCHEDULE=\"{record}\""),
+        };
+        let runner = shuttle::Runner::new(recorder, config.clone());
         let before = seen.next();
         runner.run(move || {
             counted.next();
             model();
         });
+        std::mem::forget(replay);
         seen.next() - before - 1
     };
-    let replay = Replay {
-        cfg: "laneway_shuttle",
-        with: "LANEWAY_SCHEDULE=<the schedule above>".to_owned(),
-    };
-    if let Ok(schedule) = std::env::var("LANEWAY_SCHEDULE") {
-        run(Box::new(ReplayScheduler::new_from_encoded(&schedule)));
-        std::mem::forget(replay);
+    if let Some(schedule) = asked() {
+        run(Box::new(ReplayScheduler::new_from_schedule(schedule)));
         return;
     }
-    let random = run(Box::new(RandomScheduler::new_from_seed(seed, half)));
+    let random = run(Box::new(RandomScheduler::new_from_seed(seed, rest)));
     let pct = run(Box::new(PctScheduler::new_from_seed(seed, 3, half)));
-    std::mem::forget(replay);
-    assert!(random + pct >= schedules - 1, "{name}: hardly explored");
+    assert!(random + pct >= schedules, "{name}: hardly explored");
     println!(
         "proof: layer=shuttle model={name} scheduler=random schedules={random} seed={seed}\n\
          proof: layer=shuttle model={name} scheduler=pct schedules={pct} seed={seed}"
@@ -127,18 +132,18 @@ pub(super) fn both_came_first(one: &Tally, other: &Tally) {
 }
 
 /// Says how to see a failure again. Tests run on threads that bear their names.
-struct Replay {
+struct Replay<F: Fn() -> String> {
     cfg: &'static str,
-    with: String,
+    with: F,
 }
 
-impl Drop for Replay {
+impl<F: Fn() -> String> Drop for Replay<F> {
     fn drop(&mut self) {
         // The checker is gone, and what it made must not be touched any more.
         crate::host::Handle::abandon();
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("models::");
-        let Self { cfg, with } = self;
+        let (cfg, with) = (self.cfg, (self.with)());
         eprintln!(
             "replay: RUSTFLAGS=\"--cfg {cfg}\" {with} \
              cargo test --profile models --features testing --lib -- --nocapture --exact {test}"

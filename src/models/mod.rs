@@ -47,6 +47,8 @@ mod names;
 mod parking;
 mod plans;
 mod queue;
+#[cfg(laneway_shuttle)]
+mod schedule;
 mod three;
 mod verbs;
 mod waiting;
