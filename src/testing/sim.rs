@@ -489,10 +489,12 @@ fn now() -> Instant {
 }
 
 fn seed_of_environment() -> Option<u64> {
-    let given = std::env::var("LANEWAY_SEED").ok()?;
-    let seed = match given.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => given.parse(),
-    };
-    Some(seed.unwrap_or_else(|_| panic!("LANEWAY_SEED is no number: {given:?}")))
+    let given = std::env::var_os("LANEWAY_SEED")?;
+    let seed = given
+        .to_str()
+        .and_then(|given| match given.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok(),
+            None => given.parse().ok(),
+        });
+    Some(seed.unwrap_or_else(|| panic!("LANEWAY_SEED is no number: {given:?}")))
 }

@@ -1,5 +1,7 @@
 //! How often, with which seeds, and what is said of it.
 
+use crate::random::given;
+
 /// A small generator of numbers that look random and never change.
 pub(crate) struct Dice(u64);
 
@@ -26,18 +28,14 @@ impl Dice {
 
 /// How often each test goes round.
 pub(crate) fn rounds() -> u64 {
-    let rounds = std::env::var("LANEWAY_ROUNDS");
-    rounds.map_or(1, |rounds| rounds.parse().expect("a number of rounds"))
+    let rounds = given("LANEWAY_ROUNDS").unwrap_or(1);
+    assert!(rounds > 0, "LANEWAY_ROUNDS=0 tries nothing");
+    rounds
 }
 
 /// The one round that is to be repeated.
 pub(crate) fn chosen_seed() -> Option<u64> {
-    let given = std::env::var("LANEWAY_SEED").ok()?;
-    let seed = match given.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => given.parse(),
-    };
-    Some(seed.expect("a seed"))
+    given("LANEWAY_SEED")
 }
 
 /// Says how to repeat the round that fails.
