@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::promises::{Watched, describe, longest_teardown};
 use crate::Lanes;
 use crate::engine::TICK;
 use crate::error::PanicPayload;
-use crate::runtime::{Idle, Shared, first_busy};
+use crate::runtime::{Idle, Shared, drop_guarded, first_busy};
 use crate::sync::{Arc, Mutex};
 
 /// How long a case may take, in virtual time: whoever waits longer, waits for
@@ -306,7 +306,7 @@ fn run(seed: u64, caller: &Location<'_>, body: &impl AsyncFn(Sim)) -> Result<(),
         case.wake_up();
         // Alive until the lanes are described: as they are now, and not as they
         // are without it.
-        let mut through = pin!(async {
+        let mut through = Box::pin(async {
             body(sim).await;
             case.wind_up().await;
         });
@@ -316,7 +316,10 @@ fn run(seed: u64, caller: &Location<'_>, body: &impl AsyncFn(Sim)) -> Result<(),
             patience: Box::pin(sleep(PATIENCE)),
         };
         let problem = root.await?;
-        Some((problem, now().duration_since(began), case.describe()))
+        let found = (problem, now().duration_since(began), case.describe());
+        // A destructor that panics must not take the report along.
+        drop_guarded(through);
+        Some(found)
     });
     // Threads that are stuck are not waited for.
     runtime.shutdown_background();

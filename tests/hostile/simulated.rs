@@ -166,6 +166,30 @@ fn finds_a_body_that_panics() {
     });
 }
 
+/// What the body still holds is dropped after the report was made, and cannot take
+/// it along.
+#[test]
+fn finds_a_body_that_never_ends_and_panics_when_it_is_dropped() {
+    struct Guard;
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("the guard's"));
+        }
+    }
+
+    finds("not over", async |sim| {
+        let lanes = lanes(LaneConfig::new(1).no_stall_ceiling());
+        sim.watch(&lanes);
+        let _guard = Guard;
+        drop(tokio::spawn(async {
+            let _guard = Guard;
+            pending::<()>().await;
+        }));
+        pending::<()>().await;
+    });
+}
+
 /// A circle: each holds what the other waits for, and no stall ceiling ends
 /// that.
 #[test]
