@@ -51,6 +51,19 @@ const SPINS: u32 = 100;
 /// assert_eq!(main.run(async |_| "still here").await?, "still here");
 /// # Ok(()) }
 /// ```
+///
+/// # Threads and virtual time
+///
+/// The kinds that [block a thread](Self::blocks_a_thread) are for a clock that
+/// runs. Each has a thread of tokio's for blocking code, and as long as one of
+/// those is busy, a paused clock does not move by itself, nor that of a
+/// [`Sim`](super::Sim): no ceiling comes due, so that who awaits the
+/// [answer](Trial::answer) hangs, for real, and no limit of the simulation ends
+/// that. To [release](Trial::release) them does not help all: `BlocksInPoll`
+/// is pending then, until a ceiling that never comes due. Leave them out there, as
+/// [`Sim::hostile`](super::Sim::hostile) does, and try them on a runtime whose
+/// clock is not paused. Who must have them on a paused one moves its clock by
+/// hand (`tokio::time::advance`), whenever each [is still](Trial::is_still).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hostile {
@@ -84,14 +97,17 @@ pub enum Hostile {
     /// again.
     Parked,
     /// A poll that blocks its thread until it is released; then it is pending.
+    /// Not for [virtual time](Self#threads-and-virtual-time).
     BlocksInPoll,
     /// A poll that blocks its thread until it is released; then it is ready,
-    /// long after its slot was taken.
+    /// long after its slot was taken. Not for
+    /// [virtual time](Self#threads-and-virtual-time).
     EndsLate,
-    /// A closure that blocks its thread until it is released.
+    /// A closure that blocks its thread until it is released. Not for
+    /// [virtual time](Self#threads-and-virtual-time).
     BlocksInClosure,
     /// Is pending for ever; dropped, it blocks its thread until it is
-    /// released.
+    /// released. Not for [virtual time](Self#threads-and-virtual-time).
     BlocksInDrop,
 }
 
@@ -136,7 +152,15 @@ impl Expected {
 }
 
 impl Hostile {
-    /// Every kind there is.
+    /// Every kind there is. Some are not for
+    /// [virtual time](Self#threads-and-virtual-time):
+    ///
+    /// ```
+    /// use laneway::testing::Hostile;
+    ///
+    /// let in_a_sim = Hostile::ALL.iter().filter(|kind| !kind.blocks_a_thread());
+    /// # assert!(in_a_sim.count() > 10);
+    /// ```
     pub const ALL: &'static [Self] = &[
         Self::Ready,
         Self::Sleeps,
@@ -157,7 +181,9 @@ impl Hostile {
         Self::BlocksInDrop,
     ];
 
-    /// One of all kinds; the same for the same seed.
+    /// One of all kinds; the same for the same seed. In a
+    /// [`Sim`](super::Sim), ask [`Sim::hostile`](super::Sim::hostile) instead:
+    /// some kinds are not for [virtual time](Self#threads-and-virtual-time).
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         Self::pick(&mut Dice::new(seed), Self::ALL)
@@ -201,7 +227,8 @@ impl Hostile {
         !matches!(self.expected(), Expected::Unheard) && !self.blocks_a_thread()
     }
 
-    /// Whether it blocks a thread until it is released.
+    /// Whether it blocks a thread until it is released, and so is not for
+    /// [virtual time](Self#threads-and-virtual-time).
     #[must_use]
     pub const fn blocks_a_thread(self) -> bool {
         matches!(
@@ -217,7 +244,10 @@ impl Hostile {
         matches!(self.expected(), Expected::Unheard) || self.blocks_a_thread()
     }
 
-    /// Submits a task of this kind.
+    /// Submits a task of this kind: not one that
+    /// [blocks a thread](Self::blocks_a_thread) in
+    /// [virtual time](Self#threads-and-virtual-time), where its answer may
+    /// never come.
     ///
     /// Outside of a tokio runtime, those whose runner is the lane's own (they
     /// are the ones that can be awaited, and

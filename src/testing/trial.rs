@@ -79,6 +79,8 @@ impl Trial {
 
     /// Waits for what its caller is told. A poll or a destructor that blocks
     /// keeps its caller, too: release it before.
+    /// In [virtual time](Hostile#threads-and-virtual-time) even that may not
+    /// help.
     ///
     /// It is `None` where no caller is left who could be told: of a kind that
     /// is [`Unheard`](super::Expected::Unheard), once it holds its slot and is
