@@ -429,6 +429,24 @@ fn s19_who_was_refused_and_runs_its_hooks_has_its_grace_tick_at_the_take() {
 }
 
 #[test]
+fn s10_whose_take_was_refused_and_runs_its_hooks_then_is_told_of_once() {
+    let mut sim = Sim::with(bounded(1));
+    let first = sim.submit(detaching());
+    sim.run_for(CEILING);
+    assert_eq!(sim.state(first), Some(State::Detached));
+    let second = sim.submit(plain());
+    sim.task(second).comes = false;
+    sim.cancel(second, Reason::User);
+    sim.run_for(TICK);
+    assert_eq!(refusals(&mut sim), [second]);
+    let key = sim.key(second);
+    sim.say(|lane, now, _| assert!(lane.begin_teardown(now, key, &plain())));
+    sim.run_for(secs(10));
+    assert!(sim.state(second).is_some_and(State::holds_slot));
+    assert_eq!(refusals(&mut sim), []);
+}
+
+#[test]
 fn s19_whose_stall_was_reported_has_its_grace_tick_at_the_take() {
     let mut sim = Sim::new(1);
     let task = sim.submit(Spec {
