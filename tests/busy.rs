@@ -5,7 +5,8 @@ mod common;
 use std::future::pending;
 
 use common::{
-    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, now, one_lane, poll_once,
+    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, lanes_of_one, let_run, now, one_lane,
+    poll_once,
 };
 use laneway::{
     AcquireError, InvalidOption, LaneConfig, Lanes, OnBusy, OnFull, Priority, Reason, TaskError,
@@ -398,12 +399,7 @@ async fn s1_s2_s7_a_crowd_that_supersedes_itself() {
 /// a stranger has here.
 #[tokio::test(start_paused = true)]
 async fn s4_whoever_supersedes_by_a_key_ends_nobody_for_a_task_of_another_lane() {
-    let lanes = Lanes::builder()
-        .lane("a", LaneConfig::new(1))
-        .lane("b", LaneConfig::new(1))
-        .build()
-        .unwrap();
-    let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+    let (_lanes, [a, b]) = lanes_of_one(["a", "b"]);
     let of_key = a.task().key("k").acquire().await.unwrap();
     let stranger = b.acquire().await.unwrap();
     let newer = b.task().key("k").on_busy(OnBusy::Supersede);

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{CEILING, HOUR, MINUTE, SECOND, assert_clean, let_run, poll_once};
+use common::{CEILING, HOUR, MINUTE, SECOND, assert_clean, lanes_of_one, let_run, poll_once};
 use futures::future::join_all;
 use laneway::{
     AcquireError, Chain, ChainError, Lane, LaneConfig, LaneNameError, Lanes, Limit, OnBusy, Reason,
@@ -657,12 +657,7 @@ async fn s6_whoever_comes_back_is_not_raised_by_those_beside_it() {
 #[tokio::test(start_paused = true)]
 async fn s6_who_comes_back_raises_whoever_holds_its_lane_and_waits() {
     use laneway::Priority::{Background, Foreground};
-    let lanes = Lanes::builder()
-        .lane("main", LaneConfig::new(1))
-        .lane("gpu", LaneConfig::new(1))
-        .build()
-        .unwrap();
-    let [main, gpu] = ["main", "gpu"].map(|name| lanes.lane(name).unwrap());
+    let (lanes, [main, gpu]) = lanes_of_one(["main", "gpu"]);
     let (answer, asked) = oneshot::channel::<()>();
     let comes_back = main.task().priority(Foreground).spawn(async |cx| {
         let wait = cx.waiting("x").release(["main"]).on(asked);

@@ -11,7 +11,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, MINUTE, SECOND, now};
+use common::{HOUR, MINUTE, SECOND, lanes_of_one, now};
 use laneway::{
     AcquireError, Cycle, GroupConfig, Lane, LaneConfig, Lanes, LanesBuilder, OnDeadlock, Reason,
     TaskContext, TaskError, TaskHandle, TaskId, WaitsFor,
@@ -739,12 +739,7 @@ async fn a_place_in_the_queue_of_a_lane_that_the_waiter_fills_is_refused() {
 /// close a circle.
 #[tokio::test(start_paused = true)]
 async fn s7_a_wait_that_begins_anew_is_looked_at() {
-    let lanes = Lanes::builder()
-        .lane("a", LaneConfig::new(1))
-        .lane("b", LaneConfig::new(1))
-        .build()
-        .unwrap();
-    let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+    let (_lanes, [a, b]) = lanes_of_one(["a", "b"]);
     let busy = b.try_acquire().unwrap();
     let inner = b.clone();
     let first = a.spawn(async move |_| {

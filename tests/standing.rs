@@ -13,7 +13,9 @@ use laneway::{Finding, Lane, LaneConfig, Lanes, Problem, Standing};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
-use common::{MINUTE, SECOND, let_run, one_lane, one_worker, poll_once, until, until_now};
+use common::{
+    MINUTE, SECOND, lanes_of_one, let_run, one_lane, one_worker, poll_once, until, until_now,
+};
 
 fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -117,12 +119,7 @@ async fn a_slot_by_hand_is_polled_by_nobody() {
 /// Whoever waits for a slot of ours is not asked, and says so by itself.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_one_of_our_lanes_is_not_probed() {
-    let lanes = Lanes::builder()
-        .lane("outer", LaneConfig::new(1))
-        .lane("main", LaneConfig::new(1))
-        .build()
-        .unwrap();
-    let [outer, main] = ["outer", "main"].map(|name| lanes.lane(name).unwrap());
+    let (lanes, [outer, main]) = lanes_of_one(["outer", "main"]);
     let slot = main.acquire().await.unwrap();
     let inner = main.clone();
     let _task = outer.spawn(async move |_| inner.run(async |_| ()).await);
@@ -134,12 +131,7 @@ async fn who_waits_for_one_of_our_lanes_is_not_probed() {
 /// Whoever awaits it is not to blame.
 #[tokio::test(start_paused = true)]
 async fn what_a_silent_holder_awaits_is_probed_with_it() {
-    let lanes = Lanes::builder()
-        .lane("outer", LaneConfig::new(1))
-        .lane("main", LaneConfig::new(1))
-        .build()
-        .unwrap();
-    let [outer, main] = ["outer", "main"].map(|name| lanes.lane(name).unwrap());
+    let (_lanes, [outer, main]) = lanes_of_one(["outer", "main"]);
     let inner = main.clone();
     let _task = outer.spawn(async move |_| inner.run(async |_| pending::<()>().await).await);
     let _waiter = outer.spawn(async |_| ());

@@ -29,6 +29,16 @@ pub(crate) fn one_lane(config: LaneConfig) -> (Lanes, Lane) {
     (lanes, main)
 }
 
+/// A scheduler with lanes of one slot each.
+pub(crate) fn lanes_of_one<const N: usize>(names: [&str; N]) -> (Lanes, [Lane; N]) {
+    let lanes = names.iter().fold(Lanes::builder(), |lanes, name| {
+        lanes.lane(*name, LaneConfig::new(1))
+    });
+    let lanes = lanes.build().unwrap();
+    let each = names.map(|name| lanes.lane(name).unwrap());
+    (lanes, each)
+}
+
 /// A lane with this many slots and the ceiling of the scenarios.
 pub(crate) fn ceilinged(slots: usize) -> (Lanes, Lane) {
     one_lane(LaneConfig::new(slots).stall_ceiling(CEILING))
