@@ -23,6 +23,7 @@ impl<P: Clone> Lane<P> {
             self.note_resumed(now);
         }
         self.settings.max_concurrent = max_concurrent;
+        self.tally.resized += 1;
         self.note_lane(Some(now), || What::Limited { max_concurrent });
         self.dispatch(now, effects);
     }
@@ -36,6 +37,7 @@ impl<P: Clone> Lane<P> {
             self.note_resumed(now);
         }
         self.settings = settings;
+        self.tally.resized += 1;
         self.note_lane(Some(now), || What::SetAnew);
         if self.settings.warn_after != warn_after {
             self.watch.set_anew(self.warn_after());

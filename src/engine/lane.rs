@@ -117,6 +117,8 @@ pub(crate) struct Tally {
     pub(crate) ineffective: u64,
     /// Faults of this engine that were found, and mended.
     pub(crate) repaired: u64,
+    /// How often its limits were set.
+    pub(crate) resized: u64,
 }
 
 impl Tally {
@@ -162,6 +164,7 @@ impl<P: Clone> Lane<P> {
                 recovered: 0,
                 ineffective: 0,
                 repaired: 0,
+                resized: 0,
             },
             journal: None,
             idle_wanted: false,

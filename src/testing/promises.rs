@@ -31,6 +31,8 @@ pub(super) struct Watched {
 /// What is compared with the next look.
 #[derive(Clone, Copy)]
 struct Look {
+    /// How often the limits were set: they may have been others in between.
+    resized: u64,
     max_concurrent: usize,
     active: usize,
     granted: u64,
@@ -73,10 +75,12 @@ impl Watched {
     fn broken_in(&mut self, lane: &DomainRef, moved: Option<Time>) -> Option<String> {
         let (look, waiters, paused, at_bound, observe_only, seen) = lane.read(|engine| {
             let settings = engine.settings();
+            let tally = engine.tally();
             let look = Look {
+                resized: tally.resized,
                 max_concurrent: settings.max_concurrent,
                 active: engine.active(),
-                granted: engine.tally().started,
+                granted: tally.started,
                 max_orphans: engine.max_orphans(),
                 orphans: 0,
             };
@@ -141,18 +145,15 @@ impl Look {
     /// Only what came to be since the look before: a limit that was lowered
     /// evicts nobody.
     fn over(&self, before: &Self) -> Option<String> {
+        if self.resized != before.resized {
+            return None;
+        }
         let granted = self.granted > before.granted || before.active <= before.max_concurrent;
-        if self.max_concurrent == before.max_concurrent
-            && self.active > self.max_concurrent
-            && granted
-        {
+        if self.active > self.max_concurrent && granted {
             let (active, max) = (self.active, self.max_concurrent);
             return Some(format!("{active} active, with {max} slots (S1)"));
         }
-        if self.max_orphans == before.max_orphans
-            && self.orphans > self.max_orphans
-            && self.orphans > before.orphans
-        {
+        if self.orphans > self.max_orphans && self.orphans > before.orphans {
             let (orphans, max) = (self.orphans, self.max_orphans);
             return Some(format!("{orphans} orphans, where {max} may be (S10)"));
         }

@@ -348,6 +348,25 @@ fn s9_is_silent_about_those_who_are_parked() {
     });
 }
 
+/// Whoever came while there were more slots keeps its own (S1).
+#[test]
+fn s1_is_silent_about_a_limit_that_was_another_for_a_moment() {
+    Sim::check(20, async |sim| {
+        let limit = Timeout::budget(MINUTE);
+        let lanes = lanes(LaneConfig::new(1).timeout(limit));
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let tasks = [(); 2].map(|()| main.spawn(async |_| pending::<()>().await));
+        sleep(SECOND).await;
+        main.set_max_concurrent(2).unwrap();
+        main.set_max_concurrent(1).unwrap();
+        assert_eq!(main.snapshot().active.len(), 2);
+        for task in tasks {
+            task.await.unwrap_err();
+        }
+    });
+}
+
 /// A body that moves the clock itself is a machine that slept: what came due
 /// has its grace tick (S19), and all that is due to it after that.
 #[test]

@@ -475,6 +475,7 @@ impl Trial {
             Op::Resize(most) => {
                 let most = usize::from(most % 6);
                 self.model.max_concurrent = most;
+                self.book.tally.resized += 1;
                 self.sim
                     .say(|lane, now, effects| lane.set_max_concurrent(now, most, effects));
             }
@@ -484,6 +485,7 @@ impl Trial {
                 self.model.max_orphans = settings.max_orphans;
                 self.model.aging = settings.aging;
                 self.quiet.set_anew(settings.warn_after);
+                self.book.tally.resized += 1;
                 self.sim
                     .say(|lane, now, effects| lane.set_anew(now, settings, effects));
             }
