@@ -519,7 +519,7 @@ mod tests {
             .events(40)
             .build()
             .unwrap();
-        for n in 0..5_000 {
+        for n in 0..if cfg!(miri) { 200 } else { 5_000 } {
             let session = lanes.lane(&format!("session:{n}")).unwrap();
             session.run(async |_| ()).await.unwrap();
         }
@@ -541,7 +541,7 @@ mod tests {
             .unwrap();
         let main = lanes.lane("main").unwrap();
         let slot = main.acquire().await.unwrap();
-        for _ in 0..1_000 {
+        for _ in 0..if cfg!(miri) { 50 } else { 1_000 } {
             let mut all = Box::pin(lanes.events().unwrap());
             let mut one = Box::pin(lanes.task_events(slot.id()).unwrap());
             one.next().await.unwrap().unwrap();
@@ -564,7 +564,8 @@ mod tests {
         let lanes = lanes.events(1 << 14).build().unwrap();
         let main = lanes.lane("main").unwrap();
         let _slot = main.acquire().await.unwrap();
-        let tasks: Vec<_> = (0..4_000).map(|_| main.spawn(async |_| ())).collect();
+        let storm = 0..if cfg!(miri) { 600 } else { 4_000 };
+        let tasks: Vec<_> = storm.map(|_| main.spawn(async |_| ())).collect();
         let events = tasks.iter().map(|task| Box::pin(task.events().unwrap()));
         let mut streams: Vec<_> = events.collect();
         let mut cx = std::task::Context::from_waker(Waker::noop());

@@ -57,6 +57,7 @@ fn s16_a_blocked_lane_warns_from_the_timer_and_backs_off_to_ten_minutes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "its minutes take minutes there")]
 fn s16_new_arrivals_do_not_reset_the_clock_and_are_counted() {
     let (mut sim, _, _) = stuck();
     // Twenty a minute, for eleven minutes.
@@ -71,6 +72,7 @@ fn s16_new_arrivals_do_not_reset_the_clock_and_are_counted() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "its minutes take minutes there")]
 fn s16_waiters_that_give_up_one_after_the_other_do_not_reset_the_clock() {
     // At no moment has anybody waited for long.
     for (waits, pauses) in [(1, 1), (5, 5), (2, 8), (1, 29), (3, 27)] {
@@ -99,6 +101,7 @@ fn s16_waiters_that_give_up_one_after_the_other_do_not_reset_the_clock() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "its minutes take minutes there")]
 fn s16_retries_are_heard_of_even_if_the_driver_comes_between_them() {
     let mut sim = Sim::new(2);
     sim.submit(plain());
@@ -206,6 +209,7 @@ fn s16_waiters_behind_a_holder_that_moves_are_no_warning() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "its minutes take minutes there")]
 fn s16_a_dispatch_in_time_keeps_a_full_lane_silent() {
     let mut sim = Sim::new(1);
     for _ in 0..100 {
