@@ -363,7 +363,7 @@ fn target(caller: &Location<'_>) -> Option<String> {
 fn runtime(case: &Arc<Case>) -> Runtime {
     let (looking, waking) = (Arc::clone(case), Arc::clone(case));
     Builder::new_current_thread()
-        .enable_all()
+        .enable_time()
         .start_paused(true)
         // Whenever nobody can run: just before the clock moves.
         .on_thread_park(move || looking.look())

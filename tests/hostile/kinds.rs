@@ -27,7 +27,7 @@ pub(crate) fn config(slots: usize) -> LaneConfig {
 /// One thread, whose clock moves only in [`pass`] where a thread is blocked.
 pub(crate) fn paused() -> Runtime {
     let mut builder = Builder::new_current_thread();
-    builder.enable_all().start_paused(true).build().unwrap()
+    builder.enable_time().start_paused(true).build().unwrap()
 }
 
 /// Lets time go on, tick by tick, each as long as the threads of the trials

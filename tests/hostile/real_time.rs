@@ -12,7 +12,7 @@ use crate::proof::{Dice, prove};
 
 pub(crate) fn threads() -> Runtime {
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().unwrap()
+    builder.worker_threads(2).enable_time().build().unwrap()
 }
 
 /// Limits as short as a test needs that waits for them.

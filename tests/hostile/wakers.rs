@@ -130,7 +130,7 @@ fn s12_s13_a_waker_that_is_dropped_on_another_thread() {
     let mut tasks = 0;
     for &kind in HostileWaker::ALL {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+        let runtime = builder.worker_threads(1).enable_time().build().unwrap();
         runtime.block_on(async {
             let (_lanes, main) = one();
             for round in 0..50 {
