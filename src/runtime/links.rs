@@ -512,13 +512,15 @@ pub(super) fn lost(cell: &Arc<TaskCell>) {
     if !cell.runs_without() {
         return;
     }
-    for link in links.held() {
+    // It comes back for nothing any more, and what it gave back is not lost by this.
+    park::abandon(cell);
+    for link in links.held().iter().filter(|link| link.holds()) {
         let domain = link.domain();
         // At a bound of orphans it stays held, and ends with its task (S10).
         if !domain.shared.orphans.reserve(false) {
             continue;
         }
-        let (now, facts) = (link.now(), super::facts::at_hand(&link));
+        let (now, facts) = (link.now(), super::facts::at_hand(link));
         let detached = domain.act(|engine, effects| {
             let key = link.slot_key();
             engine.orphans() < engine.max_orphans()
