@@ -225,8 +225,9 @@ fn child_decides(child: &TaskCell, below: &Life, now: Time) -> Option<Time> {
         // Silence that was granted to it on purpose is its parent's, too.
         Some(due) if now < due => (phase.is_some() || extended.is_some()).then(|| due + TICK),
         // Due by now and not asked yet: its own timer is about to fire, and
-        // S8 says that it does, so this holds its parent for a tick or two.
-        Some(_) if reclaims => Some(now + TICK),
+        // S8 says that it does, so this holds its parent for a tick or two. It has
+        // none while it is parked without its slot.
+        Some(_) if reclaims && child.holds() => Some(now + TICK),
         _ => None,
     };
     soon.max(later)
