@@ -464,6 +464,9 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
     if let Some(task) = cell.principal() {
         task.domain().end(task, end());
     } else if let Some(links) = cell.links() {
+        // It comes back for nothing any more, and has no slot to be taken where it
+        // gave that back (S10).
+        park::abandon(cell);
         let held = links.held();
         if !held.is_empty() {
             let end = end();

@@ -381,6 +381,10 @@ pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
             let parts = task.shared.lock();
             match parts.peek().and_then(|rare| rare.parked.as_deref()) {
                 Some(parking) => (parking.away.last().cloned(), parking.stand_in.clone()),
+                // Whoever asked it to end has seen to that, between the two.
+                None if task.asked().is_some_and(|asked| asked.drop_now) && task.is_adrift() => {
+                    return Poll::Pending;
+                }
                 None => {
                     task.set_adrift(false);
                     return Poll::Ready(());
