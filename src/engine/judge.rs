@@ -34,6 +34,11 @@ pub(crate) enum Verdict {
     Take {
         detach: bool,
     },
+    /// It runs on without its slot, and is past a limit: move its word; then call
+    /// `end_active`.
+    Over {
+        end: End,
+    },
 }
 
 impl<P: Clone> Lane<P> {
@@ -314,7 +319,10 @@ impl<P: Clone> Lane<P> {
                 elapsed: now.since(started),
                 idle: now.since(last),
             };
-            self.end_active(now, key, end, spec, facts, effects);
+            if detached {
+                return Verdict::Over { end };
+            }
+            self.ask(now, key, end, spec, facts, effects);
             return Verdict::Nothing;
         }
         let hard_look = hard.map(|(at, ..)| at);

@@ -10,7 +10,7 @@ use super::sequel::{Sequel, Staged};
 use super::shared::{Shared, Standing};
 use super::terms::InForce;
 use super::wakers::Wakers;
-use crate::engine::{Effects, End, Facts, Key, Mode, Reason, Recorder, Spec, Time, Verdict};
+use crate::engine::{Effects, End, Facts, Key, Mode, Reason, Recorder, Spec, State, Time, Verdict};
 use crate::metrics::Meter;
 use crate::plan::Terms;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak};
@@ -268,6 +268,11 @@ impl Domain {
                         engine.take(now, key, &facts, effects);
                     }
                 }
+                Verdict::Over { end } => {
+                    part_with(task, State::Detached, end.reason());
+                    let facts = facts::at_hand(task);
+                    engine.end_active(now, key, end, task.spec(), &facts, effects);
+                }
             }
             if let Some(take_at) = engine.take_at(key, task.spec()) {
                 task.set_take_at(take_at);
@@ -298,6 +303,7 @@ impl Domain {
                 engine.call_off(now, key, end, effects);
             } else if !record.state.waits() {
                 let end = end.of_holder(now.since(record.started));
+                part_with(task, record.state, end.reason());
                 let facts = facts::at_hand(task);
                 engine.end_active(now, key, end, task.spec(), &facts, effects);
                 if let Some(take_at) = engine.take_at(key, task.spec()) {
@@ -425,6 +431,14 @@ fn expire(task: &TaskCell, engine: &Engine, key: Key) {
     task.word.shift(Word::Running, ended_word(reason));
 }
 
+/// The same for one that runs on without its slot: once its caller is told how that
+/// ended, nobody polls it any more (S2).
+fn part_with(task: &TaskCell, state: State, reason: Reason) {
+    if state == State::Detached {
+        task.word.shift(Word::Running, ended_word(reason));
+    }
+}
+
 pub(crate) const fn ended_word(reason: Reason) -> Word {
     match reason {
         Reason::Stalled | Reason::TimedOut => Word::Expired,
@@ -448,6 +462,7 @@ pub(crate) fn cancel_locked(
     // Whoever moves the word first decides: a grant that nobody came for is
     // taken back as if it had never been made.
     let withdrawn = withdraw(&task);
+    part_with(&task, record.state, reason);
     // A waiter loses its place, whatever else is known of it.
     let facts = if waits {
         Facts::default()

@@ -116,6 +116,11 @@ impl Sim {
             Verdict::Take { detach: false } => {
                 self.act(|lane, now, effects| lane.take(now, key, &facts, effects));
             }
+            Verdict::Over { end } => {
+                self.act(|lane, now, effects| {
+                    lane.end_active(now, key, end, &spec, &facts, effects)
+                });
+            }
         }
     }
 

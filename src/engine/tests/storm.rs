@@ -286,6 +286,7 @@ impl Storm {
             Verdict::Unclaim => self.lane.unclaim(now, key, &mut effects),
             Verdict::CallOff { end } => self.lane.call_off(now, key, end, &mut effects),
             Verdict::Take { .. } => self.lane.take(now, key, &facts, &mut effects),
+            Verdict::Over { .. } => unreachable!("none is detached"),
         }
         self.carry_out(effects);
     }

@@ -123,6 +123,7 @@ impl Hall {
             Verdict::Nothing => {}
             Verdict::Unclaim | Verdict::CallOff { .. } => unreachable!("its runner has come"),
             Verdict::Take { .. } => self.take(token),
+            Verdict::Over { .. } => unreachable!("none is detached"),
         }
     }
 
