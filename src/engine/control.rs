@@ -360,17 +360,17 @@ impl<P: Clone> Lane<P> {
         true
     }
 
-    /// The caller of a holder is told, and the slot stays held: its runner cannot
+    /// The caller of one that runs is told, and a slot stays held: its runner cannot
     /// be stopped.
     pub(crate) fn tell(&mut self, now: Time, key: Key, end: End, effects: &mut Effects<P>) {
         if let Some(record) = self.tasks.get_mut(key)
             && !std::mem::replace(&mut record.say().told, true)
         {
-            let task = record.payload.clone();
+            let (task, holds) = (record.payload.clone(), record.state.holds_slot());
             self.note(now, key, || What::Settled {
                 end: What::boxed(end),
                 panicked: false,
-                holds: true,
+                holds,
                 ran: Span::ENDLESS,
             });
             effects.push(Effect::Settle { task, end });

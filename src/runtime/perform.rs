@@ -234,12 +234,13 @@ pub(crate) fn runtime_gone(shared: &Arc<Shared>, id: Id) {
                     Some(State::Granted) => domain::withdraw(task),
                     _ => false,
                 };
-                let holds = |state: State| state.holds_slot();
+                // An orphan's caller was told.
+                let runs = |state: State| state.holds_slot() || state == State::Detached;
                 let state = engine.record(*key).map(|record| record.state);
                 if unclaimed {
                     engine.withdraw(now, *key, End::RuntimeShutdown, effects);
-                } else if task.is_blocking() && state.is_some_and(holds) {
-                    // Its slot stays held as long as the thread is busy, or
+                } else if task.is_blocking() && state.is_some_and(runs) {
+                    // A slot stays held as long as the thread is busy, or
                     // until it stalls; its caller need not wait for that.
                     engine.tell(now, *key, End::RuntimeShutdown, effects);
                 }
