@@ -265,10 +265,22 @@ impl<M: Send + 'static> Inbox<M> {
         // Those that were looked at are dropped outside the lock.
         let (taken, _seen) = domain.act(|engine, effects| {
             let mut seen = Vec::new();
-            let state = engine.record(task.slot_key()).map(|record| record.state);
-            let runs = matches!(state, Some(State::Granted | State::Running));
-            if !runs || task.asked().is_some() {
+            let active = |state| {
+                matches!(
+                    state,
+                    State::Granted | State::Running | State::Parked { .. }
+                )
+            };
+            let record = engine.record(task.slot_key());
+            let Some(record) = record.filter(|record| active(record.state)) else {
                 return (Taken::Over, seen);
+            };
+            if task.asked().is_some() {
+                return (Taken::Over, seen);
+            }
+            if record.away {
+                // Until it has its slot again, what is offered is for others.
+                return (Taken::Nothing, seen);
             }
             while let Some(offer) = domain.offers.next(kind, task) {
                 let Some(offer) = offer.upgrade() else {

@@ -520,6 +520,9 @@ fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) ->
     inherit::end(&lanes_of(task), stand_in);
     if !back {
         drop_link(stand_in, false);
+    } else if std::ptr::eq(cell, &**task) {
+        // What was offered meanwhile is for its inboxes again.
+        wake_all(task.shared.lock().take(Rare::signal));
     }
     back
 }
