@@ -172,18 +172,23 @@ impl<P: Clone> Lane<P> {
 
 impl<P> super::task::Record<P> {
     /// Its clocks go on.
-    fn go_on(&mut self, now: Time) {
+    pub(super) fn go_on(&mut self, now: Time) {
         let late = self.late.get_or_insert_default();
         late.stood += now.since(late.still_since);
         late.back = now;
+    }
+
+    /// When its clocks last went on after they had stood still, or it started.
+    pub(crate) fn went_on(&self) -> Time {
+        let late = self.late.as_deref();
+        late.map_or(self.started, |late| self.started.max(late.back))
     }
 
     /// When it was last known to move. Coming back is such a sign, whether or
     /// not its runner has been there to give one: the time that it was parked
     /// is no silence of its own.
     pub(super) fn last_sign(&self, facts: &Facts) -> Time {
-        let back = self.late.as_deref().map_or(self.started, |late| late.back);
-        facts.active_at.max(self.begun()).max(back)
+        facts.active_at.max(self.begun()).max(self.went_on())
     }
 
     /// Since when it has been active, the times not counted in which its clocks

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::effects::{Effect, Effects, Notice, Reclaim};
 use super::fact::What;
 use super::judge::stalled;
-use super::lane::Lane;
+use super::lane::{Lane, Mode};
 use super::slab::Key;
 use super::task::{End, Facts, Spec, State, TICK};
 use super::time::Time;
@@ -35,6 +35,9 @@ impl<P: Clone> Lane<P> {
             State::Granted | State::Running | State::Parked { .. }
         ) {
             return;
+        }
+        if let State::Parked { .. } = record.state {
+            record.go_on(now);
         }
         record.set_end(end);
         let listens = facts.listens && !spec.grace.is_zero();
@@ -94,7 +97,8 @@ impl<P: Clone> Lane<P> {
     /// the task is an orphan until its runner lets go.
     pub(crate) fn take(&mut self, now: Time, key: Key, facts: &Facts, effects: &mut Effects<P>) {
         let now = self.advance(now);
-        let Some((task, end)) = self.take_slot(now, key, facts, effects) else {
+        let insisted = self.mode == Mode::Shutdown;
+        let Some((task, end)) = self.take_slot(now, key, insisted, facts, effects) else {
             return;
         };
         self.recover(now, task, end, Reclaim::Taken, effects);
@@ -106,6 +110,7 @@ impl<P: Clone> Lane<P> {
         &mut self,
         now: Time,
         key: Key,
+        insisted: bool,
         facts: &Facts,
         effects: &mut Effects<P>,
     ) -> Option<(P, End)> {
@@ -132,6 +137,7 @@ impl<P: Clone> Lane<P> {
         };
         record.state = State::Orphan;
         record.say().hooks_until = hooks_until;
+        record.say().insisted = insisted;
         let told = std::mem::replace(&mut record.say().told, true);
         let (task, counts) = (record.payload.clone(), record.is_task());
         self.vacate(key);

@@ -598,6 +598,8 @@ pub(crate) struct Said {
     pub(crate) on_wait: bool,
     pub(crate) done: bool,
     pub(crate) refused: bool,
+    /// Taken past every bound, by a reset or a shutdown.
+    pub(crate) insisted: bool,
     /// An orphan runs its hooks, and has until then.
     pub(crate) hooks_until: Option<Time>,
     /// The time for its hooks is part of the moment set for the take.
@@ -620,6 +622,7 @@ impl Said {
         on_wait: false,
         done: false,
         refused: false,
+        insisted: false,
         hooks_until: None,
         teardown: false,
         finished: false,

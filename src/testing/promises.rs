@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::{End, Facts, OnStall, Reason, State, TICK, Time};
+use crate::engine::{Facts, OnStall, State, TICK, Time};
 use crate::runtime::{Domain, DomainRef, Shared, TaskCell, read_facts};
 use crate::snapshot::{LaneSnapshot, TaskSnapshot};
 use crate::sync::Arc;
@@ -48,6 +48,10 @@ struct Seen {
     started: Time,
     /// From when its budget counts: for as long as it is parked, that stands still.
     begun: Time,
+    /// When it was last parked no more: what came due meanwhile is due from there.
+    went_on: Time,
+    /// Taken past every bound, by a reset or a shutdown.
+    insisted: bool,
     task: Arc<TaskCell>,
 }
 
@@ -91,6 +95,8 @@ impl Watched {
                     enqueued: record.enqueued,
                     started: record.started,
                     begun: record.begun(),
+                    went_on: record.went_on(),
+                    insisted: record.said().insisted,
                     task: Arc::clone(&record.payload),
                 })
                 .collect();
@@ -162,10 +168,9 @@ impl Look {
 }
 
 impl Seen {
-    /// Taken by the scheduler itself: a reset takes past every bound.
+    /// Taken by the scheduler itself.
     fn was_taken(&self) -> bool {
-        let by_reset = |end: End| end.reason() == Reason::Reset;
-        self.state == State::Orphan && !self.task.settled().is_some_and(by_reset)
+        self.state == State::Orphan && !self.insisted
     }
 
     fn overdue(
@@ -235,7 +240,8 @@ impl Seen {
             let later = [facts.extended_until, facts.hold_until];
             later.into_iter().flatten().fold(from, Time::max)
         });
-        [hard, silence].into_iter().flatten().min()
+        let limit = [hard, silence].into_iter().flatten().min()?;
+        Some(limit.max(self.went_on))
     }
 }
 
