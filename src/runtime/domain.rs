@@ -5,7 +5,7 @@ use super::drain::Returned;
 use super::group::{GroupCell, Seat};
 use super::inbox::Offers;
 use super::inherit::Heirs;
-use super::links;
+use super::links::{self, Gathered};
 use super::sequel::{Sequel, Staged};
 use super::shared::{Shared, Standing};
 use super::terms::InForce;
@@ -244,9 +244,7 @@ impl Domain {
             match engine.judge(now, key, task.spec(), &facts, effects) {
                 Verdict::Nothing => {}
                 Verdict::Unclaim if task.word.shift(Word::Granted, Word::Asleep) => {
-                    task.lose();
-                    engine.unclaim(now, key, effects);
-                    unclaimed = Some(links::unclaim(task));
+                    unclaimed = Some(pass_on(engine, now, task, effects));
                 }
                 Verdict::CallOff { end } if task.word.shift(Word::Granted, Word::Cancelled) => {
                     task.lose();
@@ -278,6 +276,21 @@ impl Domain {
                 task.set_take_at(take_at);
             }
             unclaimed
+        });
+        if let Some(gathered) = unclaimed {
+            task.left();
+            links::unclaimed(task, gathered);
+        }
+    }
+
+    /// A slot further on was passed on since nobody polls this task, and so is its own
+    /// (S20).
+    pub(super) fn unclaim(self: &Arc<Self>, task: &Arc<TaskCell>) {
+        let now = self.now();
+        let unclaimed = self.act(|engine, effects| {
+            // Unless it is polled again by now, and in line again.
+            let unclaimed = !task.gathers() && task.word.shift(Word::Granted, Word::Asleep);
+            unclaimed.then(|| pass_on(engine, now, task, effects))
         });
         if let Some(gathered) = unclaimed {
             task.left();
@@ -419,6 +432,13 @@ impl Drop for Domain {
             meter.retire();
         }
     }
+}
+
+/// What follows once the word of a grant was moved that nobody came for.
+fn pass_on(engine: &mut Engine, now: Time, task: &TaskCell, effects: &mut Actions) -> Gathered {
+    task.lose();
+    engine.unclaim(now, task.slot_key(), effects);
+    links::unclaim(task)
 }
 
 /// Moves the word of a task that did not end by itself, before its slot is
