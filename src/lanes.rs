@@ -319,6 +319,7 @@ impl Lanes {
             }
         })?;
         self.shared().orphans.release();
+        runtime::forget_links(&forgotten);
         drop(forgotten);
         Ok(())
     }

@@ -512,6 +512,18 @@ pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
     }
 }
 
+/// Somebody vouches for an orphan, and so for it in all lanes that count it (S10).
+pub(crate) fn forget(task: &TaskCell) {
+    let Some(links) = task.links() else { return };
+    for link in links.held() {
+        let (domain, key) = (link.domain(), link.slot_key());
+        let forgotten = domain.act(|engine, _| engine.forget_orphan(key));
+        if forgotten.is_some() {
+            domain.shared.orphans.release();
+        }
+    }
+}
+
 /// The slot of a task was taken from it. Where it runs on without, it does so
 /// without the others, too ([`OnStall::Detach`](crate::OnStall::Detach)).
 pub(super) fn lost(cell: &Arc<TaskCell>) {
