@@ -395,3 +395,15 @@ async fn s10_at_the_bound_over_all_lanes_a_slot_further_on_is_not_detached_from(
     task.await.unwrap();
     assert!(main.try_acquire().is_ok());
 }
+
+/// S10: it is vouched for in all of them, and nobody else could do that further on.
+#[tokio::test(start_paused = true)]
+async fn s10_an_orphan_is_forgotten_in_all_its_lanes() {
+    let (lanes, session, main, chain) = two(LaneConfig::new(1).stall_ceiling(CEILING));
+    std::mem::forget(chain.acquire().await.unwrap());
+    sleep(CEILING + SECOND).await;
+    let orphan = main.snapshot().orphans[0].id;
+    lanes.forget_orphan(orphan).unwrap();
+    let left = [&session, &main].map(|lane| lane.snapshot().orphans.len());
+    assert_eq!(left, [0, 0]);
+}

@@ -430,3 +430,41 @@ async fn s7_a_reader_that_was_detached_from_its_slot_is_told() {
     assert_eq!(turn.status(), TaskStatus::Settled);
     assert_eq!(turn.await.unwrap(), None);
 }
+
+/// S7: a wait is no ask, and one that keeps the slot keeps what is offered to it.
+#[tokio::test(start_paused = true)]
+async fn s7_a_task_reads_while_it_is_parked_with_its_slot() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let turn = main.spawn(async |cx| {
+        let mut inbox = cx.inbox::<u32>();
+        cx.waiting("an answer").on(inbox.recv()).await
+    });
+    let_run().await;
+    let offer = main.task().offer(7_u32, async |_, n| n);
+    assert_eq!(turn.await.unwrap().unwrap(), Some(7));
+    assert!(matches!(offer.await.unwrap(), Offered::Taken { .. }));
+}
+
+/// S7, S11: without its slot it reads nothing, and goes on when it has it again.
+#[tokio::test(start_paused = true)]
+async fn s7_s11_a_reader_waits_while_its_task_is_without_its_slot() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let (answer, asked) = tokio::sync::oneshot::channel::<()>();
+    let turn = main.spawn(async move |cx| {
+        let mut inbox = cx.inbox::<u32>();
+        let reader = tokio::spawn(async move { inbox.recv().await });
+        drop(cx.waiting("an answer").release(["main"]).on(asked).await);
+        reader.await.unwrap()
+    });
+    let_run().await;
+    let alone = main.task().offer(6_u32, async |_, n| n);
+    assert_eq!(alone.await.unwrap(), Offered::Ran(6));
+    let busy = main.acquire().await.unwrap();
+    let offer = main.task().offer(7_u32, async |_, n| n);
+    let_run().await;
+    answer.send(()).unwrap();
+    let_run().await;
+    drop(busy);
+    assert_eq!(turn.await.unwrap(), Some(7));
+    assert!(matches!(offer.await.unwrap(), Offered::Taken { .. }));
+}

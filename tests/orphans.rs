@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 
 use common::{
     CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, one_lane, poll_once,
 };
 use laneway::{
-    ControlError, Lane, LaneConfig, Lanes, OnStall, Reason, TaskError, TaskStatus, Timeout,
+    ControlError, Lane, LaneConfig, Lanes, OnStall, Reason, TaskError, TaskId, TaskStatus, Timeout,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -343,4 +343,37 @@ async fn s7_whoever_waits_for_a_slot_to_be_lost_is_told_of_a_detach() {
     assert!(!slot.is_current());
     assert!(lost.is_finished());
     assert_eq!(lost.await.unwrap(), Reason::Stalled);
+}
+
+/// S2: what its caller was told stands, so it is polled no more.
+#[tokio::test(start_paused = true)]
+async fn s2_a_detached_task_whose_end_was_told_does_not_go_on() {
+    let ends: [fn(&Lanes, TaskId); 2] = [
+        |_, _| (),
+        |lanes, id| lanes.cancel(id, Reason::User).unwrap(),
+    ];
+    for end in ends {
+        let (lanes, main) = one_lane(detaching());
+        let (answer, mut asked) = tokio::sync::oneshot::channel::<()>();
+        let mut polls = 0;
+        let counted = &mut polls;
+        let task = main.task().timeout(Timeout::budget(HOUR));
+        let mut run = Box::pin(task.run(async move |_| {
+            poll_fn(|cx| {
+                *counted += 1;
+                Pin::new(&mut asked).poll(cx).map(|_| "late")
+            })
+            .await
+        }));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let id = main.snapshot().active[0].id;
+        sleep(CEILING + SECOND).await;
+        end(&lanes, id);
+        sleep(HOUR).await;
+        answer.send(()).unwrap();
+        let told = run.await;
+        assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
+        assert_eq!(polls, 1);
+        assert_eq!(main.snapshot().counters.late, 0);
+    }
 }

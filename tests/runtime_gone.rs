@@ -8,7 +8,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use laneway::{LaneConfig, Lanes, TaskError, TaskStatus, TryAcquireError};
+use laneway::{LaneConfig, Lanes, OnStall, TaskError, TaskStatus, TryAcquireError};
 use tokio::runtime::{Builder, Runtime};
 
 fn runtime() -> Runtime {
@@ -107,4 +107,26 @@ fn s7_a_task_that_comes_after_its_runtime_went_is_told() {
         assert!(matches!(task.status(), TaskStatus::Settled), "{task:?}");
     }
     assert!(main.snapshot().queued.is_empty());
+}
+
+/// S7: nor need the caller of one that was detached from its slot wait for it.
+#[test]
+fn s7_who_awaits_a_thread_that_was_detached_is_told() {
+    let config = LaneConfig::new(1).stall_ceiling(Duration::from_millis(50));
+    let lanes = Lanes::builder().lane("main", config.on_stall(OnStall::Detach));
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let (first, second) = (runtime(), runtime());
+    let task = first.block_on(async { main.spawn_blocking(move |_| released.recv().is_ok()) });
+    // Somebody else has its slot, so it was detached.
+    drop(second.block_on(main.acquire()).unwrap());
+    assert_eq!(task.status(), TaskStatus::Detached);
+    first.shutdown_background();
+    let told = second.block_on(task);
+    assert!(
+        matches!(told, Err(TaskError::RuntimeShutdown { .. })),
+        "{told:?}"
+    );
+    release.send(()).unwrap();
 }

@@ -341,6 +341,23 @@ mod tests {
         assert_eq!(chain.hold(chain.began + CEILING), None);
     }
 
+    /// Nor for one that gave its slot back for a wait which is over: nobody takes
+    /// what it does not have.
+    #[tokio::test(start_paused = true)]
+    async fn s8_a_task_is_not_held_for_a_child_without_a_slot() {
+        let chain = Chain::of(2, one()).await;
+        let context = chain.slots[1].context();
+        let wait = context.waiting("x").limit(SECOND).release(["main"]);
+        let mut wait = Box::pin(wait.on(std::future::pending::<()>()));
+        let waker = std::task::Waker::noop();
+        let polled = wait
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(waker));
+        assert!(polled.is_pending());
+        tokio::time::sleep(2 * CEILING).await;
+        assert_eq!(chain.hold(chain.began + 2 * CEILING), None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn s9_silence_that_was_granted_to_a_child_is_its_parents_too() {
         let chain = Chain::of(2, one()).await;

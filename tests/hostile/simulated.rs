@@ -501,3 +501,68 @@ async fn s9_who_awaits_a_wait_that_is_over_unseen_is_not_stalling_yet() {
     let after = now() - began;
     assert!(after >= HOUR + 4 * MINUTE, "S9: ended after {after:?}");
 }
+
+/// What came due while it was parked is due from when it is so no more, and an
+/// ask ends that.
+#[test]
+fn s9_is_silent_about_who_is_asked_while_it_is_parked() {
+    for own in [false, true] {
+        Sim::check(1, async |sim| {
+            let budget = Timeout::budget(if own { HOUR * 24 } else { MINUTE });
+            let lanes = lanes(LaneConfig::new(1).timeout(budget));
+            sim.watch(&lanes);
+            let main = lanes.lane("main").unwrap();
+            let task = main.spawn(async move |cx| {
+                if own {
+                    cx.set_deadline(now() + MINUTE);
+                }
+                let wait = cx.waiting("an approval").limit(2 * HOUR);
+                tokio::select! {
+                    biased;
+                    _ = wait.on(pending::<()>()) => (),
+                    _ = cx.cancelled() => sleep(SECOND).await,
+                }
+            });
+            sleep(HOUR).await;
+            task.cancel(Reason::User);
+            drop(task.await);
+        });
+    }
+}
+
+/// Where somebody insists, slots are taken past the bound.
+#[test]
+fn s10_is_silent_about_a_take_past_the_bound() {
+    Sim::check(1, async |sim| {
+        let lanes = lanes(LaneConfig::new(1).stall_ceiling(MINUTE).strict());
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let slot = main.acquire().await.unwrap();
+        // It stalls, is asked, and is not taken at the bound.
+        sleep(2 * MINUTE).await;
+        main.reset();
+        let next = main.acquire().await.unwrap();
+        sleep(SECOND).await;
+        drop(slot);
+        lanes.shutdown().await;
+        sleep(SECOND).await;
+        drop(next);
+    });
+}
+
+/// S19, S20: nobody slept, and what it had in both lanes is passed on at once.
+#[test]
+fn s20_is_silent_about_a_chain_that_nobody_comes_for() {
+    Sim::check(1, async |sim| {
+        let lanes = lanes(LaneConfig::new(1));
+        sim.watch(&lanes);
+        let chain = lanes.chain(["session", "main"]).unwrap();
+        let busy = lanes.lane("main").unwrap().acquire().await.unwrap();
+        let mut turn = Box::pin(chain.run(async |_| ()));
+        assert!(poll_once(turn.as_mut()).is_pending());
+        sleep(MINUTE).await;
+        drop(busy);
+        sleep(MINUTE).await;
+        turn.await.unwrap();
+    });
+}
