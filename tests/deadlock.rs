@@ -11,7 +11,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, MINUTE, SECOND, lanes_of_one, now};
+use common::{HOUR, MINUTE, SECOND, lanes_of_one, let_run, now};
 use laneway::{
     AcquireError, Cycle, GroupConfig, Lane, LaneConfig, Lanes, LanesBuilder, OnDeadlock, Reason,
     TaskContext, TaskError, TaskHandle, TaskId, WaitsFor,
@@ -760,6 +760,33 @@ async fn s7_a_wait_that_begins_anew_is_looked_at() {
         "{told:?}"
     );
     second.await.unwrap().unwrap();
+}
+
+/// The same of a body that is put back in line: until then it seemed to be about
+/// to come for its slot (S20).
+#[test]
+fn s7_a_wait_for_a_body_that_is_put_back_is_looked_at() {
+    let paused = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    let (still, moves) = (paused(), paused());
+    let (_lanes, [a, b]) = lanes_of_one(["a", "b"]);
+    let entered = still.enter();
+    let child = b.spawn(async |_| ());
+    drop(entered);
+    let (first, second) = moves.block_on(async {
+        let first = a.spawn(async move |_| child.await);
+        let second = b.spawn(async move |_| a.run(async |_| ()).await);
+        // It is passed the slot for which nobody comes.
+        sleep(MINUTE).await;
+        (first, second)
+    });
+    still.block_on(let_run());
+    let told = moves.block_on(async { tokio::time::timeout(HOUR, second).await });
+    refused(told.expect("it is refused").unwrap());
+    still.block_on(let_run());
+    moves.block_on(first).unwrap().unwrap();
 }
 
 /// A wait that is over elsewhere than in the task's own poll may leave it with
