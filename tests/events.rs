@@ -779,6 +779,36 @@ async fn a_task_that_waits_for_somebody_is_parked_and_comes_back() {
     );
 }
 
+/// The limit of a wait is looked after in one lane, however many slots are given
+/// back meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_over_once_in_all_lanes_of_its_task() {
+    let lanes = Lanes::builder()
+        .lane("session", LaneConfig::new(1))
+        .lane("main", LaneConfig::new(1))
+        .events(MANY)
+        .build()
+        .unwrap();
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let task = chain.spawn(async |cx: TaskContext| {
+        let wait = cx.waiting("leave").limit(HOUR).release(["main"]);
+        wait.on(pending::<()>()).await.unwrap_err();
+    });
+    let id = task.id();
+    task.await.unwrap();
+    let seen = read(&mut lanes.task_events(id).unwrap());
+    let limits: Vec<_> = seen
+        .iter()
+        .filter_map(|event| match event.kind {
+            EventKind::Parked { limit, .. } => Some((&*event.lane, limit)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(limits, [("session", Some(HOUR)), ("main", None)]);
+    let outwaited = |event: &&Event| event.kind == EventKind::Outwaited;
+    assert_eq!(seen.iter().filter(outwaited).count(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_done_to_a_lane_is_there() {
     let lanes = Lanes::builder()
