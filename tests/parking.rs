@@ -803,6 +803,20 @@ async fn s16_a_wait_that_is_given_up_was_no_silence() {
     waits.await.unwrap();
 }
 
+/// The same of one that is to get a slot back first.
+#[tokio::test(start_paused = true)]
+async fn s16_a_wait_that_is_given_up_without_a_slot_was_no_silence() {
+    let two = Two::plain();
+    let slot = two.chain.try_acquire().unwrap();
+    let wait = slot.context().waiting("x").release(["main"]);
+    let mut wait = Box::pin(wait.on(pending::<()>()));
+    assert!(poll_once(wait.as_mut()).is_pending());
+    sleep(HOUR).await;
+    drop(wait);
+    let silent = two.session.snapshot().active[0].idle.unwrap();
+    assert!(silent <= TICK, "{silent:?}");
+}
+
 /// S8: a task that is asked to end waits for nobody any more.
 #[tokio::test(start_paused = true)]
 async fn s8_who_was_asked_to_end_is_not_parked_any_more() {
