@@ -85,11 +85,7 @@ impl Watchdog {
     ///
     /// The system has no thread for it.
     pub(crate) fn start(shared: Weak<Shared>) -> std::io::Result<Self> {
-        let watch = Arc::new(Watch {
-            waiting: AtomicUsize::new(0),
-            dozes: AtomicBool::new(false),
-            stuck: Mutex::default(),
-        });
+        let watch = Arc::new(Watch::new());
         let builder = thread::Builder::new().name("laneway-watchdog".into());
         let thread = builder.spawn({
             let watch = Arc::clone(&watch);
@@ -145,6 +141,14 @@ enum Next {
 }
 
 impl Watch {
+    fn new() -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            dozes: AtomicBool::new(false),
+            stuck: Mutex::default(),
+        }
+    }
+
     fn run(&self, shared: &Weak<Shared>) {
         let mut round = Round::default();
         loop {
@@ -208,5 +212,28 @@ impl Watch {
             self.stuck.lock().push(rung.clone());
             log::runtime_stuck(rung, now);
         }
+    }
+}
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::{LaneConfig, Lanes};
+
+    /// S8: it may sleep with no moment to look at, or until a later one. Whoever
+    /// does not wake it is a test that hangs.
+    #[test]
+    fn s8_a_new_first_moment_wakes_it() {
+        let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
+        let lanes = lanes.build().unwrap();
+        let domain = lanes.lane("main").unwrap().domain;
+        let watch = Arc::new(Watch::new());
+        let thread = thread::current();
+        domain
+            .shared
+            .watchdog
+            .get_or_init(|| Watchdog { thread, watch });
+        domain.arm(Time::from_nanos(1));
+        thread::park();
     }
 }
