@@ -5,8 +5,14 @@
     clippy::disallowed_methods,
     reason = "a test reads the paused clock to say when something happened"
 )]
+#![expect(
+    clippy::disallowed_types,
+    reason = "what the tests themselves have seen"
+)]
 
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -409,4 +415,40 @@ async fn s15_what_was_handed_back_and_nobody_reports_goes_with_a_resume() {
     lanes.resume();
     assert_eq!(std::sync::Arc::strong_count(&meta), 1, "S15");
     drop(session);
+}
+
+/// S13: whoever is told that its task was handed back may look at any lane, and finds
+/// that drained, too.
+#[tokio::test(start_paused = true)]
+async fn s13_nobody_is_told_of_a_drain_that_not_all_lanes_have_heard_of() {
+    struct Looks(Lane, Arc<AtomicUsize>);
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.1
+                .store(self.0.snapshot().queued.len(), Ordering::Relaxed);
+        }
+    }
+
+    let lanes = Lanes::builder()
+        .lane("a", LaneConfig::new(1))
+        .lane("b", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+    let held = [a.try_acquire().unwrap(), b.try_acquire().unwrap()];
+    for (lane, other) in [(&a, &b), (&b, &a)] {
+        let seen = Arc::new(AtomicUsize::new(usize::MAX));
+        let looks = Looks(other.clone(), Arc::clone(&seen));
+        let first = lane.spawn(async move |_| drop(looks));
+        let second = other.spawn(async |_| ());
+        let drain = lanes.drain(Drain::within(MINUTE).queued(QueuedWork::Return));
+        assert_eq!(seen.load(Ordering::Relaxed), 0);
+        for told in [first.await, second.await] {
+            assert!(matches!(told, Err(TaskError::Draining { .. })));
+        }
+        drop(drain);
+        lanes.resume();
+    }
+    drop(held);
 }
