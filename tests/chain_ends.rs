@@ -407,3 +407,31 @@ async fn s10_an_orphan_is_forgotten_in_all_its_lanes() {
     let left = [&session, &main].map(|lane| lane.snapshot().orphans.len());
     assert_eq!(left, [0, 0]);
 }
+
+/// S9: what a task says of its own time is about its own slot, and where its stall
+/// is only told of, no other slot makes more of it.
+#[tokio::test(start_paused = true)]
+async fn s9_a_phase_is_no_ceiling_for_a_slot_further_on() {
+    let config = LaneConfig::new(1).on_stall(OnStall::WarnOnly);
+    let (_lanes, _, main, chain) = two(config);
+    let busy = main.try_acquire().unwrap();
+    let task = chain.spawn(async |cx| {
+        let _phase = cx.phase("bash").silence(MINUTE);
+        sleep(2 * MINUTE).await;
+    });
+    drop(busy);
+    task.await.unwrap();
+}
+
+/// S9: the clocks of a task that waits stand still, whatever it keeps meanwhile.
+#[tokio::test(start_paused = true)]
+async fn s9_a_deadline_is_none_for_a_slot_that_is_kept_while_it_waits() {
+    let (_lanes, _, main, chain) = two(LaneConfig::new(1));
+    let busy = main.try_acquire().unwrap();
+    let task = chain.spawn(async |cx| {
+        cx.set_deadline(common::now() + MINUTE);
+        cx.waiting("x").on(sleep(2 * MINUTE)).await
+    });
+    drop(busy);
+    assert_eq!(task.await.unwrap(), Ok(()));
+}
