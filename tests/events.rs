@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 use common::{CEILING, HOUR, MINUTE, SECOND, TICK, let_run, poll_once};
@@ -807,6 +808,57 @@ async fn a_wait_is_over_once_in_all_lanes_of_its_task() {
     assert_eq!(limits, [("session", Some(HOUR)), ("main", None)]);
     let outwaited = |event: &&Event| event.kind == EventKind::Outwaited;
     assert_eq!(seen.iter().filter(outwaited).count(), 1);
+}
+
+/// It is over, and its clocks do not go on.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_ends_as_it_waits_is_not_unparked() {
+    for release in [&[][..], &["main"]] {
+        let (lanes, main) = with(LaneConfig::new(1));
+        let task = main.spawn(move |cx: TaskContext| {
+            let wait = cx.waiting("leave").release(release);
+            let mut wait = Box::pin(wait.on(pending::<()>()));
+            // Which has it for as long as it lasts itself.
+            poll_fn(move |cx| {
+                assert!(wait.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+        });
+        let id = task.id();
+        task.await.unwrap();
+        let seen = told(&lanes, id);
+        assert!(
+            matches!(
+                seen[1..],
+                [
+                    EventKind::Parked { .. },
+                    EventKind::Settled {
+                        outcome: Outcome::Completed,
+                        ..
+                    }
+                ]
+            ),
+            "{seen:?}"
+        );
+    }
+}
+
+/// S2: an orphan whose hooks still run has its value by then, and is not said to
+/// have stalled, whoever vouches for it.
+#[tokio::test(start_paused = true)]
+async fn s2_an_orphan_that_is_vouched_for_ended_as_its_caller_is_told() {
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    let (lanes, main) = with(config.on_stall(OnStall::Detach));
+    let task = main.spawn(async |cx: TaskContext| {
+        cx.defer(async |_| sleep(SECOND).await);
+        sleep(2 * CEILING).await;
+        7
+    });
+    let id = task.id();
+    sleep(2 * CEILING + TICK).await;
+    lanes.forget_orphan(id).unwrap();
+    assert_eq!(outcome(&told(&lanes, id)), Outcome::Completed);
+    assert_eq!(task.await.unwrap(), 7);
 }
 
 #[tokio::test(start_paused = true)]
