@@ -11,7 +11,7 @@ use crate::config::GRACE;
 use crate::engine::TICK;
 use crate::runtime::Engine;
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::{LaneConfig, TaskContext, TaskError};
+use crate::{LaneConfig, Reason, TaskContext, TaskError};
 
 /// S8: a ceiling that is set as the driver goes to sleep is not slept past.
 #[test]
@@ -285,6 +285,51 @@ fn s8_a_hook_against_the_ask() {
         }
         assert!(matches!(run.answer(), Err(TaskError::Stalled { .. })));
         assert_eq!(next.answer().expect("S8"), 8);
+        world.wind_up();
+    });
+}
+
+/// S8: whoever comes for its slot as that is about to be passed on, and keeps it,
+/// has its ceiling, and loses the slot when that is over.
+#[test]
+fn s8_a_ceiling_after_a_claim_against_unclaim() {
+    explore("ceiling_after_claim_against_unclaim", || {
+        let world = World::ceilinged(1);
+        let slot = world.lane.try_acquire().expect("free");
+        let lane = world.lane.clone();
+        let mut next = Hand::pending(async move { lane.acquire().await });
+        drop(slot);
+        world.host.advance(CLAIM);
+        let domain = Arc::clone(&world.lane.domain);
+        let driver = thread::spawn(move || domain.fire());
+        assert!(next.poll(), "S5: nobody else wants it");
+        driver.join().expect("no panic");
+        let slot = next.answer().expect("S20");
+        world.stall();
+        assert!(!slot.is_current(), "S8: nobody looks at it any more");
+        drop(slot);
+        world.wind_up();
+    });
+}
+
+/// S15: a body that comes too late for its slot, as its task is cancelled, is gone
+/// with that, although somebody has its handle.
+#[test]
+fn s15_a_body_that_is_put_back_against_cancel() {
+    explore("body_put_back_against_cancel", || {
+        let world = World::new(1);
+        let value = Arc::new(());
+        let of_body = Arc::clone(&value);
+        let task = world.lane.spawn(async move |_| drop(of_body));
+        world.host.advance(CLAIM);
+        world.lane.domain.fire();
+        let host = world.host.clone();
+        let comes = thread::spawn(move || host.poll_all());
+        task.cancel(Reason::User);
+        comes.join().expect("no panic");
+        world.quiesce(&mut []);
+        assert_eq!(Arc::strong_count(&value), 1, "S15");
+        drop(task);
         world.wind_up();
     });
 }
