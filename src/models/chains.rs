@@ -416,3 +416,90 @@ fn s4_clear_against_what_is_given_back() {
         two.wind_up();
     });
 }
+
+/// S15: whoever tries for both slots, and is so late for the second that the first
+/// is passed on, leaves nothing behind.
+#[test]
+fn s15_try_acquire_against_unclaim() {
+    let (got, lost) = (Tally::new(), Tally::new());
+    let seen = (got.clone(), lost.clone());
+    explore_at_most(2, "chain_try_acquire_against_unclaim", move || {
+        let two = Two::new();
+        let (host, domain) = (two.world.host.clone(), Arc::clone(&two.world.lane.domain));
+        let driver = thread::spawn(move || {
+            host.advance(CLAIM);
+            domain.fire();
+        });
+        let tried = two.chain.try_acquire();
+        driver.join().expect("no panic");
+        if tried.is_ok() { &got } else { &lost }.note();
+        drop(tried);
+        two.wind_up();
+    });
+    both_came_first(&seen.0, &seen.1);
+}
+
+/// S5: the slot behind comes free as its task is polled: it has it, or is woken.
+#[test]
+fn s5_link_grant_against_poll() {
+    explore("link_grant_against_poll", || {
+        let two = Two::new();
+        let busy = two.behind.try_acquire().expect("free");
+        let chain = two.chain.clone();
+        let mut task = Hand::new(async move { chain.run(async |_| 7).await });
+        let release = thread::spawn(move || drop(busy));
+        task.poll();
+        release.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        assert_eq!(task.answer().expect("S5"), 7);
+        two.wind_up();
+    });
+}
+
+/// S7, S15: a task that is cancelled as it joins the line for its second slot is
+/// told, and is in no line.
+#[test]
+fn s7_join_behind_against_cancel() {
+    explore("join_behind_against_cancel", || {
+        let two = Two::new();
+        let first = two.world.lane.try_acquire().expect("free");
+        let busy = two.behind.try_acquire().expect("free");
+        let chain = two.chain.clone();
+        let mut task = Hand::pending(async move { chain.run(async |_| 7).await });
+        let cancel = cancel_the_first(&two.world);
+        drop(first);
+        task.poll();
+        cancel.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        assert!(is_cancelled(&task.answer().expect_err("S7")));
+        drop(busy);
+        two.wind_up();
+    });
+}
+
+/// The same for one that joins it where its first slot is granted.
+#[test]
+fn s7_join_behind_against_cancel_of_a_spawned_task() {
+    explore("join_behind_against_cancel_spawned", || {
+        let two = Two::new();
+        let first = two.world.lane.try_acquire().expect("free");
+        let busy = two.behind.try_acquire().expect("free");
+        let task = two.chain.spawn(async |_| 7);
+        let cancel = cancel_the_first(&two.world);
+        drop(first);
+        cancel.join().expect("no panic");
+        assert!(two.behind.snapshot().queued.is_empty(), "S15");
+        let mut task = Hand::new(task);
+        task.poll();
+        assert!(is_cancelled(&task.answer().expect_err("S7")));
+        drop(busy);
+        two.wind_up();
+    });
+}
+
+/// Whoever is the first in line.
+fn cancel_the_first(world: &World) -> thread::JoinHandle<()> {
+    let id = world.lane.snapshot().queued[0].id;
+    let lanes = world.lanes.clone();
+    thread::spawn(move || lanes.cancel(id, Reason::User).expect("it is known"))
+}
