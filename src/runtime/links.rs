@@ -188,13 +188,7 @@ impl Links {
 
     /// Joins the line of the next lane. `None` where all slots are held.
     fn step(&self, task: &Arc<TaskCell>, round: u64) -> Option<Step> {
-        let held = {
-            let stand = self.stand.lock();
-            if stand.round != round {
-                return Some(Step::Over);
-            }
-            stand.held.len()
-        };
+        let held = self.stand.lock().held.len();
         let lane = self.lanes.get(held + 1)?;
         let mut link = spare::take();
         let cell = Arc::get_mut(&mut link).expect("a spare cell is nobody's");
