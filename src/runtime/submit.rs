@@ -533,9 +533,9 @@ pub(crate) fn rejoin(task: &Arc<TaskCell>) {
     let now = task.now();
     let key = task.slot_key();
     task.domain().act(|engine, effects| {
-        // Only while it is known: it may have been settled this very moment,
-        // and then the word is the settlement's to move.
-        if engine.record(key).is_some() && task.word.shift(Word::Asleep, Word::Queued) {
+        // It may have been settled this very moment, and then it is known no more,
+        // and the settlement ends it whether it sleeps or is in line.
+        if task.word.shift(Word::Asleep, Word::Queued) {
             engine.rejoin(now, key, task.spec(), effects);
         }
     });
