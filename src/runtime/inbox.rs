@@ -275,9 +275,6 @@ impl<M: Send + 'static> Inbox<M> {
             let Some(record) = record.filter(|record| active(record.state)) else {
                 return (Taken::Over, seen);
             };
-            if task.asked().is_some() {
-                return (Taken::Over, seen);
-            }
             if record.away {
                 // Until it has its slot again, what is offered is for others.
                 return (Taken::Nothing, seen);
