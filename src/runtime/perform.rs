@@ -113,9 +113,7 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
         Effect::Settle { task, end } => {
             // Whoever settles a waiter moves its word, so that its runner,
             // should it come, knows.
-            if domain::withdraw(&task) {
-                task.left();
-            }
+            domain::withdraw(&task);
             match end {
                 End::Returned { waited } if task.principal().is_none() => {
                     super::drain::hand_back(domain, &task, waited);
