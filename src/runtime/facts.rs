@@ -55,7 +55,6 @@ pub(crate) fn at_hand(cell: &TaskCell) -> Facts {
         gathers,
         phase: None,
         deadline: None,
-        extended_until: None,
         ..of_task(task)
     }
 }
