@@ -5,8 +5,8 @@ mod common;
 
 use std::future::pending;
 
-use common::{CEILING, HOUR, MINUTE, SECOND, assert_clean, poll_once};
-use laneway::{Chain, Lane, LaneConfig, Lanes, OnStall};
+use common::{CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, one_lane, poll_once};
+use laneway::{Chain, Lane, LaneConfig, Lanes, OnStall, TaskError, TaskStatus, Timeout};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -81,4 +81,73 @@ async fn s10_who_gave_its_slot_back_is_no_orphan_of_that_lane() {
     std::mem::forget(main.try_acquire().unwrap());
     let next = timeout(HOUR, main.acquire()).await;
     assert!(next.is_ok(), "S8: no orphan is in its way");
+}
+
+/// It waits for nobody but its slot, and that is part of its time.
+#[tokio::test(start_paused = true)]
+async fn s7_its_budget_goes_on_while_it_is_in_line_for_its_slot() {
+    for release in [&["main"][..], &["session", "main"]] {
+        let (_lanes, session, main, chain) = two(LaneConfig::new(1));
+        let chain = chain.with_timeout(Timeout::budget(10 * MINUTE));
+        let (answer, asked) = oneshot::channel::<()>();
+        let turn = chain.spawn(async move |cx| {
+            drop(cx.waiting("x").release(release).on(asked).await);
+            sleep(MINUTE).await;
+        });
+        let_run().await;
+        sleep(HOUR).await;
+        let lane = if release.len() == 1 { main } else { session };
+        let busy = lane.acquire().await.unwrap();
+        answer.send(()).unwrap();
+        for _ in 0..11 {
+            assert_eq!(turn.status(), TaskStatus::Active, "{release:?}");
+            sleep(MINUTE).await;
+            busy.progress();
+        }
+        let told = turn.await;
+        assert!(matches!(told, Err(TaskError::TimedOut { .. })), "{told:?}");
+    }
+}
+
+/// Its runner never comes back from a wait that is over, neither with its slot nor
+/// without.
+#[tokio::test(start_paused = true)]
+async fn s7_who_hangs_without_its_slot_is_told_in_time() {
+    for release in [&[], &["main"][..]] {
+        let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+        let mut left = Box::pin(main.run(async |cx| {
+            let wait = cx.waiting("x").limit(MINUTE).release(release);
+            drop(wait.on(pending::<()>()).await);
+        }));
+        assert!(poll_once(left.as_mut()).is_pending());
+        sleep(MINUTE + CEILING + 4 * TICK).await;
+        assert!(main.try_acquire().is_ok(), "it is in nobody's way");
+        assert!(main.snapshot().parked.is_empty(), "{release:?}");
+        let told = left.await;
+        assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
+    }
+}
+
+/// Nor does whoever awaits one that hangs so.
+#[tokio::test(start_paused = true)]
+async fn s8_who_awaits_one_that_hangs_without_its_slot_is_reclaimed() {
+    for release in [&[], &["main"][..]] {
+        let lanes = Lanes::builder().pattern("*", LaneConfig::new(1).stall_ceiling(CEILING));
+        let lanes = lanes.build().unwrap();
+        let [outer, main] = ["outer", "main"].map(|name| lanes.lane(name).unwrap());
+        let mut parent = Box::pin(outer.run(async |_| {
+            let mut child = Box::pin(main.run(async |cx| {
+                let wait = cx.waiting("x").limit(MINUTE).release(release);
+                drop(wait.on(pending::<()>()).await);
+            }));
+            assert!(poll_once(child.as_mut()).is_pending());
+            pending::<()>().await;
+        }));
+        assert!(poll_once(parent.as_mut()).is_pending());
+        sleep(MINUTE + CEILING - TICK).await;
+        assert!(outer.try_acquire().is_err(), "S9: {release:?}");
+        sleep(SECOND).await;
+        assert!(outer.try_acquire().is_ok(), "{release:?}");
+        assert!(parent.await.is_err());
+    }
 }

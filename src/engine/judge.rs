@@ -98,7 +98,11 @@ impl<P: Clone> Lane<P> {
                 return self.judge_running(now, key, spec, facts, effects);
             }
             State::Parked { until } if until <= now => self.outwait(now, key, effects),
-            State::Parked { until } => self.look_at(key, Some(until)),
+            State::Parked { until } if until < Time::FAR => self.look_at(key, Some(until)),
+            // It waits for nobody but its slot, and so its clocks go on.
+            State::Parked { .. } => {
+                return self.judge_running(now, key, spec, facts, effects);
+            }
             State::Asked { until } if until <= now => {
                 let reason = record.end().map_or(Reason::User, |end| end.reason());
                 self.note(now, key, || What::GraceOver { reason });
@@ -304,6 +308,7 @@ impl<P: Clone> Lane<P> {
         ];
         let hard = hard.into_iter().flatten().min_by_key(|(at, ..)| *at);
         let detached = record.state == State::Detached;
+        let away = record.away;
         let silence = silence(spec, facts).filter(|_| !detached);
         let idle_due = silence.map(|(limit, _)| {
             let due = last + limit;
@@ -397,6 +402,8 @@ impl<P: Clone> Lane<P> {
                     let look = self.look_after_report(now, key, due, limit);
                     Some(look.min(first_report))
                 }
+                // It runs on without its slot as it is.
+                None if spec.on_stall == OnStall::Detach && away => None,
                 None if spec.on_stall == OnStall::Detach => {
                     self.look_at(key, hard_look);
                     return self.judge_bound(now, key, true, effects);

@@ -73,16 +73,18 @@ impl<P: Clone> Lane<P> {
 
     /// It waits for nobody any more. One that kept its slot is active again, and
     /// waits for our lanes if it has others to come back to; one without is still
-    /// parked, with no limit.
+    /// parked, with no limit, and its clocks go on: whoever does not come back is
+    /// told so (S7).
     pub(crate) fn stop_waiting(&mut self, now: Time, key: Key) {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
         if !record.away {
             self.unpark(now, key);
-        } else if let State::Parked { until } = &mut record.state {
-            *until = Time::FAR;
-            self.look_at(key, None);
+        } else if record.state.is_parked_for_somebody() {
+            record.state = State::Parked { until: Time::FAR };
+            record.go_on(now);
+            self.look_at(key, Some(now));
         }
     }
 
@@ -171,10 +173,11 @@ impl<P: Clone> Lane<P> {
 }
 
 impl<P> super::task::Record<P> {
-    /// Its clocks go on.
+    /// Its clocks go on, if they stood still.
     pub(super) fn go_on(&mut self, now: Time) {
         let late = self.late.get_or_insert_default();
         late.stood += now.since(late.still_since);
+        late.still_since = Time::FAR;
         late.back = now;
     }
 

@@ -224,9 +224,8 @@ fn child_decides(child: &TaskCell, below: &Life, now: Time) -> Option<Time> {
         // Silence that was granted to it on purpose is its parent's, too.
         Some(due) if now < due => (phase.is_some() || extended.is_some()).then(|| due + TICK),
         // Due by now and not asked yet: its own timer is about to fire, and
-        // S8 says that it does, so this holds its parent for a tick or two. It has
-        // none while it is parked without its slot.
-        Some(_) if reclaims && child.holds() => Some(now + TICK),
+        // S8 says that it does, so this holds its parent for a tick or two.
+        Some(_) if reclaims => Some(now + TICK),
         _ => None,
     };
     soon.max(later)
@@ -338,23 +337,6 @@ mod tests {
         let observed = Lanes::builder().observe_only();
         let chain = Chain::in_one(observed, 2, one()).await;
         assert_eq!(chain.hold(chain.began + CEILING), None);
-    }
-
-    /// Nor for one that gave its slot back for a wait which is over: nobody takes
-    /// what it does not have.
-    #[tokio::test(start_paused = true)]
-    async fn s8_a_task_is_not_held_for_a_child_without_a_slot() {
-        let chain = Chain::of(2, one()).await;
-        let context = chain.slots[1].context();
-        let wait = context.waiting("x").limit(SECOND).release(["main"]);
-        let mut wait = Box::pin(wait.on(std::future::pending::<()>()));
-        let waker = std::task::Waker::noop();
-        let polled = wait
-            .as_mut()
-            .poll(&mut std::task::Context::from_waker(waker));
-        assert!(polled.is_pending());
-        tokio::time::sleep(2 * CEILING).await;
-        assert_eq!(chain.hold(chain.began + 2 * CEILING), None);
     }
 
     #[tokio::test(start_paused = true)]

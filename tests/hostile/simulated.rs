@@ -309,7 +309,7 @@ fn is_silent_about_what_is_well() {
 fn s9_is_silent_about_those_who_are_parked() {
     Sim::check(20, async |sim| {
         let config = || {
-            let limits = Timeout::budget(10 * MINUTE).idle(5 * MINUTE);
+            let limits = Timeout::budget(20 * MINUTE).idle(5 * MINUTE);
             LaneConfig::new(1).stall_ceiling(4 * MINUTE).timeout(limits)
         };
         let lanes = Lanes::builder()

@@ -118,12 +118,13 @@ impl Book {
             }
             Event::Outwaited(token) => {
                 let life = self.life(token);
-                let Stage::Parked { until, .. } = &mut life.stage else {
+                let Stage::Parked { until, .. } = life.stage else {
                     panic!("it is not parked: {life:?}");
                 };
-                let over = until.take();
-                assert!(over.is_some_and(|at| at <= now), "{token}: {over:?}");
-                if !life.away {
+                assert!(until.is_some_and(|at| at <= now), "{token}: {until:?}");
+                if life.away {
+                    life.stops_waiting(now);
+                } else {
                     life.goes_on(now);
                 }
                 return;

@@ -98,10 +98,9 @@ impl Trial {
         self.book.cause.target = Some(token);
         let now = self.sim.now;
         let life = self.book.life(token);
-        if let Stage::Parked { until, .. } = &mut life.stage {
-            *until = None;
-        }
-        if !life.away {
+        if life.away {
+            life.stops_waiting(now);
+        } else {
             life.goes_on(now);
             self.sim.unpark(token);
             return;

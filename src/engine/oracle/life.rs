@@ -138,6 +138,17 @@ impl Life {
         }
     }
 
+    /// It waits for nobody but for its slot.
+    pub(super) fn stops_waiting(&mut self, now: Time) {
+        if let Stage::Parked { since, until } = &mut self.stage
+            && until.take().is_some()
+        {
+            self.parked_for += now.since(*since);
+            *since = Time::FAR;
+            self.back = now;
+        }
+    }
+
     /// Who was ahead of it when it came, as it is reported.
     pub(super) fn check_ahead(&self, queued: usize, active: usize) {
         let found = (self.queued_ahead, self.active_ahead);

@@ -39,7 +39,8 @@ pub(super) struct Due {
 pub(super) fn dues(task: &Task, life: &Life, observe_only: bool) -> Vec<Due> {
     let (spec, facts) = (&task.spec, &task.facts);
     let detached = life.stage == Stage::Detached;
-    if let Stage::Parked { .. } = life.stage {
+    let parked = matches!(life.stage, Stage::Parked { .. });
+    if let Stage::Parked { until: Some(_), .. } = life.stage {
         return Vec::new();
     }
     // The time that it was parked is none of its own; and it comes back as if
@@ -66,6 +67,8 @@ pub(super) fn dues(task: &Task, life: &Life, observe_only: bool) -> Vec<Due> {
         OnStall::Detach => Does::Detach,
         OnStall::WarnOnly => Does::Say,
     };
+    // One that has no slot is not detached from it.
+    let spared = parked && on_stall == Does::Detach;
     // S9: while it waits for one of our lanes it is not silent.
     if !detached && !facts.waiting {
         let after = |allowed: Duration| {
@@ -82,12 +85,13 @@ pub(super) fn dues(task: &Task, life: &Life, observe_only: bool) -> Vec<Due> {
             Ceiling::Default => Some(Duration::from_secs(3600)),
         };
         match (facts.phase, ceiling, spec.idle) {
+            (Some(_), _, _) if spared => {}
             (Some(phase), _, _) => dues.push(due(after(phase), Kind::Stall, on_stall, phase)),
             (None, ceiling, idle) => {
                 // The tighter wins; but a stall that is only to be reported
                 // does not hide an idle timeout that somebody set.
                 let stall = ceiling.filter(|stall| idle.is_none_or(|idle| *stall < idle));
-                if let Some(stall) = stall {
+                if let Some(stall) = stall.filter(|_| !spared) {
                     dues.push(due(after(stall), Kind::Stall, on_stall, stall));
                 }
                 if let Some(idle) = idle

@@ -96,7 +96,7 @@ impl Book {
             Stage::Placed { .. } => {}
             Stage::Granted | Stage::Orphan | Stage::Gone | Stage::Teardown => {}
             Stage::Parked { until, .. } if until.is_some_and(overdue) => fail("it is parked on"),
-            Stage::Parked { .. } => {}
+            Stage::Parked { until: Some(_), .. } => {}
             Stage::Asked { by } if overdue(by) => fail("its grace is over"),
             Stage::Asked { .. } => {}
             Stage::Told { by } => {
@@ -113,7 +113,7 @@ impl Book {
                     assert!(life.refused.is_some(), "S10: refused, and nobody was told");
                 }
             }
-            Stage::Running | Stage::Detached => {
+            Stage::Running | Stage::Detached | Stage::Parked { .. } => {
                 for due in dues(task, life, self.observe_only) {
                     // Its budget is looked at when it may have been claimed.
                     let at = match due.kind {
@@ -154,7 +154,7 @@ impl Book {
                     Some(self.lives[at].started + CLAIM)
                 }
                 Stage::Told { by } => Some(by),
-                Stage::Running => self
+                Stage::Running | Stage::Parked { until: None, .. } => self
                     .dues(sim, token)
                     .into_iter()
                     .filter(|due| due.is_silence() && late(due.at))

@@ -452,6 +452,8 @@ impl Sim {
             ..PRESENT
         };
         let (key, spec) = (self.key(of), self.task(of).spec.of_link());
+        let now = self.now;
+        self.facts(of).active_at = now;
         let came = self.act(|lane, now, _| {
             lane.stop_waiting(now, key);
             lane.submit_back(now, token, &spec, entry, key)

@@ -215,6 +215,7 @@ impl Trial {
             let due = match before.state {
                 // Of a task that runs, this look sees more than the last did.
                 State::Granted | State::Placed | State::Running | State::Detached => true,
+                State::Parked { until: Time::FAR } => true,
                 // It may have been put off further than it was to be looked at.
                 State::Quiet { .. } => true,
                 // One that was refused is tried again, at any time.
