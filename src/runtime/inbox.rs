@@ -214,6 +214,9 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// Waits for the next message. `None` when the task was asked to end, or
     /// has lost its slot: what is offered from then on is a task of its own.
+    /// While the task is [parked](crate::TaskContext::waiting) without its slot
+    /// it waits on, and what is offered meanwhile is a task of its own that may
+    /// start at once.
     ///
     /// Waiting for a message is silence, and taking one is not progress by
     /// itself.

@@ -131,7 +131,9 @@ impl Slot {
 
     /// Waits until the holder is asked to give the slot back, or has lost it,
     /// and says why. A holder that awaits this listens: it has the lane's
-    /// grace to drop the slot before it is taken.
+    /// grace to drop the slot before it is taken. Under
+    /// [`OnStall::Detach`](crate::OnStall::Detach) a stall takes the slot with no
+    /// ask before it.
     ///
     /// # Cancel safety
     ///
