@@ -55,9 +55,17 @@ impl Trial {
                 let due = self.sim.alarm;
                 self.book.cause.time = true;
                 self.sim.oversleep(TICK * u32::from(ticks % 600));
-                self.book.woken = self.sim.now;
-                if due.is_some_and(|at| at <= self.sim.now) {
-                    self.wake_up();
+                let now = self.sim.now;
+                // A driver that comes a tick late has not been asleep (S19).
+                let slept = due.is_none_or(|at| now > at + TICK);
+                if slept {
+                    self.book.woken = now;
+                }
+                if due.is_some_and(|at| at <= now) {
+                    self.judge();
+                    if slept {
+                        self.book.grant_grace(now, &self.sim);
+                    }
                     return true;
                 }
             }

@@ -77,7 +77,7 @@ fn s10_a_refused_take_goes_on_once_an_orphan_is_let_go() {
 #[test]
 fn s10_a_strict_lane_never_runs_two_where_one_is_allowed() {
     let (mut sim, tasks) = abandoned(bounded(1, 0), 2);
-    sim.run_for(secs(if cfg!(miri) { 60 } else { 3_600 }));
+    sim.run_for(secs(if cfg!(miri) { 700 } else { 3_600 }));
     assert_eq!((sim.lane.active(), sim.lane.orphans()), (1, 0));
     assert_eq!(refusals(&mut sim), [tasks[0]]);
     // Its runner comes back: that is all it waits for.

@@ -309,7 +309,7 @@ fn a_million_tasks() {
     let mut rounds = 0;
     while submitted < TASKS || storm.lane.active() > 0 || storm.lane.queued() > 0 {
         rounds += 1;
-        assert!(rounds < TASKS, "the lane is stuck");
+        assert!(rounds < TASKS.max(10_000), "the lane is stuck");
         let arrivals = dice.roll(64).min(u64::from(TASKS - submitted));
         for _ in 0..arrivals.min(storm.free.len() as u64) {
             storm.submit(&mut dice);
