@@ -306,10 +306,6 @@ impl Domain {
             let Some(record) = engine.record(key) else {
                 return;
             };
-            if record.away && task.principal().is_some() {
-                // There is no slot, and nobody to be told: its task has been.
-                return;
-            }
             if task.word.shift(Word::Granted, Word::Cancelled) {
                 task.lose();
                 let end = end.of_waiter(now.since(record.place.since));

@@ -465,7 +465,8 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
         // It comes back for nothing any more, and has no slot to be taken where it
         // gave that back (S10).
         park::abandon(cell);
-        let held = links.held();
+        let mut held = links.held();
+        held.retain(|link| !link.domain().release_if_away(link));
         if !held.is_empty() {
             let end = end();
             for link in held {
@@ -527,8 +528,11 @@ pub(super) fn lost(cell: &Arc<TaskCell>) {
     }
     // It comes back for nothing any more, and what it gave back is not lost by this.
     park::abandon(cell);
-    for link in links.held().iter().filter(|link| link.holds()) {
+    for link in &links.held() {
         let domain = link.domain();
+        if domain.release_if_away(link) {
+            continue;
+        }
         // At a bound of orphans it stays held, and ends with its task (S10).
         if !domain.shared.orphans.reserve(false) {
             continue;

@@ -53,6 +53,20 @@ impl Domain {
         self.let_go(task, completed, released)
     }
 
+    /// What a task gave back, and comes back to no more, it does not have to let go
+    /// of. False where it has come back to it.
+    pub(super) fn release_if_away(self: &Arc<Self>, link: &TaskCell) -> bool {
+        self.act(|engine, _| {
+            let record = engine.record(link.slot_key());
+            let away = record.is_some_and(|record| record.away);
+            if away {
+                // No slot comes free by that, so that nobody is served.
+                release_locked(engine, link, false, Reason::Dropped);
+            }
+            away
+        })
+    }
+
     #[cold]
     #[inline(never)]
     fn release_in_group(
