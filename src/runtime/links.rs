@@ -464,7 +464,7 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
     } else if let Some(links) = cell.links() {
         // It comes back for nothing any more, and has no slot to be taken where it
         // gave that back (S10).
-        park::abandon(cell);
+        park::abandon_what_is_away(cell);
         let mut held = links.held();
         held.retain(|link| !link.domain().release_if_away(link));
         if !held.is_empty() {

@@ -571,6 +571,19 @@ fn stop_waiting(task: &TaskCell) {
     task.domain().act(|engine, _| engine.stop_waiting(now, key));
 }
 
+/// It is to end, and comes back for nothing any more. A wait with all its slots goes
+/// on for as long as it has grace.
+pub(super) fn abandon_what_is_away(task: &TaskCell) {
+    let any = {
+        let parts = task.shared.lock();
+        let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
+        parking.is_some_and(|parking| !parking.away.is_empty())
+    };
+    if any {
+        abandon(task);
+    }
+}
+
 /// The task is over, or was not parked after all.
 pub(super) fn abandon(task: &TaskCell) {
     let parking = {
