@@ -461,11 +461,11 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
     };
     if let Some(task) = cell.principal() {
         task.domain().end(task, end());
-    } else if let Some(links) = cell.links() {
+    } else if cell.is_linked() {
         // It comes back for nothing any more, and has no slot to be taken where it
         // gave that back (S10).
         park::abandon_what_is_away(cell);
-        let mut held = links.held();
+        let mut held = cell.links().map(|links| links.held()).unwrap_or_default();
         held.retain(|link| !link.domain().release_if_away(link));
         if !held.is_empty() {
             let end = end();
