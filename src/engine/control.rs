@@ -457,7 +457,11 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if let State::Granted | State::Running | State::Detached = record.state {
+        if let State::Granted
+        | State::Running
+        | State::Detached
+        | State::Parked { until: Time::FAR } = record.state
+        {
             // It may be for a moment at which it is due, and is late from then on.
             record.take_back(|said| said.next_look = said.next_look.min(at));
             self.timers.set_earlier(&mut self.tasks, key.index, at);
