@@ -511,8 +511,18 @@ pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
 pub(crate) fn forget(task: &TaskCell) {
     let Some(links) = task.links() else { return };
     for link in links.held() {
-        let (domain, key) = (link.domain(), link.slot_key());
-        let forgotten = domain.act(|engine, _| engine.forget_orphan(key));
+        let (domain, key, now) = (link.domain(), link.slot_key(), link.now());
+        let facts = super::facts::at_hand(&link);
+        let forgotten = domain.act(|engine, effects| {
+            // It is about to be taken, or was not for a bound: somebody insists.
+            link.word.shift(Word::Running, Word::Cancelled);
+            if engine.reset_one(now, key, false, &facts, effects) {
+                let _ = domain.shared.orphans.reserve(true);
+                engine.dispatch(now, effects);
+                engine.settled_all(effects);
+            }
+            engine.forget_orphan(key)
+        });
         if forgotten.is_some() {
             domain.shared.orphans.release();
         }
