@@ -234,6 +234,9 @@ impl Domain {
     /// A task may be due. Its facts are read outside the lock, since they
     /// reach into other tasks.
     pub(crate) fn inspect(self: &Arc<Self>, key: Key, task: &Arc<TaskCell>) {
+        if links::detached(task) {
+            return;
+        }
         let now = self.now();
         let facts = facts::read(task, now);
         let unclaimed = self.act(|engine, effects| {

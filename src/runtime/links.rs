@@ -539,22 +539,42 @@ pub(super) fn lost(cell: &Arc<TaskCell>) {
     // It comes back for nothing any more, and what it gave back is not lost by this.
     park::abandon(cell);
     for link in &links.held() {
-        let domain = link.domain();
-        if domain.release_if_away(link) {
-            continue;
-        }
-        // At a bound of orphans it stays held, and ends with its task (S10).
-        if !domain.shared.orphans.reserve(false) {
-            continue;
-        }
-        let (now, facts) = (link.now(), super::facts::at_hand(link));
-        let detached = domain.act(|engine, effects| {
-            let key = link.slot_key();
-            engine.orphans() < engine.max_orphans()
-                && engine.detach(now, key, link.spec(), &facts, effects)
-        });
-        if !detached {
-            domain.shared.orphans.release();
+        if !link.domain().release_if_away(link) {
+            detach(link);
         }
     }
+}
+
+/// The same for one of the others. At a bound of orphans it stays held, and is tried
+/// again (S10).
+fn detach(link: &Arc<TaskCell>) {
+    let (domain, key) = (link.domain(), link.slot_key());
+    let orphans = &domain.shared.orphans;
+    let reserved = orphans.reserve(false);
+    let (now, facts) = (link.now(), super::facts::at_hand(link));
+    let detached = domain.act(|engine, effects| {
+        let (own, most) = (engine.orphans(), engine.max_orphans());
+        let refused = match reserved {
+            true => (own >= most).then_some((most, own)),
+            false => Some((orphans.bound(), orphans.bound())),
+        };
+        if let Some((bound, orphans)) = refused {
+            engine.refuse_take(now, key, bound, orphans, effects);
+            return false;
+        }
+        engine.detach(now, key, link.spec(), &facts, effects)
+    });
+    if reserved && !detached {
+        orphans.release();
+    }
+}
+
+/// The slot of a link is looked at. Says whether it is one that its task runs on
+/// without.
+pub(super) fn detached(link: &Arc<TaskCell>) -> bool {
+    let runs_without = link.holds() && link.principal().is_some_and(|task| task.runs_without());
+    if runs_without {
+        detach(link);
+    }
+    runs_without
 }
