@@ -263,13 +263,15 @@ impl<P: Clone> Lane<P> {
             record.end().unwrap_or(end)
         };
         record.set_end(told);
-        record.say().told = true;
+        let was_told = std::mem::replace(&mut record.say().told, true);
         record.state = State::Orphan;
         let task = record.payload.clone();
         let reason = end.reason();
         let grace = Duration::ZERO;
         self.note(now, key, || What::Asked { reason, grace });
-        self.note_settled(now, key, told);
+        if !was_told {
+            self.note_settled(now, key, told);
+        }
         self.timers.clear(&mut self.tasks, key.index);
         effects.push(Effect::Ask {
             task: task.clone(),
