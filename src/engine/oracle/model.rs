@@ -604,11 +604,11 @@ impl Model {
             }
             Event::Notice(Notice::Lapsed { task }) => self.spend(task),
             Event::Lost(token) => {
+                let slot = take(&mut self.active, token);
                 assert!(
-                    self.by_force || self.has_room(),
+                    slot.is_none() || self.by_force || self.has_room(),
                     "S10: {token} was taken past the bound"
                 );
-                let slot = take(&mut self.active, token);
                 let slot = slot.or_else(|| take(&mut self.away, token));
                 slot.expect("S2: it held a slot, or was to have one again");
                 self.orphans.push(token);
