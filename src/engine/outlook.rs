@@ -180,7 +180,11 @@ impl<P: Clone> Lane<P> {
             State::Granted | State::Running | State::Detached => {
                 self.outlook_running(record, spec, facts, &mut add);
             }
-            State::Parked { until } => add(Bound::Parked, until, Follows::GoesOn),
+            State::Parked { until } if until < Time::FAR => {
+                add(Bound::Parked, until, Follows::GoesOn);
+            }
+            // It waits for nobody but its slot, and so its clocks go on.
+            State::Parked { .. } => self.outlook_running(record, spec, facts, &mut add),
             State::Asked { until } => {
                 add(Bound::Grace, until, Follows::Dropped);
                 let hooks = if facts.hooks {
@@ -270,7 +274,10 @@ impl<P: Clone> Lane<P> {
                 Silence::Stall | Silence::Idle => Follows::SlotReclaimed,
             };
             let (at, bound) = due(limit, bound);
-            add(bound, at, follows);
+            // One without its slot runs on without it as it is.
+            if follows != Follows::RunsOnWithoutSlot || !record.away {
+                add(bound, at, follows);
+            }
             // One that is only reported hides no limit that somebody set.
             if follows == Follows::Reported
                 && facts.phase.is_none()
