@@ -598,8 +598,8 @@ pub(crate) struct Said {
     pub(crate) on_wait: bool,
     pub(crate) done: bool,
     pub(crate) refused: bool,
-    /// Taken past every bound, by a reset or a shutdown.
-    pub(crate) insisted: bool,
+    /// Its slot was taken with nobody who insists: no reset and no shutdown.
+    pub(crate) by_itself: bool,
     /// An orphan runs its hooks, and has until then.
     pub(crate) hooks_until: Option<Time>,
     /// The time for its hooks is part of the moment set for the take.
@@ -622,7 +622,7 @@ impl Said {
         on_wait: false,
         done: false,
         refused: false,
-        insisted: false,
+        by_itself: false,
         hooks_until: None,
         teardown: false,
         finished: false,

@@ -50,8 +50,8 @@ struct Seen {
     begun: Time,
     /// When it was last parked no more: what came due meanwhile is due from there.
     went_on: Time,
-    /// Taken past every bound, by a reset or a shutdown.
-    insisted: bool,
+    /// Its slot was taken with nobody who insists.
+    by_itself: bool,
     task: Arc<TaskCell>,
 }
 
@@ -96,7 +96,7 @@ impl Watched {
                     started: record.started,
                     begun: record.begun(),
                     went_on: record.went_on(),
-                    insisted: record.said().insisted,
+                    by_itself: record.said().by_itself,
                     task: Arc::clone(&record.payload),
                 })
                 .collect();
@@ -170,7 +170,7 @@ impl Look {
 impl Seen {
     /// Taken by the scheduler itself.
     fn was_taken(&self) -> bool {
-        self.state == State::Orphan && !self.insisted
+        self.state == State::Orphan && self.by_itself
     }
 
     fn overdue(
