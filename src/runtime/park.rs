@@ -367,7 +367,13 @@ fn stop(cell: &TaskCell, now: Time, until: Time, leaves: bool) -> bool {
 /// there is nothing to get back.
 pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
     loop {
-        // It is to end, and has its grace for that, with the slots that it has.
+        let parked = {
+            let parts = task.shared.lock();
+            let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
+            parking.map(|parking| (parking.away.last().cloned(), parking.stand_in.clone()))
+        };
+        // It is to end, and has its grace for that, with the slots that it has. Whoever
+        // asked it to has abandoned the rest, and so it is asked after that.
         if let Some(asked) = task.asked() {
             if asked.drop_now && task.is_adrift() {
                 // Its runner ends it, without one more poll.
@@ -377,19 +383,9 @@ pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
             task.set_adrift(false);
             return Poll::Ready(());
         }
-        let (gone, stand_in) = {
-            let parts = task.shared.lock();
-            match parts.peek().and_then(|rare| rare.parked.as_deref()) {
-                Some(parking) => (parking.away.last().cloned(), parking.stand_in.clone()),
-                // Whoever asked it to end has seen to that, between the two.
-                None if task.asked().is_some_and(|asked| asked.drop_now) && task.is_adrift() => {
-                    return Poll::Pending;
-                }
-                None => {
-                    task.set_adrift(false);
-                    return Poll::Ready(());
-                }
-            }
+        let Some((gone, stand_in)) = parked else {
+            task.set_adrift(false);
+            return Poll::Ready(());
         };
         let Some(gone) = gone else {
             go_on(task);
