@@ -6,7 +6,9 @@ mod common;
 use std::future::pending;
 
 use common::{CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, one_lane, poll_once};
-use laneway::{Chain, Lane, LaneConfig, Lanes, OnStall, TaskError, TaskStatus, Timeout};
+use laneway::{
+    Chain, Lane, LaneConfig, Lanes, OnStall, Reason, TaskContext, TaskError, TaskStatus, Timeout,
+};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -149,5 +151,148 @@ async fn s8_who_awaits_one_that_hangs_without_its_slot_is_reclaimed() {
         sleep(SECOND).await;
         assert!(outer.try_acquire().is_ok(), "{release:?}");
         assert!(parent.await.is_err());
+    }
+}
+
+/// It waits without end for somebody, and has given `main` back.
+async fn waits(cx: TaskContext) {
+    let wait = cx.waiting("x").release(["main"]);
+    drop(wait.on(pending::<()>()).await);
+}
+
+/// S10: what ends it in the lane whose slot it gave back takes nothing there.
+#[tokio::test(start_paused = true)]
+async fn s10_who_is_ended_in_the_lane_whose_slot_it_gave_back_is_no_orphan_there() {
+    for shutdown in [false, true] {
+        let (_lanes, session, main, chain) = two(LaneConfig::new(1));
+        let mut turn = Box::pin(chain.run(waits));
+        assert!(poll_once(turn.as_mut()).is_pending());
+        if shutdown {
+            drop(main.shutdown());
+        } else {
+            main.cancel_all(Reason::User);
+        }
+        sleep(MINUTE).await;
+        assert_eq!(session.snapshot().orphans.len(), 1);
+        assert_eq!(main.snapshot().orphans.len(), 0, "it had no slot there");
+        assert!(turn.await.is_err());
+    }
+}
+
+/// One that is over is parked nowhere any more, and keeps nobody else from that.
+#[tokio::test(start_paused = true)]
+async fn s7_who_is_over_is_parked_nowhere() {
+    let (_lanes, session, main, chain) = two(LaneConfig::new(1).max_parked(1));
+    let mut turn = Box::pin(chain.run(waits));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    session.cancel_all(Reason::User);
+    sleep(MINUTE).await;
+    assert_eq!(session.snapshot().orphans.len(), 1);
+    assert!(main.snapshot().parked.is_empty());
+    let other = main.run(async |cx| cx.waiting("y").release(["main"]).on(async {}).await);
+    timeout(HOUR, other).await.unwrap().unwrap().unwrap();
+    assert!(turn.await.is_err());
+}
+
+/// S3: a wait with all its slots goes on for as long as its task has grace, in a chain
+/// as in one lane.
+#[tokio::test(start_paused = true)]
+async fn asked_while_it_waits_with_all_its_slots_it_has_what_it_waited_for() {
+    let lanes = Lanes::builder().pattern("*", LaneConfig::new(1));
+    let lanes = lanes.build().unwrap();
+    let session = lanes.lane("session").unwrap();
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    for alone in [true, false] {
+        let (answer, asked) = oneshot::channel();
+        let waits = async move |cx: TaskContext| {
+            // It listens.
+            assert_eq!(cx.cancel_reason(), None);
+            cx.waiting("x").on(asked).await.map(Result::unwrap)
+        };
+        let turn = match alone {
+            true => session.spawn(waits),
+            false => chain.spawn(waits),
+        };
+        let_run().await;
+        turn.cancel(Reason::User);
+        let_run().await;
+        answer.send(7).unwrap();
+        assert_eq!(turn.await.unwrap(), Ok(7), "alone: {alone}");
+    }
+}
+
+/// S5: nor is it in line there any more.
+#[tokio::test(start_paused = true)]
+async fn s5_who_is_over_is_given_no_slot_on_its_way_back() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    let (answer, asked) = oneshot::channel::<()>();
+    let mut left = Box::pin(main.run(async |cx| {
+        drop(cx.waiting("x").release(["main"]).on(asked).await);
+    }));
+    assert!(poll_once(left.as_mut()).is_pending());
+    let id = main.snapshot().parked[0].id;
+    let busy = main.try_acquire().unwrap();
+    answer.send(()).unwrap();
+    assert!(poll_once(left.as_mut()).is_pending());
+    // Nobody polls it any more.
+    lanes.cancel(id, Reason::User).unwrap();
+    sleep(SECOND).await;
+    assert_eq!(main.snapshot().queued.len(), 0);
+    drop(busy);
+    let next = timeout(SECOND, main.acquire()).await;
+    assert!(next.is_ok(), "nobody holds it");
+    assert!(left.await.is_err());
+}
+
+/// S7: what it sets for itself on its way back holds, since its clocks go on.
+#[tokio::test(start_paused = true)]
+async fn s7_a_deadline_that_is_set_without_a_slot_holds() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let (answer, asked) = oneshot::channel::<()>();
+    let (say, said) = oneshot::channel();
+    let turn = main.spawn(async |cx| {
+        say.send(cx.clone()).ok();
+        drop(cx.waiting("x").release(["main"]).on(asked).await);
+        pending::<()>().await;
+    });
+    let_run().await;
+    let cx = said.await.unwrap();
+    let busy = main.try_acquire().unwrap();
+    answer.send(()).unwrap();
+    sleep(MINUTE).await;
+    cx.set_deadline(common::now() + SECOND);
+    let told = timeout(SECOND + 2 * TICK, turn).await;
+    assert!(
+        matches!(told, Ok(Err(TaskError::TimedOut { .. }))),
+        "{told:?}"
+    );
+    drop(busy);
+}
+
+/// S10: nothing was taken from it.
+#[tokio::test(start_paused = true)]
+async fn s10_who_hangs_without_its_slot_is_no_orphan_and_is_told_at_any_bound() {
+    for strict in [false, true] {
+        let config = LaneConfig::new(1).stall_ceiling(CEILING);
+        let config = if strict { config.strict() } else { config };
+        let (_lanes, main) = one_lane(config);
+        let mut left = Box::pin(main.run(async |cx| {
+            let wait = cx.waiting("x").limit(MINUTE).release(["main"]);
+            drop(wait.on(pending::<()>()).await);
+        }));
+        assert!(poll_once(left.as_mut()).is_pending());
+        sleep(MINUTE + CEILING + 4 * TICK).await;
+        assert!(main.snapshot().parked.is_empty(), "S7: strict: {strict}");
+        assert_eq!(main.snapshot().orphans.len(), 0, "strict: {strict}");
+        if !strict {
+            // Another one that hangs is the first.
+            std::mem::forget(main.try_acquire().unwrap());
+            assert!(timeout(HOUR, main.acquire()).await.is_ok(), "S8");
+        }
+        let told = left.await;
+        assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
+        if strict {
+            assert_clean(&main);
+        }
     }
 }

@@ -6,13 +6,13 @@ use std::future::pending;
 use std::pin::Pin;
 
 use common::{
-    CEILING, MINUTE, SECOND, TICK, assert_clean, let_run, orphans_gone, poll_once, until,
+    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, orphans_gone, poll_once, until,
 };
 use laneway::{
     Chain, Drain, Lane, LaneConfig, Lanes, OnStall, QueuedWork, Reason, TaskError, TaskStatus,
     Timeout,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 fn two(config: LaneConfig) -> (Lanes, Lane, Lane, Chain) {
     let lanes = Lanes::builder()
@@ -434,4 +434,62 @@ async fn s9_a_deadline_is_none_for_a_slot_that_is_kept_while_it_waits() {
     });
     drop(busy);
     assert_eq!(task.await.unwrap(), Ok(()));
+}
+
+/// S10: nor does the one count that it was not taken in yet.
+#[tokio::test(start_paused = true)]
+async fn s10_an_orphan_is_forgotten_where_its_take_was_refused() {
+    let lanes = Lanes::builder().pattern("*", LaneConfig::new(1));
+    let lanes = lanes.build().unwrap();
+    let [session, main] = ["session", "main"].map(|name| lanes.lane(name).unwrap());
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let mut first = Box::pin(main.run(async |_| pending::<()>().await));
+    assert!(poll_once(first.as_mut()).is_pending());
+    main.cancel_all(Reason::User);
+    sleep(SECOND).await;
+    // At its bound from now on.
+    let first_id = main.snapshot().orphans[0].id;
+    let mut turn = Box::pin(chain.run(async |_| pending::<()>().await));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    session.cancel_all(Reason::User);
+    sleep(SECOND).await;
+    let id = session.snapshot().orphans[0].id;
+    assert_eq!(main.snapshot().active.len(), 1, "its take was refused");
+    lanes.forget_orphan(id).unwrap();
+    let next = timeout(SECOND, main.acquire()).await;
+    assert!(next.is_ok(), "somebody insists");
+    lanes.forget_orphan(first_id).unwrap();
+    sleep(MINUTE).await;
+    assert_eq!(main.snapshot().orphans.len(), 0);
+    // Another one that hangs is the first.
+    std::mem::forget(next);
+    assert!(timeout(2 * HOUR, main.acquire()).await.is_ok(), "S8");
+    assert!(turn.await.is_err() && first.await.is_err());
+}
+
+/// S8: it is detached further on once there is room for it.
+#[tokio::test(start_paused = true)]
+async fn s8_who_is_not_detached_at_a_bound_is_detached_after_that() {
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    let lanes = Lanes::builder().pattern("*", config.on_stall(OnStall::Detach));
+    let lanes = lanes.build().unwrap();
+    let [session, main] = ["session", "main"].map(|name| lanes.lane(name).unwrap());
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let mut first = Box::pin(main.run(async |_| pending::<()>().await));
+    assert!(poll_once(first.as_mut()).is_pending());
+    main.cancel_all(Reason::User);
+    sleep(SECOND).await;
+    assert_eq!(main.snapshot().orphans.len(), 1, "at its bound");
+    let mut turn = Box::pin(chain.run(async |_| pending::<()>().await));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    sleep(CEILING + SECOND).await;
+    assert_eq!(session.snapshot().orphans.len(), 1);
+    assert_eq!(main.snapshot().active.len(), 1);
+    assert!(first.await.is_err());
+    let next = timeout(HOUR, main.acquire()).await;
+    assert!(next.is_ok());
+    drop((next, turn));
+    for lane in [session, main] {
+        assert_clean(&lane);
+    }
 }

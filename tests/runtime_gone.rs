@@ -8,7 +8,9 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use laneway::{LaneConfig, Lanes, OnStall, TaskError, TaskStatus, TryAcquireError};
+use laneway::{
+    EventKind, LaneConfig, Lanes, OnStall, Reason, TaskError, TaskStatus, TryAcquireError,
+};
 use tokio::runtime::{Builder, Runtime};
 
 fn runtime() -> Runtime {
@@ -129,4 +131,33 @@ fn s7_who_awaits_a_thread_that_was_detached_is_told() {
         "{told:?}"
     );
     release.send(()).unwrap();
+}
+
+/// S2: nor does whoever reads the log learn of its end twice.
+#[test]
+fn s2_a_detached_thread_that_was_told_is_settled_once() {
+    let config = LaneConfig::new(1).stall_ceiling(Duration::from_millis(50));
+    let lanes = Lanes::builder().lane("main", config.on_stall(OnStall::Detach));
+    let lanes = lanes.events(100).build().unwrap();
+    let mut events = lanes.events().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let (first, second) = (runtime(), runtime());
+    let task = first.block_on(async { main.spawn_blocking(move |_| released.recv().is_ok()) });
+    let id = task.id();
+    // Somebody else has its slot, so it was detached.
+    drop(second.block_on(main.acquire()).unwrap());
+    assert_eq!(task.status(), TaskStatus::Detached);
+    first.shutdown_background();
+    let told = second.block_on(task);
+    assert!(matches!(told, Err(TaskError::RuntimeShutdown { .. })));
+    main.cancel_all(Reason::User);
+    release.send(()).unwrap();
+    let all = std::iter::from_fn(|| events.try_next()).map(Result::unwrap);
+    let settled: Vec<_> = all
+        .filter(|event| event.task == Some(id))
+        .filter(|event| matches!(event.kind, EventKind::Settled { .. }))
+        .map(|event| event.kind)
+        .collect();
+    assert_eq!(settled.len(), 1, "{settled:?}");
 }

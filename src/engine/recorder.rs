@@ -59,7 +59,7 @@ macro_rules! inputs {
                 Unclaim unclaim(now: Time, key: Key;) -> ();
                 Take take(now: Time, key: Key; facts: Facts) -> ();
                 Detach detach(now: Time, key: Key; spec: Spec, facts: Facts) -> bool;
-                RefuseTake refuse_take(now: Time, key: Key, orphans: usize, bound: usize;) -> ();
+                RefuseTake refuse_take(now: Time, key: Key, bound: usize, orphans: usize;) -> ();
                 EndActive end_active(now: Time, key: Key, end: End; spec: Spec, facts: Facts) -> ();
                 Park park(now: Time, key: Key, until: Time, leaves: bool;) -> bool;
                 WatchOver watch_over(;) -> ();

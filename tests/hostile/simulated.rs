@@ -566,3 +566,26 @@ fn s20_is_silent_about_a_chain_that_nobody_comes_for() {
         turn.await.unwrap();
     });
 }
+
+/// What was detached from its slot was not taken, in whatever way it ends.
+#[test]
+fn s10_who_was_detached_is_no_orphan_too_many_once_the_bound_is_lower() {
+    Sim::check(1, async |sim| {
+        let config = LaneConfig::new(3).stall_ceiling(MINUTE);
+        let lanes = Lanes::builder().lane("main", config.on_stall(OnStall::Detach));
+        let lanes = lanes.build().unwrap();
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let hangs = |_| Box::pin(main.run(async |_| pending::<()>().await));
+        let mut tasks: Vec<_> = (0..3).map(hangs).collect();
+        for task in &mut tasks {
+            assert!(poll_once(task.as_mut()).is_pending());
+        }
+        sleep(MINUTE + SECOND).await;
+        assert_eq!(main.snapshot().orphans.len(), 3);
+        main.set_max_concurrent(1).unwrap();
+        sleep(SECOND).await;
+        main.cancel_all(Reason::User);
+        sleep(SECOND).await;
+    });
+}

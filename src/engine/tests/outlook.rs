@@ -302,6 +302,26 @@ fn one_that_is_parked() {
     assert_eq!(outlook(&mut sim, task), [budget]);
 }
 
+/// Its wait is over, and so its clocks go on, with its slot or without.
+#[test]
+fn one_that_waits_for_nobody_but_its_slot() {
+    let mut sim = Sim::new(1);
+    let spec = Spec {
+        budget: Some(MINUTE),
+        ..plain()
+    };
+    let task = sim.submit(spec);
+    sim.run_for(secs(10));
+    let until = sim.now + secs(600);
+    sim.lane.may_leave().unwrap();
+    assert!(sim.park(task, until, true));
+    let limit = (Bound::Parked, secs(600), Follows::GoesOn);
+    assert_eq!(outlook(&mut sim, task), [limit]);
+    sim.run_for(secs(600) + TICK);
+    let budget = (Bound::Budget, secs(50) - TICK, Follows::SlotReclaimed);
+    assert_eq!(outlook(&mut sim, task), [budget]);
+}
+
 #[test]
 fn a_drain_ends_what_is_active_and_hands_back_what_waits() {
     let mut sim = Sim::new(1);
