@@ -175,7 +175,7 @@ pub enum EventKind {
     Outwaited,
     /// It has a slot here again.
     Regained,
-    /// It is parked no more, and its clocks go on.
+    /// It is parked no more: it has its slot, and its clocks go on if they did not yet.
     Unparked,
     /// It was asked to end.
     Asked {

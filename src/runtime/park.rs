@@ -132,8 +132,8 @@ pin_project! {
     ///
     /// [`WaitingError`]. All but [`LimitPassed`](WaitingError::LimitPassed) are
     /// given at the first poll, and then nothing was given back; but a task that is
-    /// over, or was asked to end, by the time at which its wait is has
-    /// [`NotActive`](WaitingError::NotActive) then.
+    /// over by the time at which its wait is, or was asked to end while a slot of it
+    /// was away, has [`NotActive`](WaitingError::NotActive) then.
     ///
     /// A way back that closes a circle of tasks that wait for each other is
     /// refused: the task is asked to end, with

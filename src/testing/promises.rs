@@ -188,7 +188,8 @@ impl Seen {
                 let limit = self.enqueued + self.task.spec().wait?;
                 ("is still queued (S7)", limit, Duration::ZERO)
             }
-            // Their clocks stand still, or are those of a task elsewhere.
+            // They hold no slot here, or wait for somebody; and the clocks of a link
+            // are those of a task elsewhere.
             State::Parked { .. } => return None,
             State::Granted if read_facts(&self.task, now).gathers => return None,
             State::Granted if !read_facts(&self.task, now).claimed => {
