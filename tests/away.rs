@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use common::{CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, one_lane, poll_once};
 use laneway::{
@@ -269,9 +272,9 @@ async fn s7_a_deadline_that_is_set_without_a_slot_holds() {
     drop(busy);
 }
 
-/// S10: nothing was taken from it.
+/// S7: no bound keeps it from being told. It is an orphan until its runner comes.
 #[tokio::test(start_paused = true)]
-async fn s10_who_hangs_without_its_slot_is_no_orphan_and_is_told_at_any_bound() {
+async fn s7_who_hangs_without_its_slot_is_told_at_any_bound() {
     for strict in [false, true] {
         let config = LaneConfig::new(1).stall_ceiling(CEILING);
         let config = if strict { config.strict() } else { config };
@@ -282,17 +285,99 @@ async fn s10_who_hangs_without_its_slot_is_no_orphan_and_is_told_at_any_bound() 
         }));
         assert!(poll_once(left.as_mut()).is_pending());
         sleep(MINUTE + CEILING + 4 * TICK).await;
-        assert!(main.snapshot().parked.is_empty(), "S7: strict: {strict}");
-        assert_eq!(main.snapshot().orphans.len(), 0, "strict: {strict}");
-        if !strict {
-            // Another one that hangs is the first.
-            std::mem::forget(main.try_acquire().unwrap());
-            assert!(timeout(HOUR, main.acquire()).await.is_ok(), "S8");
-        }
+        assert!(main.snapshot().parked.is_empty(), "strict: {strict}");
+        assert_eq!(main.snapshot().orphans.len(), 1, "S10");
+        assert!(main.try_acquire().is_ok());
         let told = left.await;
         assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
-        if strict {
-            assert_clean(&main);
+        assert_clean(&main);
+    }
+}
+
+/// S7: its runner comes in the end, and its hooks have their bound then, as an orphan's.
+#[tokio::test(start_paused = true)]
+async fn s7_the_hooks_of_who_hung_without_its_slot_are_bounded() {
+    for release in [&[], &["main"][..]] {
+        let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+        let mut left = Box::pin(main.run(async |cx| {
+            cx.defer(|_| pending());
+            let wait = cx.waiting("x").limit(MINUTE).release(release);
+            drop(wait.on(pending::<()>()).await);
+        }));
+        assert!(poll_once(left.as_mut()).is_pending());
+        sleep(HOUR).await;
+        let told = timeout(HOUR, left).await.expect("S7");
+        assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
+    }
+}
+
+/// S2: what it has to say later is a late completion.
+#[tokio::test(start_paused = true)]
+async fn s2_who_hung_without_its_slot_completes_late() {
+    for release in [&[], &["main"][..]] {
+        let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+        let slot = main.acquire().await.unwrap();
+        let wait = slot.context().waiting("x").limit(MINUTE).release(release);
+        let mut wait = Box::pin(wait.on(pending::<()>()));
+        assert!(poll_once(wait.as_mut()).is_pending());
+        sleep(MINUTE + CEILING + SECOND).await;
+        drop((wait, slot));
+        let counters = assert_clean(&main);
+        assert_eq!((counters.taken, counters.late), (1, 1), "{release:?}");
+    }
+}
+
+type Left = Pin<Box<dyn Future<Output = Result<(), TaskError>> + Send>>;
+
+/// Polls it on the spot when it is woken, as a thread of its own might.
+struct Comes {
+    left: Mutex<Option<Left>>,
+    told: Mutex<Option<Poll<Result<(), TaskError>>>>,
+}
+
+impl Wake for Comes {
+    fn wake(self: Arc<Self>) {
+        let left = self.left.lock().unwrap().take();
+        let mut noop = Context::from_waker(Waker::noop());
+        let told = left.map(|mut left| left.as_mut().poll(&mut noop));
+        *self.told.lock().unwrap() = told;
+    }
+}
+
+/// S2: its runner comes between the take and the settlement, and says the same.
+#[tokio::test(start_paused = true)]
+async fn s2_a_runner_that_comes_as_it_is_over_tells_how_it_ended() {
+    for release in [&[], &["main"][..]] {
+        let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+        let main: &Lane = Box::leak(Box::new(main));
+        let (say, said) = oneshot::channel();
+        let mut left: Left = Box::pin(main.run(async |cx| {
+            say.send(cx.clone()).ok();
+            pending().await
+        }));
+        assert!(poll_once(left.as_mut()).is_pending());
+        let cx = said.await.unwrap();
+        let wait = cx.waiting("x").limit(MINUTE).release(release);
+        let mut wait = Box::pin(wait.on(pending::<()>()));
+        assert!(poll_once(wait.as_mut()).is_pending());
+        let asked = || {
+            let snapshot = main.snapshot();
+            let mut tasks = snapshot.parked.iter().chain(&snapshot.active);
+            tasks.any(|task| task.asked.is_some())
+        };
+        sleep(MINUTE + CEILING - SECOND).await;
+        while !asked() {
+            sleep(TICK / 10).await;
         }
+        let comes = Arc::new(Comes {
+            left: Mutex::new(Some(left)),
+            told: Mutex::default(),
+        });
+        let waker = Waker::from(Arc::clone(&comes));
+        let _ready = wait.as_mut().poll(&mut Context::from_waker(&waker));
+        sleep(SECOND).await;
+        let told = comes.told.lock().unwrap().take();
+        let stalled = matches!(told, Some(Poll::Ready(Err(TaskError::Stalled { .. }))));
+        assert!(stalled, "{release:?}: {told:?}");
     }
 }

@@ -530,9 +530,9 @@ impl<P: Clone> Lane<P> {
         effects: &mut Effects<P>,
     ) -> Verdict {
         let bound = self.max_orphans();
-        // One that gave its slot back has none to be taken. A lane that is shut down
-        // grants nothing any more, so not even a strict one can come to run two where
-        // one is allowed.
+        // One that gave its slot back has none to be taken, and is told so (S7). A lane
+        // that is shut down grants nothing any more, so not even a strict one can come
+        // to run two where one is allowed.
         let away = self.tasks.get(key).is_some_and(|record| record.away);
         if self.orphans >= bound && !away && self.mode != Mode::Shutdown {
             let orphans = self.orphans;

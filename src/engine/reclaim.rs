@@ -137,7 +137,7 @@ impl<P: Clone> Lane<P> {
         };
         record.state = State::Orphan;
         record.say().hooks_until = hooks_until;
-        record.say().by_itself = !insisted;
+        record.say().by_itself = !insisted && !record.away;
         let told = std::mem::replace(&mut record.say().told, true);
         let (task, counts) = (record.payload.clone(), record.is_task());
         self.vacate(key);

@@ -598,7 +598,8 @@ pub(crate) struct Said {
     pub(crate) on_wait: bool,
     pub(crate) done: bool,
     pub(crate) refused: bool,
-    /// Its slot was taken with nobody who insists: no reset and no shutdown.
+    /// It had a slot, and that was taken with nobody who insists: no reset and no
+    /// shutdown.
     pub(crate) by_itself: bool,
     /// An orphan runs its hooks, and has until then.
     pub(crate) hooks_until: Option<Time>,

@@ -6,7 +6,6 @@ use super::group::{GroupCell, Seat};
 use super::inbox::Offers;
 use super::inherit::Heirs;
 use super::links::{self, Gathered};
-use super::release::release_locked;
 use super::sequel::{Sequel, Staged};
 use super::shared::{Shared, Standing};
 use super::terms::InForce;
@@ -256,7 +255,7 @@ impl Domain {
                 }
                 Verdict::Unclaim | Verdict::CallOff { .. } => engine.claimed(now, key),
                 Verdict::Take { detach } => {
-                    // What it gave back is not taken, and it is no orphan (S10).
+                    // There is no slot that it could share, whatever the bound (S7).
                     let away = engine.record(key).is_some_and(|record| record.away);
                     let forced = away || engine.mode() == Mode::Shutdown;
                     if !self.shared.orphans.reserve(forced) {
@@ -270,10 +269,6 @@ impl Domain {
                         expire(task, engine, key);
                         let facts = facts::at_hand(task);
                         engine.take(now, key, &facts, effects);
-                        if away {
-                            release_locked(engine, task, facts.done, Reason::Dropped);
-                            self.shared.orphans.release();
-                        }
                     }
                 }
                 Verdict::Over { end } => {

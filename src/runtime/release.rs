@@ -115,7 +115,7 @@ impl Domain {
 }
 
 #[inline(always)]
-pub(super) fn release_locked(
+fn release_locked(
     engine: &mut Engine,
     task: &TaskCell,
     completed: bool,
