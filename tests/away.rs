@@ -381,3 +381,39 @@ async fn s2_a_runner_that_comes_as_it_is_over_tells_how_it_ended() {
         assert!(stalled, "{release:?}: {told:?}");
     }
 }
+
+/// S8: one that was asked to end is no excuse for whoever awaits it, whatever it waited
+/// for, and at any bound.
+#[tokio::test(start_paused = true)]
+async fn s8_who_awaits_one_that_was_asked_while_it_waited_is_reclaimed() {
+    for chained in [false, true] {
+        let strict = LaneConfig::new(1).strict();
+        let lanes = Lanes::builder()
+            .lane("outer", LaneConfig::new(1).stall_ceiling(CEILING))
+            .lane("inner", strict.clone())
+            .lane("last", strict);
+        let lanes = lanes.build().unwrap();
+        let [outer, inner] = ["outer", "inner"].map(|name| lanes.lane(name).unwrap());
+        let chain = lanes.chain(["inner", "last"]).unwrap();
+        let mut parent = Box::pin(outer.run(async |_| {
+            let waits = async |cx: TaskContext| drop(cx.waiting("x").on(pending::<()>()).await);
+            let mut alone = Box::pin(inner.run(waits));
+            let mut child = Box::pin(chain.run(waits));
+            let polled = match chained {
+                true => poll_once(child.as_mut()),
+                false => poll_once(alone.as_mut()),
+            };
+            assert!(polled.is_pending());
+            pending::<()>().await;
+        }));
+        assert!(poll_once(parent.as_mut()).is_pending());
+        sleep(HOUR).await;
+        assert!(outer.try_acquire().is_err(), "S9: its child waits");
+        inner.cancel_all(Reason::User);
+        sleep(CEILING - SECOND).await;
+        assert!(outer.try_acquire().is_err(), "S9: that was no silence");
+        sleep(2 * SECOND).await;
+        assert!(outer.try_acquire().is_ok(), "chained: {chained}");
+        assert!(parent.await.is_err());
+    }
+}

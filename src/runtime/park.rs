@@ -570,11 +570,18 @@ fn stop_waiting(task: &TaskCell) {
 /// It is to end, and comes back for nothing any more. A wait with all its slots goes
 /// on for as long as it has grace.
 pub(super) fn abandon_what_is_away(task: &TaskCell) {
+    let waited = waited_until(task, task.now());
     let any = {
-        let parts = task.shared.lock();
-        let parking = parts.peek().and_then(|rare| rare.parked.as_deref());
-        parking.is_some_and(|parking| !parking.away.is_empty())
+        let mut parts = task.shared.lock();
+        let parking = parts.peek_mut().and_then(|rare| rare.parked.as_deref_mut());
+        let Some(parking) = parking else { return };
+        parking.waits = false;
+        !parking.away.is_empty()
     };
+    if let Some(until) = waited {
+        // That was no silence; what follows is, and whoever awaits it may stall (S8).
+        task.stir(until);
+    }
     if any {
         abandon(task);
     }
