@@ -307,21 +307,26 @@ impl Lanes {
     /// [`ControlError`] if there is no such task, or it is not an orphan.
     pub fn forget_orphan(&self, id: TaskId) -> Result<(), ControlError> {
         let domain = self.domain_of(id)?;
-        let forgotten = domain.act(|engine, _| match engine.record(id.key) {
+        let (task, forgotten) = domain.act(|engine, _| match engine.record(id.key) {
             None => Err(ControlError::UnknownTask { id }),
             Some(record) => {
-                let done = record.payload.word.get() == runtime::Word::Done;
+                let task = Arc::clone(&record.payload);
+                let done = task.word.get() == runtime::Word::Done;
                 if done && record.state == State::Orphan {
                     engine.note_end(id.key, End::Completed);
                 }
-                let forgotten = engine.forget_orphan(id.key);
-                forgotten.ok_or(ControlError::NotAnOrphan { id })
+                Ok((task, engine.forget_orphan(id.key).is_some()))
             }
         })?;
-        self.shared().orphans.release();
-        runtime::forget_links(&forgotten);
-        drop(forgotten);
-        Ok(())
+        if forgotten {
+            self.shared().orphans.release();
+        }
+        // At a bound a slot further on may have been taken, and not its own.
+        if runtime::forget_links(&task, forgotten) || forgotten {
+            Ok(())
+        } else {
+            Err(ControlError::NotAnOrphan { id })
+        }
     }
 
     /// [`Lane::pause`] on every lane, and on those that are yet to be made.

@@ -493,3 +493,27 @@ async fn s8_who_is_not_detached_at_a_bound_is_detached_after_that() {
         assert_clean(&lane);
     }
 }
+
+/// S10: nor is it in the way that its own slot could not be taken.
+#[tokio::test(start_paused = true)]
+async fn s10_an_orphan_is_forgotten_where_its_own_take_was_refused() {
+    let config = || LaneConfig::new(1).stall_ceiling(CEILING);
+    let lanes = Lanes::builder()
+        .lane("session", config().strict())
+        .lane("main", config());
+    let lanes = lanes.build().unwrap();
+    let [session, main] = ["session", "main"].map(|name| lanes.lane(name).unwrap());
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let slot = chain.acquire().await.unwrap();
+    sleep(CEILING + SECOND).await;
+    assert_eq!(session.snapshot().orphans.len(), 0, "it is strict");
+    let orphan = main.snapshot().orphans[0].id;
+    lanes.forget_orphan(orphan).unwrap();
+    assert_eq!(main.snapshot().orphans.len(), 0);
+    let again = lanes.forget_orphan(orphan);
+    assert!(again.is_err(), "{again:?}");
+    drop(slot);
+    for lane in [session, main] {
+        assert_clean(&lane);
+    }
+}

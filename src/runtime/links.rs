@@ -507,26 +507,32 @@ pub(super) fn settled(cell: &Arc<TaskCell>, end: End) {
     }
 }
 
-/// Somebody vouches for an orphan, and so for it in all lanes that count it (S10).
-pub(crate) fn forget(task: &TaskCell) {
-    let Some(links) = task.links() else { return };
-    for link in links.held() {
+/// Somebody vouches for an orphan, and so for it in all lanes that count it (S10);
+/// `insists` where its own slot is gone. Says whether it was one anywhere here.
+pub(crate) fn forget(task: &TaskCell, insists: bool) -> bool {
+    let held = task.links().map(|links| links.held()).unwrap_or_default();
+    let mut any = false;
+    for link in held {
         let (domain, key, now) = (link.domain(), link.slot_key(), link.now());
         let facts = super::facts::at_hand(&link);
         let forgotten = domain.act(|engine, effects| {
-            // It is about to be taken, or was not for a bound: somebody insists.
-            link.word.shift(Word::Running, Word::Cancelled);
-            if engine.reset_one(now, key, false, &facts, effects) {
-                let _ = domain.shared.orphans.reserve(true);
-                engine.dispatch(now, effects);
-                engine.settled_all(effects);
+            if insists {
+                // It is about to be taken, or was not for a bound.
+                link.word.shift(Word::Running, Word::Cancelled);
+                if engine.reset_one(now, key, false, &facts, effects) {
+                    let _ = domain.shared.orphans.reserve(true);
+                    engine.dispatch(now, effects);
+                    engine.settled_all(effects);
+                }
             }
             engine.forget_orphan(key)
         });
         if forgotten.is_some() {
             domain.shared.orphans.release();
+            any = true;
         }
     }
+    any
 }
 
 /// The slot of a task was taken from it. Where it runs on without, it does so
