@@ -28,8 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// that runs again and again, each time with another seed.
 ///
 /// The body runs on a tokio runtime of its own with one thread, a paused
-/// clock and no I/O: a `sleep` takes no time, and a time-out is exact. A socket or
-/// a child process is refused there, since virtual time would not wait for it. What it asks of
+/// clock and no I/O: a `sleep` takes no time, and a time-out is exact. Virtual time
+/// would not wait for a socket or a child process, so tokio panics where one is
+/// awaited ("IO is disabled"); in a task of a lane that is a
+/// [`Panicked`](crate::TaskError::Panicked), and a child process may have begun. What it asks of
 /// its dice is the same for the same seed, and so is the whole run, as long as
 /// the body and what it calls ask nobody else: no other source of randomness
 /// (a `select!` without `biased` is one), no threads.
@@ -46,9 +48,9 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 ///   not [idle](Self::run_until_idle) in the time that it was given, or not
 ///   before that day is over; or an orphan that is left then.
 ///
-/// Only tasks that the scheduler took by itself count there, lane by lane: not
-/// those that a reset or a shutdown took, nor those that were detached from their
-/// slot.
+/// Beyond the bound are only tasks that the scheduler took by itself, lane by lane:
+/// not those that a reset or a shutdown took, nor those that were detached from
+/// their slot.
 ///
 /// A body may move the clock itself (`tokio::time::advance`). For the lanes
 /// that is a machine that slept: what came due meanwhile is due from there.
