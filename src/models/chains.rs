@@ -4,10 +4,10 @@ use std::future::Future;
 use std::task::Poll;
 
 use super::explore::{both_came_first, explore, explore_at_most, thread};
-use super::world::{CLAIM, Hand, Tally, World};
+use super::world::{CEILING, CLAIM, Hand, Tally, World};
 use crate::runtime::{Domain, TaskCell};
 use crate::sync::{Arc, Weak};
-use crate::{Chain, Lane, LaneConfig, LaneState, Reason, TaskError};
+use crate::{Chain, Lane, LaneConfig, LaneState, OnStall, Reason, TaskError};
 
 /// `main`, a lane behind it, and the chain of both.
 pub(super) struct Two {
@@ -23,7 +23,18 @@ impl Two {
 
     pub(super) fn of(first: usize, second: usize) -> Self {
         let config = |slots| LaneConfig::new(slots).no_stall_ceiling();
-        let world = World::with(config(first), |more| more.lane("behind", config(second)));
+        Self::with(config(first), config(second))
+    }
+
+    /// Whose tasks run on without their slots.
+    pub(super) fn detaching() -> Self {
+        let config = LaneConfig::new(1).stall_ceiling(CEILING);
+        let config = config.on_stall(OnStall::Detach);
+        Self::with(config.clone(), config)
+    }
+
+    fn with(first: LaneConfig, second: LaneConfig) -> Self {
+        let world = World::with(first, |more| more.lane("behind", second));
         let behind = world.lanes.lane("behind").expect("configured");
         let chain = world.lanes.chain(["main", "behind"]).expect("configured");
         Self {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::chains::{Two, is_cancelled, second_poll};
 use super::explore::{explore, thread};
-use super::world::Hand;
+use super::world::{CEILING, Hand};
 use crate::sync::{Arc, Mutex};
 use crate::{Reason, TaskContext, TaskError, TaskId, WaitingError};
 
@@ -283,6 +283,25 @@ fn s1_ask_against_the_way_back_from_a_dropped_wait() {
         two.world.quiesce(&mut [&mut task]);
         assert!(is_cancelled(&task.answer().expect_err("S1")));
         drop(busy);
+        two.wind_up();
+    });
+}
+
+/// S7: one that is detached on its way back goes on without, whenever that is.
+#[test]
+fn s7_detach_against_the_way_back() {
+    explore("detach_against_way_back", || {
+        let two = Two::detaching();
+        let answer = Answer::none_yet();
+        let (mut task, _) = parked(&two, &answer);
+        two.world.pass(LIMIT);
+        two.world.host.advance(CEILING);
+        let domain = Arc::clone(&two.world.lane.domain);
+        let driver = thread::spawn(move || domain.fire());
+        task.poll();
+        driver.join().expect("no panic");
+        two.world.quiesce(&mut [&mut task]);
+        let _waited = task.answer().expect("nobody ended it");
         two.wind_up();
     });
 }

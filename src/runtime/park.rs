@@ -393,7 +393,7 @@ pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
         };
         let cell = gone.cell(task);
         let Some(stand_in) = stand_in else {
-            if send(task, cell) {
+            if send(task, cell) || !is_parked(task) {
                 continue;
             }
             // It is being shut down, and will be told.
@@ -404,7 +404,9 @@ pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
                 stand_in.word.shift(Word::Granted, Word::Running);
             }
             Word::Running => {
-                if !take_over(task, cell, &stand_in) {
+                // Unless whoever let go of what it gave back was between: then it goes
+                // on as it is, and nobody wakes it for that.
+                if !take_over(task, cell, &stand_in) && is_parked(task) {
                     return Poll::Pending;
                 }
             }
@@ -419,8 +421,11 @@ pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
                     return Poll::Pending;
                 }
             }
-            // Whoever ended it ends the task, too.
-            Word::Done | Word::Expired | Word::Cancelled => return Poll::Pending,
+            // Whoever ended it ends the task, too, or has let go of what it comes for.
+            Word::Done | Word::Expired | Word::Cancelled if is_parked(task) => {
+                return Poll::Pending;
+            }
+            Word::Done | Word::Expired | Word::Cancelled => {}
         }
     }
 }
