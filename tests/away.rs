@@ -1,6 +1,8 @@
 //! What ends a task while a slot of it is away: it gave that back for a wait,
 //! and has not come back to it.
 
+#![expect(clippy::disallowed_types, reason = "a waker of the tests themselves")]
+
 mod common;
 
 use std::future::{Future, pending};
