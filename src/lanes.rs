@@ -299,8 +299,8 @@ impl Lanes {
     }
 
     /// Stops counting an orphan, in all lanes of a chain: the caller vouches that
-    /// it does no harm. A task that runs on under [`OnStall::Detach`](crate::OnStall::Detach) is
-    /// not one of those.
+    /// it does no harm. A task that runs on under
+    /// [`OnStall::Detach`](crate::OnStall::Detach) is not one of those.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::future::pending;
+use std::future::{Future, pending};
 use std::pin::Pin;
 
 use common::{
@@ -436,6 +436,15 @@ async fn s9_a_deadline_is_none_for_a_slot_that_is_kept_while_it_waits() {
     assert_eq!(task.await.unwrap(), Ok(()));
 }
 
+/// With which a lane of one is at its bound.
+async fn an_orphan_of(main: &Lane) -> Pin<Box<impl Future<Output = Result<(), TaskError>>>> {
+    let mut hung = Box::pin(main.run(async |_| pending::<()>().await));
+    assert!(poll_once(hung.as_mut()).is_pending());
+    main.cancel_all(Reason::User);
+    sleep(SECOND).await;
+    hung
+}
+
 /// S10: nor does the one count that it was not taken in yet.
 #[tokio::test(start_paused = true)]
 async fn s10_an_orphan_is_forgotten_where_its_take_was_refused() {
@@ -443,10 +452,7 @@ async fn s10_an_orphan_is_forgotten_where_its_take_was_refused() {
     let lanes = lanes.build().unwrap();
     let [session, main] = ["session", "main"].map(|name| lanes.lane(name).unwrap());
     let chain = lanes.chain(["session", "main"]).unwrap();
-    let mut first = Box::pin(main.run(async |_| pending::<()>().await));
-    assert!(poll_once(first.as_mut()).is_pending());
-    main.cancel_all(Reason::User);
-    sleep(SECOND).await;
+    let first = an_orphan_of(&main).await;
     // At its bound from now on.
     let first_id = main.snapshot().orphans[0].id;
     let mut turn = Box::pin(chain.run(async |_| pending::<()>().await));
@@ -475,10 +481,7 @@ async fn s8_who_is_not_detached_at_a_bound_is_detached_after_that() {
     let lanes = lanes.build().unwrap();
     let [session, main] = ["session", "main"].map(|name| lanes.lane(name).unwrap());
     let chain = lanes.chain(["session", "main"]).unwrap();
-    let mut first = Box::pin(main.run(async |_| pending::<()>().await));
-    assert!(poll_once(first.as_mut()).is_pending());
-    main.cancel_all(Reason::User);
-    sleep(SECOND).await;
+    let first = an_orphan_of(&main).await;
     assert_eq!(main.snapshot().orphans.len(), 1, "at its bound");
     let mut turn = Box::pin(chain.run(async |_| pending::<()>().await));
     assert!(poll_once(turn.as_mut()).is_pending());

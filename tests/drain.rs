@@ -10,11 +10,14 @@
     reason = "what the tests themselves have seen"
 )]
 
+mod common;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::lanes_of_one;
 use futures::FutureExt;
 use laneway::{
     AcquireError, Descendants, Drain, Lane, LaneConfig, LaneState, Lanes, Priority, QueuedWork,
@@ -430,12 +433,7 @@ async fn s13_nobody_is_told_of_a_drain_that_not_all_lanes_have_heard_of() {
         }
     }
 
-    let lanes = Lanes::builder()
-        .lane("a", LaneConfig::new(1))
-        .lane("b", LaneConfig::new(1))
-        .build()
-        .unwrap();
-    let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+    let (lanes, [a, b]) = lanes_of_one(["a", "b"]);
     let held = [a.try_acquire().unwrap(), b.try_acquire().unwrap()];
     for (lane, other) in [(&a, &b), (&b, &a)] {
         let seen = Arc::new(AtomicUsize::new(usize::MAX));

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use common::{CEILING, HOUR, MINUTE, SECOND, TICK, let_run, poll_once};
 use laneway::{
-    BlockedBy, Drain, Event, EventKind, EventStream, Lane, LaneConfig, Lanes, OnBusy, OnFull,
-    OnStall, Outcome, Priority, QueuedWork, Reason, Reclaimed, TaskContext, TaskHandle, TaskId,
-    Timeout,
+    BlockedBy, Chain, Drain, Event, EventKind, EventStream, Lane, LaneConfig, Lanes, OnBusy,
+    OnFull, OnStall, Outcome, Priority, QueuedWork, Reason, Reclaimed, TaskContext, TaskHandle,
+    TaskId, Timeout,
 };
 use tokio::time::sleep;
 
@@ -29,6 +29,16 @@ fn with(config: LaneConfig) -> (Lanes, Lane) {
 
 fn one() -> (Lanes, Lane) {
     with(LaneConfig::new(1).stall_ceiling(CEILING))
+}
+
+/// A chain of `session` and `main`, of one slot each.
+fn chained() -> (Lanes, Chain) {
+    let lanes = Lanes::builder()
+        .lane("session", LaneConfig::new(1))
+        .lane("main", LaneConfig::new(1));
+    let lanes = lanes.events(MANY).build().unwrap();
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    (lanes, chain)
 }
 
 fn forever(lane: &Lane) -> TaskHandle<()> {
@@ -684,13 +694,7 @@ async fn warnings_are_events_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_in_several_lanes_has_its_parts_there_and_its_last_word_in_the_first() {
-    let lanes = Lanes::builder()
-        .lane("session", LaneConfig::new(1))
-        .lane("main", LaneConfig::new(1))
-        .events(MANY)
-        .build()
-        .unwrap();
-    let chain = lanes.chain(["session", "main"]).unwrap();
+    let (lanes, chain) = chained();
     let main = lanes.lane("main").unwrap();
     let slot = main.acquire().await.unwrap();
     let mut events = lanes.events().unwrap();
@@ -784,13 +788,7 @@ async fn a_task_that_waits_for_somebody_is_parked_and_comes_back() {
 /// back meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_over_once_in_all_lanes_of_its_task() {
-    let lanes = Lanes::builder()
-        .lane("session", LaneConfig::new(1))
-        .lane("main", LaneConfig::new(1))
-        .events(MANY)
-        .build()
-        .unwrap();
-    let chain = lanes.chain(["session", "main"]).unwrap();
+    let (lanes, chain) = chained();
     let task = chain.spawn(async |cx: TaskContext| {
         let wait = cx.waiting("leave").limit(HOUR).release(["main"]);
         wait.on(pending::<()>()).await.unwrap_err();

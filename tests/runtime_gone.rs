@@ -9,7 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use laneway::{
-    EventKind, LaneConfig, Lanes, OnStall, Reason, TaskError, TaskStatus, TryAcquireError,
+    EventKind, LaneConfig, Lanes, LanesBuilder, OnStall, Reason, TaskError, TaskHandle, TaskStatus,
+    TryAcquireError,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -111,11 +112,11 @@ fn s7_a_task_that_comes_after_its_runtime_went_is_told() {
     assert!(main.snapshot().queued.is_empty());
 }
 
-/// S7: nor need the caller of one that was detached from its slot wait for it.
-#[test]
-fn s7_who_awaits_a_thread_that_was_detached_is_told() {
+/// A thread that was detached from its slot, and whose runtime went then; another
+/// that does not; and what the thread waits for.
+fn detached(lanes: LanesBuilder) -> (Lanes, TaskHandle<bool>, Runtime, mpsc::Sender<()>) {
     let config = LaneConfig::new(1).stall_ceiling(Duration::from_millis(50));
-    let lanes = Lanes::builder().lane("main", config.on_stall(OnStall::Detach));
+    let lanes = lanes.lane("main", config.on_stall(OnStall::Detach));
     let lanes = lanes.build().unwrap();
     let main = lanes.lane("main").unwrap();
     let (release, released) = mpsc::channel::<()>();
@@ -125,7 +126,14 @@ fn s7_who_awaits_a_thread_that_was_detached_is_told() {
     drop(second.block_on(main.acquire()).unwrap());
     assert_eq!(task.status(), TaskStatus::Detached);
     first.shutdown_background();
-    let told = second.block_on(task);
+    (lanes, task, second, release)
+}
+
+/// S7: nor need the caller of one that was detached from its slot wait for it.
+#[test]
+fn s7_who_awaits_a_thread_that_was_detached_is_told() {
+    let (_lanes, task, runtime, release) = detached(Lanes::builder());
+    let told = runtime.block_on(task);
     assert!(
         matches!(told, Err(TaskError::RuntimeShutdown { .. })),
         "{told:?}"
@@ -136,26 +144,15 @@ fn s7_who_awaits_a_thread_that_was_detached_is_told() {
 /// S2: nor does whoever reads the log learn of its end twice.
 #[test]
 fn s2_a_detached_thread_that_was_told_is_settled_once() {
-    let config = LaneConfig::new(1).stall_ceiling(Duration::from_millis(50));
-    let lanes = Lanes::builder().lane("main", config.on_stall(OnStall::Detach));
-    let lanes = lanes.events(100).build().unwrap();
-    let mut events = lanes.events().unwrap();
-    let main = lanes.lane("main").unwrap();
-    let (release, released) = mpsc::channel::<()>();
-    let (first, second) = (runtime(), runtime());
-    let task = first.block_on(async { main.spawn_blocking(move |_| released.recv().is_ok()) });
+    let (lanes, task, runtime, release) = detached(Lanes::builder().events(100));
     let id = task.id();
-    // Somebody else has its slot, so it was detached.
-    drop(second.block_on(main.acquire()).unwrap());
-    assert_eq!(task.status(), TaskStatus::Detached);
-    first.shutdown_background();
-    let told = second.block_on(task);
+    let told = runtime.block_on(task);
     assert!(matches!(told, Err(TaskError::RuntimeShutdown { .. })));
-    main.cancel_all(Reason::User);
+    lanes.lane("main").unwrap().cancel_all(Reason::User);
     release.send(()).unwrap();
+    let mut events = lanes.task_events(id).unwrap();
     let all = std::iter::from_fn(|| events.try_next()).map(Result::unwrap);
     let settled: Vec<_> = all
-        .filter(|event| event.task == Some(id))
         .filter(|event| matches!(event.kind, EventKind::Settled { .. }))
         .map(|event| event.kind)
         .collect();

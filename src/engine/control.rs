@@ -409,7 +409,7 @@ impl<P: Clone> Lane<P> {
         if record.end().is_none() {
             record.set_end(end);
         }
-        self.take_slot(now, key, true, facts, effects).is_some()
+        self.take_slot(now, key, false, facts, effects).is_some()
     }
 
     /// The operator vouches for it: the orphan is not counted any more.

@@ -530,16 +530,20 @@ impl<P: Clone> Lane<P> {
         effects: &mut Effects<P>,
     ) -> Verdict {
         let bound = self.max_orphans();
-        // One that gave its slot back has none to be taken, and is told so (S7). A lane
-        // that is shut down grants nothing any more, so not even a strict one can come
-        // to run two where one is allowed.
-        let away = self.tasks.get(key).is_some_and(|record| record.away);
-        if self.orphans >= bound && !away && self.mode != Mode::Shutdown {
+        if self.orphans >= bound && !self.is_beyond_bounds(key) {
             let orphans = self.orphans;
             self.refuse_take(now, key, bound, orphans, effects);
             return Verdict::Nothing;
         }
         Verdict::Take { detach }
+    }
+
+    /// Whether no bound of orphans is asked for it. One that gave its slot back has
+    /// none to be taken, and is told so (S7); a lane that is shut down grants nothing
+    /// any more, so not even a strict one can come to run two where one is allowed.
+    pub(crate) fn is_beyond_bounds(&self, key: Key) -> bool {
+        let away = self.tasks.get(key).is_some_and(|record| record.away);
+        away || self.mode == Mode::Shutdown
     }
 }
 

@@ -1,8 +1,9 @@
 //! Tasks that wait for somebody, and may have given their slot back meanwhile.
 //!
 //! The clocks of a parked task stand still for as long as it waits for somebody.
-//! One that gave its slot back comes for another with a waiter of its own, a *stand-in*, which then hands over what
-//! it was granted; so whatever holds for waiters holds for it.
+//! One that gave its slot back comes for another with a waiter of its own, a
+//! *stand-in*, which then hands over what it was granted; so whatever holds for
+//! waiters holds for it.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::effects::{Effect, Effects, Notice, Reclaim};
 use super::fact::What;
 use super::judge::stalled;
-use super::lane::{Lane, Mode};
+use super::lane::Lane;
 use super::slab::Key;
 use super::task::{End, Facts, Spec, State, TICK};
 use super::time::Time;
@@ -97,8 +97,8 @@ impl<P: Clone> Lane<P> {
     /// the task is an orphan until its runner lets go.
     pub(crate) fn take(&mut self, now: Time, key: Key, facts: &Facts, effects: &mut Effects<P>) {
         let now = self.advance(now);
-        let insisted = self.mode == Mode::Shutdown;
-        let Some((task, end)) = self.take_slot(now, key, insisted, facts, effects) else {
+        let by_itself = !self.is_beyond_bounds(key);
+        let Some((task, end)) = self.take_slot(now, key, by_itself, facts, effects) else {
             return;
         };
         self.recover(now, task, end, Reclaim::Taken, effects);
@@ -110,7 +110,7 @@ impl<P: Clone> Lane<P> {
         &mut self,
         now: Time,
         key: Key,
-        insisted: bool,
+        by_itself: bool,
         facts: &Facts,
         effects: &mut Effects<P>,
     ) -> Option<(P, End)> {
@@ -137,7 +137,7 @@ impl<P: Clone> Lane<P> {
         };
         record.state = State::Orphan;
         record.say().hooks_until = hooks_until;
-        record.say().by_itself = !insisted && !record.away;
+        record.say().by_itself = by_itself;
         let told = std::mem::replace(&mut record.say().told, true);
         let (task, counts) = (record.payload.clone(), record.is_task());
         self.vacate(key);

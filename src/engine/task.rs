@@ -598,8 +598,7 @@ pub(crate) struct Said {
     pub(crate) on_wait: bool,
     pub(crate) done: bool,
     pub(crate) refused: bool,
-    /// It had a slot, and that was taken with nobody who insists: no reset and no
-    /// shutdown.
+    /// Its slot was taken within the bounds of orphans: by no reset, and in no shutdown.
     pub(crate) by_itself: bool,
     /// An orphan runs its hooks, and has until then.
     pub(crate) hooks_until: Option<Time>,

@@ -134,9 +134,9 @@ impl TaskContext {
     /// Waits for somebody: an approval, an answer, a job elsewhere. The task is
     /// parked meanwhile. Its clocks stand still, so that it neither stalls nor
     /// uses up its budget, and it may give slots back that others can use. When
-    /// the wait is over they go on, with or without its slots. While
-    /// it is in line for those again, its idle clock stands still, as in every
-    /// wait for a lane of ours, and its budget does not.
+    /// the wait is over, which is a sign of life, they go on, with or without its
+    /// slots. While it is in line for those again, its idle clock stands still, as
+    /// in every wait for a lane of ours, and its budget does not.
     ///
     /// A task in a chain keeps the slot of its session, so that no later turn
     /// overtakes it, and gives back that of the lane which all sessions share:

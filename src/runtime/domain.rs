@@ -255,9 +255,7 @@ impl Domain {
                 }
                 Verdict::Unclaim | Verdict::CallOff { .. } => engine.claimed(now, key),
                 Verdict::Take { detach } => {
-                    // There is no slot that it could share, whatever the bound (S7).
-                    let away = engine.record(key).is_some_and(|record| record.away);
-                    let forced = away || engine.mode() == Mode::Shutdown;
+                    let forced = engine.is_beyond_bounds(key);
                     if !self.shared.orphans.reserve(forced) {
                         let bound = self.shared.orphans.bound();
                         engine.refuse_take(now, key, bound, bound, effects);

@@ -436,11 +436,7 @@ pub(super) fn unclaim(cell: &TaskCell) -> Gathered {
 pub(super) fn unclaimed(cell: &Arc<TaskCell>, gathered: Gathered) {
     if let Some(task) = cell.principal() {
         // Nobody polls it, so that nobody will come for what it has either.
-        if task.word.get() == Word::Granted {
-            task.domain().unclaim(task);
-        } else {
-            task.domain().inspect(task.slot_key(), task);
-        }
+        task.domain().unclaim(task);
     } else if let Some(links) = cell.links() {
         links.give_back(cell, gathered, false);
     }

@@ -392,41 +392,43 @@ pub(super) fn poll_back(task: &Arc<TaskCell>, cx: &Context<'_>) -> Poll<()> {
             return Poll::Ready(());
         };
         let cell = gone.cell(task);
-        let Some(stand_in) = stand_in else {
-            if send(task, cell) || !is_parked(task) {
-                continue;
-            }
-            // It is being shut down, and will be told.
-            return Poll::Pending;
+        let goes_on = match stand_in {
+            None => send(task, cell),
+            Some(stand_in) => step_back(task, cell, &stand_in, cx),
         };
-        match stand_in.word.get() {
-            Word::Granted => {
-                stand_in.word.shift(Word::Granted, Word::Running);
-            }
-            Word::Running => {
-                // Unless whoever let go of what it gave back was between: then it goes
-                // on as it is, and nobody wakes it for that.
-                if !take_over(task, cell, &stand_in) && is_parked(task) {
-                    return Poll::Pending;
-                }
-            }
-            Word::Asleep => {
-                rejoin(&stand_in);
-                deadlock::waits_again(&stand_in);
-            }
-            Word::Queued => {
-                stand_in.set_runner(cx.waker());
-                // The grant may have come between the two.
-                if stand_in.word.get() == Word::Queued {
-                    return Poll::Pending;
-                }
-            }
-            // Whoever ended it ends the task, too, or has let go of what it comes for.
-            Word::Done | Word::Expired | Word::Cancelled if is_parked(task) => {
-                return Poll::Pending;
-            }
-            Word::Done | Word::Expired | Word::Cancelled => {}
+        // Whoever ends the task wakes it for that. Whoever let go of what it gave back
+        // does not, and it goes on as it is.
+        if !goes_on && is_parked(task) {
+            return Poll::Pending;
         }
+    }
+}
+
+/// One step on the way back to the slot of this cell. False if somebody else has the
+/// next one.
+fn step_back(
+    task: &Arc<TaskCell>,
+    cell: &TaskCell,
+    stand_in: &Arc<TaskCell>,
+    cx: &Context<'_>,
+) -> bool {
+    match stand_in.word.get() {
+        Word::Granted => {
+            stand_in.word.shift(Word::Granted, Word::Running);
+            true
+        }
+        Word::Running => take_over(task, cell, stand_in),
+        Word::Asleep => {
+            rejoin(stand_in);
+            deadlock::waits_again(stand_in);
+            true
+        }
+        Word::Queued => {
+            stand_in.set_runner(cx.waker());
+            // The grant may have come between the two.
+            stand_in.word.get() != Word::Queued
+        }
+        Word::Done | Word::Expired | Word::Cancelled => false,
     }
 }
 

@@ -50,7 +50,7 @@ struct Seen {
     begun: Time,
     /// When it was last parked no more: what came due meanwhile is due from there.
     went_on: Time,
-    /// It had a slot, and that was taken with nobody who insists.
+    /// Its slot was taken within the bounds of orphans.
     by_itself: bool,
     task: Arc<TaskCell>,
 }

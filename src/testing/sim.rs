@@ -28,13 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// that runs again and again, each time with another seed.
 ///
 /// The body runs on a tokio runtime of its own with one thread, a paused
-/// clock and no I/O: a `sleep` takes no time, and a time-out is exact. Virtual time
-/// would not wait for a socket or a child process, so tokio panics where one is
-/// awaited ("IO is disabled"); in a task of a lane that is a
-/// [`Panicked`](crate::TaskError::Panicked), and a child process may have begun. What it asks of
-/// its dice is the same for the same seed, and so is the whole run, as long as
+/// clock and no I/O: a `sleep` takes no time, and a time-out is exact. What it asks
+/// of its dice is the same for the same seed, and so is the whole run, as long as
 /// the body and what it calls ask nobody else: no other source of randomness
 /// (a `select!` without `biased` is one), no threads.
+///
+/// Virtual time would not wait for a socket or a child process, so tokio panics
+/// where one is made ("IO is disabled"); in a task of a lane that is a
+/// [`Panicked`](crate::TaskError::Panicked). A child process may have begun by then.
 ///
 /// Whenever nothing moves, the [watched](Self::watch) lanes are looked at.
 /// These fail a case, at the virtual moment at which they are seen:

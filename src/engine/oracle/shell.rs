@@ -4,7 +4,7 @@
 use super::sim::{Event, Sim, Task, Token};
 use crate::engine::task::Record;
 use crate::engine::{
-    Ceiling, Effect, End, Facts, Holders, Key, Mode, Notice, Reason, Spec, State, Time, Verdict,
+    Ceiling, Effect, End, Facts, Holders, Key, Notice, Reason, Spec, State, Time, Verdict,
 };
 
 /// The orphans of all lanes and their bound, where there is no room for another.
@@ -106,7 +106,7 @@ impl Sim {
                 self.trace(Event::Withdrawn(token));
                 self.act(|lane, now, effects| lane.call_off(now, key, end, effects));
             }
-            Verdict::Take { .. } if self.is_refused(key) => {
+            Verdict::Take { .. } if self.no_more_orphans && !self.lane.is_beyond_bounds(key) => {
                 let (orphans, bound) = OVER_ALL;
                 self.act(|lane, now, effects| lane.refuse_take(now, key, bound, orphans, effects));
             }
@@ -122,12 +122,6 @@ impl Sim {
                 });
             }
         }
-    }
-
-    /// By the bound over all lanes, which one that gave its slot back is not under.
-    fn is_refused(&self, key: Key) -> bool {
-        let away = self.lane.record(key).is_some_and(|record| record.away);
-        self.no_more_orphans && !away && self.lane.mode() != Mode::Shutdown
     }
 
     fn inspect_holders(&mut self) {

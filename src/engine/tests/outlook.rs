@@ -282,8 +282,8 @@ fn those_who_wait() {
     );
 }
 
-#[test]
-fn one_that_is_parked() {
+/// One that has ten seconds of its minute behind it, and waits for ten minutes.
+fn parked(leaves: bool) -> (Sim, u32) {
     let mut sim = Sim::new(1);
     let spec = Spec {
         budget: Some(MINUTE),
@@ -292,10 +292,19 @@ fn one_that_is_parked() {
     let task = sim.submit(spec);
     sim.run_for(secs(10));
     let until = sim.now + secs(600);
-    assert!(sim.park(task, until, false));
+    if leaves {
+        sim.lane.may_leave().unwrap();
+    }
+    assert!(sim.park(task, until, leaves));
     // Its budget stands still.
     let limit = (Bound::Parked, secs(600), Follows::GoesOn);
     assert_eq!(outlook(&mut sim, task), [limit]);
+    (sim, task)
+}
+
+#[test]
+fn one_that_is_parked() {
+    let (mut sim, task) = parked(false);
     let (.., events) = comes_true(&mut sim, task);
     assert!(events.contains(&Event::Outwaited(task)));
     let budget = (Bound::Budget, secs(50), Follows::SlotReclaimed);
@@ -305,18 +314,7 @@ fn one_that_is_parked() {
 /// Its wait is over, and so its clocks go on, with its slot or without.
 #[test]
 fn one_that_waits_for_nobody_but_its_slot() {
-    let mut sim = Sim::new(1);
-    let spec = Spec {
-        budget: Some(MINUTE),
-        ..plain()
-    };
-    let task = sim.submit(spec);
-    sim.run_for(secs(10));
-    let until = sim.now + secs(600);
-    sim.lane.may_leave().unwrap();
-    assert!(sim.park(task, until, true));
-    let limit = (Bound::Parked, secs(600), Follows::GoesOn);
-    assert_eq!(outlook(&mut sim, task), [limit]);
+    let (mut sim, task) = parked(true);
     sim.run_for(secs(600) + TICK);
     let budget = (Bound::Budget, secs(50) - TICK, Follows::SlotReclaimed);
     assert_eq!(outlook(&mut sim, task), [budget]);
