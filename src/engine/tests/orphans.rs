@@ -89,6 +89,23 @@ fn s10_a_strict_lane_never_runs_two_where_one_is_allowed() {
     );
 }
 
+/// S10: for whoever looks whether the bound was heeded.
+#[test]
+fn s10_a_take_within_the_bound_is_told_from_one_past_it() {
+    for forced in [false, true] {
+        let (mut sim, tasks) = abandoned(bounded(1, 1), 1);
+        if forced {
+            sim.reset();
+        } else {
+            sim.run_for(2 * CEILING);
+        }
+        let key = sim.key(tasks[0]);
+        let record = sim.lane.record(key).expect("its runner has not come");
+        assert_eq!(record.state, State::Orphan);
+        assert_eq!(record.said().by_itself, !forced);
+    }
+}
+
 #[test]
 fn s10_a_reset_takes_past_the_bound() {
     let (mut sim, tasks) = abandoned(bounded(1, 0), 3);
