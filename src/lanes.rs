@@ -288,13 +288,13 @@ impl Lanes {
         let until = domain.now() + silence;
         domain.act(|engine, _| match engine.record(id.key) {
             None => Err(ControlError::UnknownTask { id }),
-            Some(record) if !matches!(record.state, State::Granted | State::Running) => {
-                Err(ControlError::NotRunning { id })
-            }
-            Some(record) => {
-                record.payload.extend(until);
-                Ok(())
-            }
+            Some(record) => match record.state {
+                State::Granted | State::Running | State::ComingBack => {
+                    record.payload.extend(until);
+                    Ok(())
+                }
+                _ => Err(ControlError::NotRunning { id }),
+            },
         })
     }
 

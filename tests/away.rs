@@ -12,7 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use common::{CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, one_lane, poll_once};
 use laneway::{
-    Chain, Lane, LaneConfig, Lanes, OnStall, Reason, TaskContext, TaskError, TaskStatus, Timeout,
+    Chain, ControlError, Lane, LaneConfig, Lanes, OnStall, Reason, TaskContext, TaskError,
+    TaskStatus, Timeout,
 };
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -133,6 +134,32 @@ async fn s7_who_hangs_without_its_slot_is_told_in_time() {
         let told = left.await;
         assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
     }
+}
+
+/// Its clocks go on, and so more silence can be granted to it.
+#[tokio::test(start_paused = true)]
+async fn s9_who_is_in_line_for_its_slot_may_be_granted_more_silence() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+    let spawned = main.spawn(async |cx| {
+        let wait = cx.waiting("x").limit(MINUTE).release(["main"]);
+        let mut wait = Box::pin(wait.on(pending::<()>()));
+        assert!(poll_once(wait.as_mut()).is_pending());
+        sleep(10 * HOUR).await;
+    });
+    let_run().await;
+    let id = spawned.id();
+    let not_yet = lanes.extend(id, HOUR);
+    assert_eq!(
+        not_yet,
+        Err(ControlError::NotRunning { id }),
+        "they stand still"
+    );
+    sleep(MINUTE + SECOND).await;
+    lanes.extend(id, HOUR).unwrap();
+    sleep(HOUR - SECOND).await;
+    assert_eq!(spawned.status(), TaskStatus::Active);
+    let told = timeout(2 * SECOND, spawned).await.expect("S7");
+    assert!(matches!(told, Err(TaskError::Stalled { .. })), "{told:?}");
 }
 
 /// Nor does whoever awaits one that hangs so.

@@ -348,7 +348,7 @@ impl<P: Clone> Lane<P> {
                 self.settle_queued(now, key, queued, effects);
                 self.dispatch(now, effects);
             }
-            State::Granted | State::Running | State::Parked { .. } | State::Detached => {
+            state if state.goes_on() || state == State::Detached => {
                 let end = End::Cancelled { reason, elapsed };
                 self.end_active(now, key, end, spec, facts, effects);
             }
@@ -457,10 +457,7 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if let State::Granted
-        | State::Running
-        | State::Detached
-        | State::Parked { until: Time::FAR } = record.state
+        if let State::Granted | State::Running | State::ComingBack | State::Detached = record.state
         {
             // It may be for a moment at which it is due, and is late from then on.
             record.take_back(|said| said.next_look = said.next_look.min(at));

@@ -94,15 +94,11 @@ impl<P: Clone> Lane<P> {
                 self.set_state(key, State::Running);
                 return self.judge_running(now, key, spec, facts, effects);
             }
-            State::Running | State::Detached => {
+            State::Running | State::ComingBack | State::Detached => {
                 return self.judge_running(now, key, spec, facts, effects);
             }
             State::Parked { until } if until <= now => self.outwait(now, key, effects),
-            State::Parked { until } if until < Time::FAR => self.look_at(key, Some(until)),
-            // It waits for nobody but its slot, and so its clocks go on.
-            State::Parked { .. } => {
-                return self.judge_running(now, key, spec, facts, effects);
-            }
+            State::Parked { until } => self.look_at(key, Some(until)),
             State::Asked { until } if until <= now => {
                 let reason = record.end().map_or(Reason::User, |end| end.reason());
                 self.note(now, key, || What::GraceOver { reason });

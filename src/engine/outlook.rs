@@ -177,14 +177,10 @@ impl<P: Clone> Lane<P> {
             State::Granted if !facts.claimed => {
                 add(Bound::Claim, record.started + CLAIM, Follows::PassedOn);
             }
-            State::Granted | State::Running | State::Detached => {
+            State::Granted | State::Running | State::ComingBack | State::Detached => {
                 self.outlook_running(record, spec, facts, &mut add);
             }
-            State::Parked { until } if until < Time::FAR => {
-                add(Bound::Parked, until, Follows::GoesOn);
-            }
-            // It waits for nobody but its slot, and so its clocks go on.
-            State::Parked { .. } => self.outlook_running(record, spec, facts, &mut add),
+            State::Parked { until } => add(Bound::Parked, until, Follows::GoesOn),
             State::Asked { until } => {
                 add(Bound::Grace, until, Follows::Dropped);
                 let hooks = if facts.hooks {
@@ -212,9 +208,7 @@ impl<P: Clone> Lane<P> {
         {
             let follows = match record.state {
                 state if state.waits() => Some(Follows::HandedBack),
-                State::Granted | State::Running | State::Parked { .. } => {
-                    Some(Follows::SlotReclaimed)
-                }
+                state if state.goes_on() => Some(Follows::SlotReclaimed),
                 _ => None,
             };
             if let Some(follows) = follows {

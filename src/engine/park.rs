@@ -73,17 +73,16 @@ impl<P: Clone> Lane<P> {
     }
 
     /// It waits for nobody any more. One that kept its slot is active again, and
-    /// waits for our lanes if it has others to come back to; one without is still
-    /// parked, with no limit, and its clocks go on: whoever does not come back is
-    /// told so (S7).
+    /// waits for our lanes if it has others to come back to; one without is on its
+    /// way back, and its clocks go on: whoever does not come back is told so (S7).
     pub(crate) fn stop_waiting(&mut self, now: Time, key: Key) {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
         if !record.away {
             self.unpark(now, key);
-        } else if record.state.is_parked_for_somebody() {
-            record.state = State::Parked { until: Time::FAR };
+        } else if let State::Parked { .. } = record.state {
+            record.state = State::ComingBack;
             record.go_on(now);
             self.look_at(key, Some(now));
         }
@@ -106,9 +105,7 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if let State::Parked { .. } = record.state
-            && !record.away
-        {
+        if record.state.is_parked() && !record.away {
             record.state = State::Running;
             record.go_on(now);
             self.look_at(key, Some(now));
@@ -148,7 +145,7 @@ impl<P: Clone> Lane<P> {
         })?;
         let holder = holder.holder;
         let record = self.tasks.get_mut(key)?;
-        if !record.away || !matches!(record.state, State::Parked { .. }) {
+        if !record.away || !record.state.is_parked() {
             return None;
         }
         record.away = false;

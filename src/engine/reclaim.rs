@@ -30,10 +30,7 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if !matches!(
-            record.state,
-            State::Granted | State::Running | State::Parked { .. }
-        ) {
+        if !record.state.goes_on() {
             return;
         }
         if let State::Parked { .. } = record.state {

@@ -306,6 +306,8 @@ pub(crate) enum State {
     Parked {
         until: Time,
     },
+    /// It waits for nobody but the slot that it gave back: its clocks go on.
+    ComingBack,
     /// Asked to end, and listening: it has until then.
     Asked {
         until: Time,
@@ -346,9 +348,14 @@ impl State {
         )
     }
 
-    /// Parked, and not only for the slots that it gave back.
-    pub(crate) fn is_parked_for_somebody(self) -> bool {
-        matches!(self, Self::Parked { until } if until < Time::FAR)
+    /// It waits for somebody, or for the slot that it gave back for that.
+    pub(crate) const fn is_parked(self) -> bool {
+        matches!(self, Self::Parked { .. } | Self::ComingBack)
+    }
+
+    /// It was granted, and nothing has told it to end.
+    pub(crate) const fn goes_on(self) -> bool {
+        matches!(self, Self::Granted | Self::Running) || self.is_parked()
     }
 
     pub(crate) const fn is_orphan(self) -> bool {

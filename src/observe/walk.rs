@@ -214,7 +214,7 @@ impl<'a> Walk<'a> {
                 });
             }
         }
-        if sight.seen.state().is_parked_for_somebody() {
+        if let State::Parked { .. } = sight.seen.state() {
             let parked = runtime::parked_snapshot(task, self.now);
             waits.extend(parked.map(|parked| Wait::Somebody { what: parked.what }));
         }
@@ -422,8 +422,8 @@ fn stage(state: State, facts: &Facts) -> Stage {
         State::Granted if facts.gathers => Stage::Gathering,
         State::Granted => Stage::Granted,
         State::Running => Stage::Running,
-        State::Parked { .. } if state.is_parked_for_somebody() => Stage::Parked,
-        State::Parked { .. } => Stage::ComingBack,
+        State::Parked { .. } => Stage::Parked,
+        State::ComingBack => Stage::ComingBack,
         State::Asked { .. } => Stage::Asked,
         State::Dropping { .. } => Stage::Dropping,
         State::Teardown { .. } => Stage::Teardown,

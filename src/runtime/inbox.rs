@@ -19,7 +19,7 @@ use super::handle::TaskHandle;
 use super::parts::Rare;
 use super::shared::trim;
 use super::wakers::{Ticket, Wakers, drop_guarded};
-use crate::engine::{End, Key, Reason, State};
+use crate::engine::{End, Key, Reason};
 use crate::sync::{Arc, Mutex, Weak};
 use crate::{TaskError, TaskId};
 
@@ -268,14 +268,8 @@ impl<M: Send + 'static> Inbox<M> {
         // Those that were looked at are dropped outside the lock.
         let (taken, _seen) = domain.act(|engine, effects| {
             let mut seen = Vec::new();
-            let active = |state| {
-                matches!(
-                    state,
-                    State::Granted | State::Running | State::Parked { .. }
-                )
-            };
             let record = engine.record(task.slot_key());
-            let Some(record) = record.filter(|record| active(record.state)) else {
+            let Some(record) = record.filter(|record| record.state.goes_on()) else {
                 return (Taken::Over, seen);
             };
             if record.away {

@@ -190,7 +190,7 @@ impl Seen {
             }
             // They hold no slot here, or wait for somebody; and the clocks of a link
             // are those of a task elsewhere.
-            State::Parked { .. } => return None,
+            State::Parked { .. } | State::ComingBack => return None,
             State::Granted if read_facts(&self.task, now).gathers => return None,
             State::Granted if !read_facts(&self.task, now).claimed => {
                 let limit = self.started + CLAIM;

@@ -4,7 +4,7 @@
 use super::sim::{Event, Sim, Task, Token};
 use crate::engine::task::Record;
 use crate::engine::{
-    Ceiling, Effect, End, Facts, Holders, Key, Notice, Reason, Spec, State, Time, Verdict,
+    Ceiling, Effect, End, Facts, Holders, Key, Notice, OnStall, Reason, Spec, State, Verdict,
 };
 
 /// The orphans of all lanes and their bound, where there is no room for another.
@@ -246,11 +246,12 @@ impl Sim {
                 State::Granted => !self.tasks[record.payload as usize].facts.gathers,
                 State::Quiet { .. }
                 | State::Placed
+                | State::Parked { .. }
                 | State::Asked { .. }
                 | State::Dropping { .. }
                 | State::Teardown { .. } => true,
-                State::Parked { until, .. } => until < Time::FAR,
                 State::Running => self.tasks[record.payload as usize].is_limited(),
+                State::ComingBack => self.tasks[record.payload as usize].is_limited_in_line(),
                 State::Queued | State::AtDoor | State::Asleep => {
                     self.tasks[record.payload as usize].spec.wait.is_some()
                 }
@@ -276,5 +277,10 @@ impl Task {
             || self.spec.idle.is_some()
             || self.spec.budget.is_some()
             || self.facts.phase.is_some()
+    }
+
+    /// Whose silence would cost it its slot alone has none to lose.
+    fn is_limited_in_line(&self) -> bool {
+        self.is_limited() && self.spec.on_stall != OnStall::Detach
     }
 }

@@ -214,8 +214,8 @@ impl Trial {
         for before in &prints {
             let due = match before.state {
                 // Of a task that runs, this look sees more than the last did.
-                State::Granted | State::Placed | State::Running | State::Detached => true,
-                State::Parked { until: Time::FAR } => true,
+                State::Granted | State::Placed => true,
+                State::Running | State::ComingBack | State::Detached => true,
                 // It may have been put off further than it was to be looked at.
                 State::Quiet { .. } => true,
                 // One that was refused is tried again, at any time.

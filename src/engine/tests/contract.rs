@@ -8,7 +8,7 @@ use super::sim::{DETACHED, PRESENT, Sim, ceiling, millis, plain, secs, settings}
 use crate::engine::task::Facts;
 use crate::engine::{
     BlockedBy, Effect, Effects, End, Entry, Group, Lane, Leftover, Limit, Priority, Reason,
-    Refused, Released, Spec, State, TICK, Time,
+    Refused, Released, Spec, State, TICK,
 };
 
 const MINUTE: Duration = secs(60);
@@ -245,15 +245,6 @@ fn whether_somebody_of_a_priority_waits_is_known() {
         sim.cancel(waiter, Reason::User);
     }
     assert_eq!(waiting(&sim), [false; 3]);
-}
-
-/// Who waits for the slots that it gave back waits for nobody else.
-#[test]
-fn who_is_parked_for_somebody_is_told_from_who_is_on_its_way_back() {
-    let until = |until| State::Parked { until };
-    assert!(until(Time::START).is_parked_for_somebody());
-    assert!(!until(Time::FAR).is_parked_for_somebody());
-    assert!(!State::Running.is_parked_for_somebody());
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Hall {
 
     /// What one waited for is there: its clocks go on, or it comes for a slot.
     pub(super) fn come_back(&mut self, which: Which) {
-        let parked = |token: &Token| matches!(self.state(*token), Some(State::Parked { .. }));
+        let parked = |token: &Token| self.state(*token).is_some_and(State::is_parked);
         let rooms = self.model.rooms.iter();
         let holders = rooms.flat_map(|room| room.lane.holders());
         let all = holders.chain(self.away.iter().copied()).filter(parked);
@@ -97,7 +97,7 @@ impl Hall {
         };
         let token = all[at];
         let stand_in = self.tasks[token as usize].stand_in.expect("it has one");
-        let parked = matches!(self.state(token), Some(State::Parked { .. }));
+        let parked = self.state(token).is_some_and(State::is_parked);
         let ((index, key), of) = (self.whereabouts(token), self.whereabouts(stand_in).1);
         let gone = if parked {
             self.model.rooms[index].lane.rename(stand_in, token);
