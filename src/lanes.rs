@@ -300,7 +300,8 @@ impl Lanes {
 
     /// Stops counting an orphan, in all lanes of a chain: the caller vouches that
     /// it does no harm. A task that runs on under
-    /// [`OnStall::Detach`](crate::OnStall::Detach) is not one of those.
+    /// [`OnStall::Detach`](crate::OnStall::Detach) is not one of those, nor is it
+    /// while its hooks run: its caller waits for what it comes to.
     ///
     /// # Errors
     ///

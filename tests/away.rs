@@ -10,9 +10,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use common::{CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, one_lane, poll_once};
+use common::{
+    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, now, one_lane, poll_once,
+};
 use laneway::{
-    Chain, ControlError, Lane, LaneConfig, Lanes, OnStall, Reason, TaskContext, TaskError,
+    Chain, ControlError, Lane, LaneConfig, Lanes, Limit, OnStall, Reason, TaskContext, TaskError,
     TaskStatus, Timeout,
 };
 use tokio::sync::oneshot;
@@ -352,7 +354,8 @@ async fn s2_who_hung_without_its_slot_completes_late() {
         sleep(MINUTE + CEILING + SECOND).await;
         drop((wait, slot));
         let counters = assert_clean(&main);
-        assert_eq!((counters.taken, counters.late), (1, 1), "{release:?}");
+        let taken = u64::from(release.is_empty());
+        assert_eq!((counters.taken, counters.late), (taken, 1), "{release:?}");
     }
 }
 
@@ -444,5 +447,36 @@ async fn s8_who_awaits_one_that_was_asked_while_it_waited_is_reclaimed() {
         sleep(2 * SECOND).await;
         assert!(outer.try_acquire().is_ok(), "chained: {chained}");
         assert!(parent.await.is_err());
+    }
+}
+
+/// A deadline is a moment and no clock, with its slot and without; also one that is set
+/// while it waits.
+#[tokio::test(start_paused = true)]
+async fn s7_a_deadline_ends_who_waits_for_somebody() {
+    for (release, before) in [(&[][..], true), (&["main"], true), (&["main"], false)] {
+        let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+        let (tell, told) = oneshot::channel();
+        let task = main.spawn(async move |cx| {
+            let deadline = now() + MINUTE;
+            if before {
+                cx.set_deadline(deadline);
+            }
+            tell.send((cx.clone(), deadline)).ok();
+            let _ = cx.waiting("x").release(release).on(pending::<()>()).await;
+        });
+        let_run().await;
+        let (cx, deadline) = told.await.unwrap();
+        if !before {
+            cx.set_deadline(deadline);
+        }
+        let why = format!("{:?}", lanes.explain(task.id()).unwrap());
+        assert!(why.contains("Deadline"), "{why}");
+        let ended = timeout(MINUTE + SECOND, task).await.expect("S7");
+        let Err(TaskError::TimedOut { limit, .. }) = ended else {
+            panic!("{ended:?}");
+        };
+        assert_eq!(limit, Limit::Deadline, "{release:?}");
+        assert_clean(&main);
     }
 }

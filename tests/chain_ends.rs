@@ -12,6 +12,7 @@ use laneway::{
     Chain, Drain, Lane, LaneConfig, Lanes, OnStall, QueuedWork, Reason, TaskError, TaskStatus,
     Timeout,
 };
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 fn two(config: LaneConfig) -> (Lanes, Lane, Lane, Chain) {
@@ -519,4 +520,84 @@ async fn s10_an_orphan_is_forgotten_where_its_own_take_was_refused() {
     for lane in [session, main] {
         assert_clean(&lane);
     }
+}
+
+/// Detached, but not from its second slot, for a bound; then it returns, and its hook
+/// is never polled through.
+#[tokio::test(start_paused = true)]
+async fn s8_a_slot_further_on_is_taken_once_the_bound_is_free_though_its_task_hangs_in_its_hooks() {
+    let config = LaneConfig::new(1)
+        .stall_ceiling(CEILING)
+        .on_stall(OnStall::Detach);
+    let lanes = Lanes::builder()
+        .lane("session", config.clone())
+        .lane(
+            "main",
+            LaneConfig::new(2).stall_ceiling(CEILING).max_orphans(1),
+        )
+        .build()
+        .unwrap();
+    let (session, main) = (lanes.lane("session").unwrap(), lanes.lane("main").unwrap());
+    // An orphan in `main`, for now.
+    let mut other = Box::pin(main.run(async |_| pending::<()>().await));
+    assert!(poll_once(other.as_mut()).is_pending());
+    main.reset();
+    assert_eq!(main.snapshot().orphans.len(), 1);
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let (answer, asked) = oneshot::channel::<()>();
+    let mut turn = Box::pin(chain.run(async move |cx| {
+        cx.defer(async |_| pending::<()>().await);
+        let _ = asked.await;
+    }));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    sleep(CEILING + SECOND).await;
+    assert!(session.try_acquire().is_ok(), "detached");
+    assert_eq!(main.snapshot().active.len(), 1, "refused at the bound");
+    answer.send(()).unwrap();
+    // It returns, and its hook begins; after that nobody polls it.
+    assert!(poll_once(turn.as_mut()).is_pending());
+    // The bound is free again.
+    drop(other);
+    assert_eq!(main.snapshot().orphans.len(), 0);
+    sleep(24 * HOUR).await;
+    assert_eq!(main.snapshot().active.len(), 0, "S8: nobody looks after it");
+}
+
+/// Both slots were taken before it was through.
+#[tokio::test(start_paused = true)]
+async fn s10_who_was_detached_and_hangs_in_its_hooks_is_forgotten_in_all_its_lanes() {
+    let config = LaneConfig::new(1)
+        .stall_ceiling(CEILING)
+        .on_stall(OnStall::Detach);
+    let lanes = Lanes::builder()
+        .lane("session", config.clone())
+        .lane("main", config)
+        .build()
+        .unwrap();
+    let (session, main) = (lanes.lane("session").unwrap(), lanes.lane("main").unwrap());
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let (answer, asked) = oneshot::channel::<()>();
+    let mut turn = Box::pin(chain.run(async move |cx| {
+        cx.defer(async |_| pending::<()>().await);
+        let _ = asked.await;
+    }));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    sleep(CEILING + SECOND).await;
+    assert_eq!(
+        (
+            session.snapshot().orphans.len(),
+            main.snapshot().orphans.len()
+        ),
+        (1, 1)
+    );
+    let id = session.snapshot().orphans[0].id;
+    answer.send(()).unwrap();
+    assert!(poll_once(turn.as_mut()).is_pending());
+    sleep(MINUTE).await;
+    lanes.forget_orphan(id).unwrap();
+    let left = (
+        session.snapshot().orphans.len(),
+        main.snapshot().orphans.len(),
+    );
+    assert_eq!(left, (0, 0), "S10");
 }

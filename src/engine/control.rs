@@ -352,7 +352,10 @@ impl<P: Clone> Lane<P> {
                 let end = End::Cancelled { reason, elapsed };
                 self.end_active(now, key, end, spec, facts, effects);
             }
-            State::Asked { .. } | State::Dropping { .. } | State::Teardown { .. } => {}
+            State::Asked { .. }
+            | State::Dropping { .. }
+            | State::Teardown { .. }
+            | State::Delivering { .. } => {}
             // The reservation is its holder's.
             _ => return false,
         }
@@ -412,7 +415,8 @@ impl<P: Clone> Lane<P> {
         self.take_slot(now, key, false, facts, effects).is_some()
     }
 
-    /// The operator vouches for it: the orphan is not counted any more.
+    /// The operator vouches for it: the orphan is not counted any more. One whose caller
+    /// waits for its answer is not forgotten, since nobody else would tell it (S7).
     pub(crate) fn forget_orphan(&mut self, key: Key) -> Option<P> {
         let record = self.tasks.get(key)?;
         if record.state != State::Orphan {
@@ -457,8 +461,7 @@ impl<P: Clone> Lane<P> {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if let State::Granted | State::Running | State::ComingBack | State::Detached = record.state
-        {
+        if record.state.goes_on() || record.state == State::Detached {
             // It may be for a moment at which it is due, and is late from then on.
             record.take_back(|said| said.next_look = said.next_look.min(at));
             self.timers.set_earlier(&mut self.tasks, key.index, at);

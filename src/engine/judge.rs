@@ -83,6 +83,10 @@ impl<P: Clone> Lane<P> {
                 }
                 later => self.look_at(key, later),
             },
+            State::Delivering { until } if until <= now => {
+                self.judge_delivery(now, key, facts, effects);
+            }
+            State::Delivering { until } => self.look_at(key, Some(until)),
             State::Granted if facts.gathers && !facts.claimed => {
                 return match self.judge_wait(now, key, spec, effects) {
                     Some(end) => Verdict::CallOff { end },
@@ -97,8 +101,7 @@ impl<P: Clone> Lane<P> {
             State::Running | State::ComingBack | State::Detached => {
                 return self.judge_running(now, key, spec, facts, effects);
             }
-            State::Parked { until } if until <= now => self.outwait(now, key, effects),
-            State::Parked { until } => self.look_at(key, Some(until)),
+            State::Parked { until } => self.judge_parked(now, key, until, spec, facts, effects),
             State::Asked { until } if until <= now => {
                 let reason = record.end().map_or(Reason::User, |end| end.reason());
                 self.note(now, key, || What::GraceOver { reason });
@@ -119,6 +122,56 @@ impl<P: Clone> Lane<P> {
             State::Dropping { take_at } => self.look_at(key, Some(take_at)),
         }
         Verdict::Nothing
+    }
+
+    /// Its clocks stand still, but a deadline is a moment and no clock.
+    fn judge_parked(
+        &mut self,
+        now: Time,
+        key: Key,
+        until: Time,
+        spec: &Spec,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
+        match facts.deadline {
+            Some(at) if at <= now => {
+                let Some(record) = self.tasks.get_mut(key) else {
+                    return;
+                };
+                record.go_on(now);
+                let started = record.begun();
+                let end = End::TimedOut {
+                    limit: Limit::Deadline,
+                    allowed: at.since(started),
+                    elapsed: now.since(started),
+                    idle: now.since(record.last_sign(facts)),
+                };
+                self.ask(now, key, end, spec, facts, effects);
+            }
+            _ if until <= now => self.outwait(now, key, effects),
+            Some(at) => self.look_at(key, Some(until.min(at))),
+            None => self.look_at(key, Some(until)),
+        }
+    }
+
+    /// The hooks of one that was detached have had their time: it is told to end them,
+    /// and a tick later its caller is told without its runner (S7).
+    fn judge_delivery(&mut self, now: Time, key: Key, facts: &Facts, effects: &mut Effects<P>) {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if record.said().hooks_until.is_none() {
+            let end = record.end().unwrap_or(End::Completed);
+            self.end_detached(now, key, end, facts, effects);
+            return;
+        }
+        record.say().hooks_until = None;
+        let task = record.payload.clone();
+        effects.push(Effect::EndTeardown { task });
+        let until = now + TICK;
+        self.set_state(key, State::Delivering { until });
+        self.look_at(key, Some(until));
     }
 
     /// The grant was withdrawn before its runner came for it (S20).
@@ -385,6 +438,12 @@ impl<P: Clone> Lane<P> {
                 let look = self.look_after_report(now, key, due, limit);
                 Some(look.min(first_report))
             }
+            // It runs on without its slot as it is.
+            (_, Some((_, Silence::Stall)))
+                if away && !only_report && spec.on_stall == OnStall::Detach =>
+            {
+                None
+            }
             (Some(due), Some((limit, kind))) => match wait_or_grace(now, due, awaited, record) {
                 Some(at) => Some(at.min(first_report)),
                 None if kind == Silence::Idle => {
@@ -398,8 +457,6 @@ impl<P: Clone> Lane<P> {
                     let look = self.look_after_report(now, key, due, limit);
                     Some(look.min(first_report))
                 }
-                // It runs on without its slot as it is.
-                None if spec.on_stall == OnStall::Detach && away => None,
                 None if spec.on_stall == OnStall::Detach => {
                     self.look_at(key, hard_look);
                     return self.judge_bound(now, key, true, effects);

@@ -314,7 +314,7 @@ impl<P: Clone> Lane<P> {
             State::Queued => self.queue.remove(&mut self.tasks, key.index),
             State::Quiet { .. } | State::AtDoor | State::Placed => self.leave(key),
             state if state.holds_slot() => self.vacate(key),
-            State::Detached | State::Orphan => self.orphans -= 1,
+            state if state.is_orphan() => self.orphans -= 1,
             _ => {}
         }
         let Some(mut gone) = self.forget(key) else {
@@ -322,9 +322,8 @@ impl<P: Clone> Lane<P> {
         };
         match (state, completed) {
             _ if !counts => {}
-            // Its caller has the value: it was in hand when the slot was taken
-            // (S3), or the task was allowed to run on for it.
-            (State::Orphan, true) if gone.delivers() || gone.end() == Some(End::Completed) => {
+            // Its caller has the value: it was in hand when the slot was taken (S3).
+            (State::Orphan, true) if gone.end() == Some(End::Completed) => {
                 self.tally.completed += 1;
                 gone.set_end(End::Completed);
             }
@@ -460,7 +459,7 @@ impl<P: Clone> Lane<P> {
         match released {
             Released::Held(gone) => match gone.end() {
                 // Only a holder is asked for these, and nobody is asked twice.
-                Some(end @ (End::Stalled { .. } | End::TimedOut { .. })) => {
+                Some(end @ (End::Stalled { .. } | End::TimedOut { .. })) if !gone.away => {
                     self.tally.reclaimed += 1;
                     let task = gone.payload.clone();
                     let how = if gone.finished() {

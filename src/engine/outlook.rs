@@ -180,7 +180,12 @@ impl<P: Clone> Lane<P> {
             State::Granted | State::Running | State::ComingBack | State::Detached => {
                 self.outlook_running(record, spec, facts, &mut add);
             }
-            State::Parked { until } => add(Bound::Parked, until, Follows::GoesOn),
+            State::Parked { until } => {
+                add(Bound::Parked, until, Follows::GoesOn);
+                if let Some(at) = facts.deadline {
+                    add(Bound::Deadline, at, Follows::SlotReclaimed);
+                }
+            }
             State::Asked { until } => {
                 add(Bound::Grace, until, Follows::Dropped);
                 let hooks = if facts.hooks {
@@ -197,6 +202,10 @@ impl<P: Clone> Lane<P> {
             // Tried again and again, and to no avail so far (S10).
             State::Dropping { .. } if record.said().refused => {}
             State::Dropping { take_at } => add(Bound::Take, take_at, Follows::SlotTaken),
+            State::Delivering { until } if record.said().hooks_until.is_some() => {
+                add(Bound::Teardown, until, Follows::HooksDropped);
+            }
+            State::Delivering { .. } => {}
             State::Orphan => {
                 let hooks = record.said().hooks_until.unwrap_or(Time::FAR);
                 add(Bound::Teardown, hooks, Follows::HooksDropped);
@@ -208,7 +217,10 @@ impl<P: Clone> Lane<P> {
         {
             let follows = match record.state {
                 state if state.waits() => Some(Follows::HandedBack),
+                // A drain waits for nobody who waits for somebody without a slot.
+                _ if record.away => None,
                 state if state.goes_on() => Some(Follows::SlotReclaimed),
+                State::Detached => Some(Follows::Dropped),
                 _ => None,
             };
             if let Some(follows) = follows {

@@ -64,7 +64,8 @@ impl<P: Clone> Lane<P> {
                 record.away = true;
             }
         }
-        self.look_at(key, Some(until));
+        // It may have a deadline before that, for which it is looked at already.
+        self.timers.set_earlier(&mut self.tasks, key.index, until);
         if leaves {
             self.dispatch(now, effects);
             self.note_idle(effects);

@@ -81,8 +81,7 @@ impl<P: Clone> Lane<P> {
         } else {
             record.say().hooks_until = Some(until);
             if record.state == State::Detached {
-                record.state = State::Orphan;
-                record.say().delivers = true;
+                record.state = State::Delivering { until };
             }
         }
         self.look_at(key, Some(until));
@@ -95,10 +94,14 @@ impl<P: Clone> Lane<P> {
     pub(crate) fn take(&mut self, now: Time, key: Key, facts: &Facts, effects: &mut Effects<P>) {
         let now = self.advance(now);
         let by_itself = !self.is_beyond_bounds(key);
+        let away = self.tasks.get(key).is_some_and(|record| record.away);
         let Some((task, end)) = self.take_slot(now, key, by_itself, facts, effects) else {
             return;
         };
-        self.recover(now, task, end, Reclaim::Taken, effects);
+        // Where there was no slot, there is none that somebody could have (S17).
+        if !away {
+            self.recover(now, task, end, Reclaim::Taken, effects);
+        }
         self.note_idle(effects);
     }
 
@@ -137,11 +140,15 @@ impl<P: Clone> Lane<P> {
         record.say().by_itself = by_itself;
         let told = std::mem::replace(&mut record.say().told, true);
         let (task, counts) = (record.payload.clone(), record.is_task());
+        if !record.away {
+            self.tally.taken += 1;
+        } else if counts && end != End::Completed {
+            self.tally.ended += 1;
+        }
         self.vacate(key);
         self.forget_parking(key);
         self.look_at(key, hooks_until);
         self.orphans += 1;
-        self.tally.taken += 1;
         self.tally.cut_short += u64::from(counts);
         self.note_taken(now, key, false);
         if counts && !told {
@@ -244,15 +251,27 @@ impl<P: Clone> Lane<P> {
         facts: &Facts,
         effects: &mut Effects<P>,
     ) {
+        let state = self.tasks.get(key).map(|record| record.state);
+        if state == Some(State::Detached) {
+            self.end_detached(now, key, end, facts, effects);
+        } else {
+            self.ask(now, key, end, spec, facts, effects);
+        }
+    }
+
+    /// The caller of a detached task was promised its late result; now it learns what
+    /// happened to it in truth.
+    pub(super) fn end_detached(
+        &mut self,
+        now: Time,
+        key: Key,
+        end: End,
+        facts: &Facts,
+        effects: &mut Effects<P>,
+    ) {
         let Some(record) = self.tasks.get_mut(key) else {
             return;
         };
-        if record.state != State::Detached {
-            self.ask(now, key, end, spec, facts, effects);
-            return;
-        }
-        // The caller of a detached task was promised its late result; now it
-        // learns what happened to it in truth.
         // A value that its runner has in hand is still what it was promised.
         let told = if facts.done {
             End::Completed

@@ -322,6 +322,11 @@ pub(crate) enum State {
     },
     /// Slot taken, allowed to run on ([`OnStall::Detach`]).
     Detached,
+    /// Detached, and through: its hooks have until then, and its caller is yet to have
+    /// its answer.
+    Delivering {
+        until: Time,
+    },
     /// Slot taken, caller settled; its runner has not let go of it yet.
     Orphan,
 }
@@ -336,6 +341,7 @@ impl State {
                 | Self::Placed
                 | Self::Asleep
                 | Self::Detached
+                | Self::Delivering { .. }
                 | Self::Orphan
         )
     }
@@ -359,7 +365,10 @@ impl State {
     }
 
     pub(crate) const fn is_orphan(self) -> bool {
-        matches!(self, Self::Detached | Self::Orphan)
+        matches!(
+            self,
+            Self::Detached | Self::Delivering { .. } | Self::Orphan
+        )
     }
 }
 
@@ -490,6 +499,7 @@ impl<P> Record<P> {
             payload: self.payload,
             state: self.state,
             keeps: self.keeps,
+            away: self.away,
             since: self.place.since,
             late: self.late,
         }
@@ -544,6 +554,8 @@ pub(crate) struct Gone<P> {
     pub(crate) state: State,
     /// See [`Record::keeps`].
     pub(crate) keeps: bool,
+    /// See [`Record::away`].
+    pub(crate) away: bool,
     /// When it joined the queue.
     pub(crate) since: Time,
     late: Option<Box<Late>>,
@@ -575,11 +587,6 @@ impl<P> Gone<P> {
         self.late.as_deref().is_some_and(|late| late.said.told)
     }
 
-    /// See [`Said::delivers`].
-    pub(crate) fn delivers(&self) -> bool {
-        self.late.as_deref().is_some_and(|late| late.said.delivers)
-    }
-
     /// How it ended: as it was asked to, unless it was through by itself
     /// before it had to be.
     pub(crate) fn ended(&self) -> Option<End> {
@@ -607,14 +614,12 @@ pub(crate) struct Said {
     pub(crate) refused: bool,
     /// Its slot was taken within the bounds of orphans: by no reset, and in no shutdown.
     pub(crate) by_itself: bool,
-    /// An orphan runs its hooks, and has until then.
+    /// Who has no slot runs its hooks, and was not told yet to end them, then.
     pub(crate) hooks_until: Option<Time>,
     /// The time for its hooks is part of the moment set for the take.
     pub(crate) teardown: bool,
     /// Asked to end, and through by itself before it had to be.
     pub(crate) finished: bool,
-    /// Detached, and through by itself: its caller gets what it came to.
-    pub(crate) delivers: bool,
     /// Its caller was told how it ended, and it is still here.
     pub(crate) told: bool,
 }
@@ -633,7 +638,6 @@ impl Said {
         hooks_until: None,
         teardown: false,
         finished: false,
-        delivers: false,
         told: false,
     };
 }

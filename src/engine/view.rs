@@ -87,8 +87,14 @@ impl<P: Clone> Lane<P> {
         self.fence
     }
 
+    /// Nobody holds a slot or waits for one. A lane is left to those who wait for
+    /// somebody without a slot, but not once they were asked to end with it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.waiters() == 0 && self.quiet == 0
+        let left = match self.mode {
+            Mode::Shutdown => self.parked == 0,
+            _ => true,
+        };
+        self.holders.is_empty() && self.waiters() == 0 && self.quiet == 0 && left
     }
 
     pub(crate) fn max_orphans(&self) -> usize {

@@ -71,6 +71,7 @@ struct Sight {
     refused: bool,
     only_reports: bool,
     at_orphan_bound: bool,
+    beyond_bounds: bool,
     warn_after: Duration,
 }
 
@@ -174,6 +175,7 @@ impl<'a> Walk<'a> {
                 refused: record.said().refused,
                 only_reports: engine.only_reports(task.spec()),
                 at_orphan_bound: engine.is_at_orphan_bound(),
+                beyond_bounds: engine.is_beyond_bounds(key),
                 warn_after: engine.settings().warn_after,
             })
         });
@@ -314,7 +316,8 @@ impl<'a> Walk<'a> {
             && !waits.iter().any(Wait::is_firm)
             && snapshot.idle.is_some_and(|idle| idle < sight.warn_after);
         let orphans = &task.domain().shared.orphans;
-        let bound = sight.at_orphan_bound || orphans.count() >= orphans.bound();
+        let full = sight.at_orphan_bound || orphans.count() >= orphans.bound();
+        let bound = full && !sight.beyond_bounds;
         let of = sight.outlook.iter();
         let dues = of.map(|outlook| self.due(task, outlook, facts, bound));
         let dues: Vec<Due> = dues.collect();
@@ -428,7 +431,7 @@ fn stage(state: State, facts: &Facts) -> Stage {
         State::Dropping { .. } => Stage::Dropping,
         State::Teardown { .. } => Stage::Teardown,
         State::Detached => Stage::Detached,
-        State::Orphan => Stage::Orphan,
+        State::Delivering { .. } | State::Orphan => Stage::Orphan,
     }
 }
 

@@ -399,6 +399,12 @@ impl TaskCell {
         self.holds() && self.links().is_none_or(|links| links.are_current())
     }
 
+    /// Its runner is not through with it, and nobody has ended it; with or without
+    /// its slots.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.word.get() == Word::Running
+    }
+
     /// Whether it has its own slot, whatever else it needs.
     pub(crate) fn holds(&self) -> bool {
         self.held.load(Ordering::Acquire)
@@ -412,7 +418,8 @@ impl TaskCell {
             self.domain()
                 .read(|engine| engine.record(key).map(|record| record.state))
         };
-        !self.holds() && state() == Some(State::Detached)
+        let without = |state| matches!(state, State::Detached | State::Delivering { .. });
+        !self.holds() && state().is_some_and(without)
     }
 
     /// Its time starts now: it has all its slots.
@@ -427,6 +434,11 @@ impl TaskCell {
     pub(super) fn turn_over(&self) {
         let turn = self.turn.load(Ordering::Relaxed);
         self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// No future of its own is polled: a slot that is held by hand, or a thread.
+    pub(super) fn is_by_hand(&self) -> bool {
+        self.turn() == 0 || self.is_blocking()
     }
 
     pub(super) fn turn(&self) -> u32 {

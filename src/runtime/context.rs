@@ -133,7 +133,7 @@ impl TaskContext {
 
     /// Waits for somebody: an approval, an answer, a job elsewhere. The task is
     /// parked meanwhile. Its clocks stand still, so that it neither stalls nor
-    /// uses up its budget, and it may give slots back that others can use. When
+    /// uses up its budget (a [deadline](Self::set_deadline) is a moment, and holds), and it may give slots back that others can use. When
     /// the wait is over, which is a sign of life, they go on, with or without its
     /// slots. While it is in line for those again, its idle clock stands still, as
     /// in every wait for a lane of ours, and its budget does not.
@@ -304,7 +304,8 @@ impl TaskContext {
     }
 
     /// Gives the task a deadline of its own, in place of an earlier one. Past
-    /// it, the task is asked to end as timed out.
+    /// it, the task is asked to end as timed out, also while it waits for somebody
+    /// ([`waiting`](Self::waiting)).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {

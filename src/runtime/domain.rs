@@ -364,7 +364,7 @@ impl Domain {
     /// Removed by a change of the configuration, and run out.
     pub(crate) fn is_over(&self) -> bool {
         self.terms.with(Terms::is_removed)
-            && self.read(|engine| engine.is_idle() && engine.orphans() == 0)
+            && self.read(|engine| engine.is_idle() && engine.orphans() + engine.parked() == 0)
     }
 
     /// Whether what happens is written down, as far as there is anything to say.

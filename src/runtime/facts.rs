@@ -94,7 +94,7 @@ fn listens(task: &TaskCell) -> bool {
         return false;
     };
     let mut awaits = rare.awaits.values();
-    awaits.any(|child| child.owned && child.task.is_current() && listens(&child.task))
+    awaits.any(|child| child.owned && child.task.is_under_way() && listens(&child.task))
 }
 
 /// The children that are part of a task's future.

@@ -92,7 +92,10 @@ pub(crate) async fn wait_active(
         domain.read(|engine| {
             let keys = engine.holders().iter();
             let records = keys.filter_map(|key| engine.record(*key));
-            holders.extend(records.map(|record| Arc::clone(&record.payload)));
+            for record in records {
+                holders.push(Arc::clone(&record.payload));
+                holders.extend(stood_for(&record.payload));
+            }
         });
     }
     let Some(clock) = domains.first().map(|domain| domain.shared.clock) else {
@@ -110,6 +113,16 @@ pub(crate) async fn wait_active(
             still_active: holders.iter().filter(|task| task.holds()).count(),
             waited: clock.now().since(began),
         })
+}
+
+/// Whose slot that of a stand-in is going to be.
+fn stood_for(stand_in: &TaskCell) -> Option<Arc<TaskCell>> {
+    let task = stand_in.principal()?;
+    let here = |cell: &Arc<TaskCell>| cell.domain().serial == stand_in.domain().serial;
+    let links = task.links().map(|links| links.held()).unwrap_or_default();
+    let cell = std::iter::once(Arc::clone(task)).chain(links).find(here)?;
+    // A link that holds its slot is the cell itself.
+    (!std::ptr::eq(&*cell, stand_in)).then_some(cell)
 }
 
 async fn left(task: &TaskCell) {

@@ -521,6 +521,11 @@ fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) ->
         deadlock::waits_change(task);
     }
     inherit::end(&lanes_of(task), stand_in);
+    if back {
+        // Whoever waits for it to leave goes on with the cell.
+        stand_in.lose();
+        stand_in.left();
+    }
     if !back {
         drop_link(stand_in, false);
     } else if std::ptr::eq(cell, &**task) {
@@ -560,8 +565,31 @@ fn forsake(task: &Arc<TaskCell>) {
         return;
     }
     stop_waiting(task);
+    if task.is_by_hand() {
+        // Nobody is to stand in line for one that nobody polls (S20).
+        recall(task);
+        return;
+    }
     task.set_adrift(true);
     task.wake_runner();
+}
+
+/// Its stand-in leaves the line.
+fn recall(task: &TaskCell) {
+    let stand_in = {
+        let mut parts = task.shared.lock();
+        let parking = parts.peek_mut().and_then(|rare| rare.parked.as_deref_mut());
+        parking.and_then(|parking| parking.stand_in.take())
+    };
+    if let Some(stand_in) = stand_in {
+        dismiss(task, &stand_in);
+    }
+}
+
+fn dismiss(task: &TaskCell, stand_in: &Arc<TaskCell>) {
+    let _others = edge::untie(task, stand_in, false);
+    inherit::end(&lanes_of(task), stand_in);
+    give_up(stand_in, Reason::Dropped);
 }
 
 /// It waits for nobody from now on, but for its slots.
@@ -600,11 +628,8 @@ pub(super) fn abandon(task: &TaskCell) {
         let mut parts = task.shared.lock();
         parts.peek_mut().and_then(|rare| rare.parked.take())
     };
-    let Some(mut parking) = parking else { return };
-    if let Some(stand_in) = parking.stand_in.take() {
-        let _others = edge::untie(task, &stand_in, false);
-        inherit::end(&lanes_of(task), &stand_in);
-        give_up(&stand_in, Reason::Dropped);
+    if let Some(stand_in) = parking.and_then(|mut parking| parking.stand_in.take()) {
+        dismiss(task, &stand_in);
     }
 }
 

@@ -131,7 +131,9 @@ fn carry_out(domain: &Arc<Domain>, effect: Effect<Arc<TaskCell>>) {
             domain.act(|engine, effects| {
                 // Who came after a drain was taken back is no business of its (S4).
                 if reason != Reason::Draining || engine.drain_is_over() {
-                    ask_holders_locked(engine, now, reason, effects);
+                    // A drain waits for nobody who waits for somebody without a slot.
+                    let parked = reason != Reason::Draining;
+                    ask_holders_locked(engine, now, reason, parked, effects);
                 }
             });
         }
@@ -187,17 +189,16 @@ fn hand_over(domain: &Domain, grant: &Grant<Arc<TaskCell>>) {
 /// Asks every holder to end, and says how many were asked.
 pub(crate) fn ask_holders(domain: &Arc<Domain>, reason: Reason) -> usize {
     let now = domain.now();
-    domain.act(|engine, effects| ask_holders_locked(engine, now, reason, effects))
+    domain.act(|engine, effects| ask_holders_locked(engine, now, reason, true, effects))
 }
 
 fn ask_holders_locked(
     engine: &mut Engine,
     now: Time,
     reason: Reason,
+    parked: bool,
     effects: &mut Actions,
 ) -> usize {
-    // A drain waits for nobody who waits for somebody without a slot.
-    let parked = reason != Reason::Draining;
     let without = engine
         .records()
         .filter(|(_, r)| r.state == State::Detached || parked && r.away);

@@ -56,12 +56,15 @@ impl Domain {
     /// What a task gave back, and comes back to no more, it does not have to let go
     /// of. False where it has come back to it.
     pub(super) fn release_if_away(self: &Arc<Self>, link: &TaskCell) -> bool {
-        self.act(|engine, _| {
+        self.act(|engine, effects| {
             let record = engine.record(link.slot_key());
             let away = record.is_some_and(|record| record.away);
             if away {
                 // No slot comes free by that, so that nobody is served.
-                release_locked(engine, link, false, Reason::Dropped);
+                let released = release_locked(engine, link, false, Reason::Dropped);
+                if engine.has_sequel(&released) {
+                    engine.settle_release(self.now(), &released, effects);
+                }
             }
             away
         })

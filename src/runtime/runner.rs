@@ -225,6 +225,10 @@ where
             task.turn_over();
             let Turned::Through { reason, first } = turned else {
                 task.set_runner(cx.waker());
+                if task.is_adrift() {
+                    // Whoever dropped its wait in this poll may have found no waker.
+                    cx.waker().wake_by_ref();
+                }
                 deadlock::after_poll(task);
                 if task.word.get() != Word::Running {
                     return Poll::Ready(taken(task));

@@ -338,10 +338,10 @@ pub(crate) fn descends_from_drain(task: &TaskCell) -> bool {
     let mut ancestor = task.shared.lock().parent.clone();
     while let Some(current) = ancestor {
         let links = current.links().map(|links| links.held());
-        let mut beside = links.iter().flatten();
-        let admits = current.domain().admits_descendants()
-            || beside.any(|link| link.domain().admits_descendants());
-        if admits && current.is_current() {
+        let beside = links.iter().flatten().map(|link| &**link);
+        // It may have given back another of its slots.
+        let mut cells = std::iter::once(&*current).chain(beside);
+        if cells.any(|cell| cell.holds() && cell.domain().admits_descendants()) {
             return true;
         }
         ancestor = current.shared.lock().parent.clone();

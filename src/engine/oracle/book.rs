@@ -68,9 +68,9 @@ impl Book {
     }
 
     /// Everything that this task is due for or will be.
-    pub(super) fn dues(&self, sim: &Sim, token: Token) -> Vec<Due> {
+    pub(super) fn dues(&self, now: Time, sim: &Sim, token: Token) -> Vec<Due> {
         let life = &self.lives[token as usize];
-        dues(&sim.tasks[token as usize], life, self.observe_only)
+        dues(now, &sim.tasks[token as usize], life, self.observe_only)
     }
 
     /// One event, in order. `model` has heard of everything before it.
@@ -183,8 +183,11 @@ impl Book {
                 let life = self.life(token);
                 let until = life.hooks_until.take();
                 assert!(until.is_some_and(|at| at <= now), "{token}: {until:?}");
-                if life.stage == Stage::Teardown {
-                    life.stage = Stage::Told { by: now + TICK };
+                let by = now + TICK;
+                match life.stage {
+                    Stage::Teardown => life.stage = Stage::Told { by },
+                    Stage::Delivering { .. } => life.stage = Stage::Delivering { by: Some(by) },
+                    _ => {}
                 }
             }
             Event::Lost(token) => self.lost(now, token, sim, model),
@@ -249,6 +252,10 @@ impl Book {
             }
             // The word that goes with a take.
             Stage::Orphan => {}
+            Stage::Delivering { by } => {
+                assert!(by.is_some_and(|by| by <= now), "S2: {token} has its hooks");
+                self.life(token).stage = Stage::Orphan;
+            }
             Stage::Detached => {
                 self.asked(now, token, reason, sim, model);
                 self.life(token).stage = Stage::Orphan;
@@ -300,7 +307,13 @@ impl Book {
 
     fn lost(&mut self, now: Time, token: Token, sim: &Sim, model: &Model) {
         assert_eq!(self.owed, None, "S17: a reclaim was not reported");
-        self.tally.taken += 1;
+        let away = self.lives[token as usize].away;
+        let life = &self.lives[token as usize];
+        if !away {
+            self.tally.taken += 1;
+        } else if life.is_task() && !sim.tasks[token as usize].facts.done {
+            self.tally.ended += 1;
+        }
         let stalls = self.due_now(now, token, Does::Detach, sim).into_iter();
         let stalls: Vec<End> = stalls.map(|due| due.end(now)).collect();
         let (woken, by_force) = (self.woken, model.by_force);
@@ -317,7 +330,7 @@ impl Book {
                     check_grace(now, by, woken, life);
                 }
                 life.stage = Stage::Orphan;
-                self.owed = Some((token, Reclaim::Taken, orphans));
+                self.owed = (!away).then_some((token, Reclaim::Taken, orphans));
             }
             Stage::Granted | Stage::Running if !by_force => {
                 assert!(!stalls.is_empty(), "S9: {token} was detached for nothing");
@@ -414,7 +427,11 @@ impl Book {
         );
         let holds = !matches!(
             before,
-            Stage::Queued | Stage::Asleep | Stage::Detached | Stage::Orphan
+            Stage::Queued
+                | Stage::Asleep
+                | Stage::Detached
+                | Stage::Delivering { .. }
+                | Stage::Orphan
         );
         // `settled` is of the end of the operation: it tells an orphan that
         // was told of its value before from one that is late.
@@ -427,7 +444,7 @@ impl Book {
                 self.tally.cut_short += u64::from(holds);
             }
         }
-        if holds && reclaimed {
+        if holds && reclaimed && !self.lives[token as usize].away {
             assert_eq!(self.owed, None, "S17: a reclaim was not reported");
             self.tally.reclaimed += 1;
             let how = if completed {

@@ -84,7 +84,11 @@ impl Trial {
     fn come_back(&mut self, which: Which, polled: bool) {
         let can = |life: &Life| {
             let parked = matches!(life.stage, Stage::Parked { .. });
-            parked || life.away && !matches!(life.stage, Stage::Gone | Stage::Orphan)
+            let over = matches!(
+                life.stage,
+                Stage::Gone | Stage::Delivering { .. } | Stage::Orphan
+            );
+            parked || life.away && !over
         };
         let lives = self.book.lives.iter().zip(0..);
         let all: Vec<Token> = lives

@@ -36,11 +36,16 @@ pub(super) enum Stage {
     /// Its hooks run: told to end them by then.
     Teardown,
     Detached,
+    /// Detached, and its hooks run; once it was told to end them, its caller is told by
+    /// then.
+    Delivering {
+        by: Option<Time>,
+    },
     Orphan,
     Gone,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Life {
     pub(super) stage: Stage,
     /// No task: it wants a place kept for one.
@@ -206,7 +211,7 @@ impl Life {
         }
         self.hooks_until = Some(until);
         self.stage = match self.stage {
-            Stage::Detached => Stage::Orphan,
+            Stage::Detached => Stage::Delivering { by: None },
             Stage::Orphan => Stage::Orphan,
             _ => Stage::Teardown,
         };

@@ -36,22 +36,21 @@ pub(super) struct Due {
 }
 
 /// Everything that an active task, or a detached one, may become due for.
-pub(super) fn dues(task: &Task, life: &Life, observe_only: bool) -> Vec<Due> {
+pub(super) fn dues(now: Time, task: &Task, life: &Life, observe_only: bool) -> Vec<Due> {
     let (spec, facts) = (&task.spec, &task.facts);
     let detached = life.stage == Stage::Detached;
     let parked = matches!(life.stage, Stage::Parked { .. });
     if let Stage::Parked { until: Some(_), .. } = life.stage {
-        return Vec::new();
+        // Of all that it has, a deadline alone is no clock.
+        let mut active = life.clone();
+        active.goes_on(now);
+        let all = dues(now, task, &active, observe_only).into_iter();
+        return all.filter(|due| due.kind == Kind::Deadline).collect();
     }
     // The time that it was parked is none of its own; and it comes back as if
     // it had just said something.
     let started = life.started + life.parked_for;
-    let last = facts.active_at.max(life.started);
-    let last = if life.parked_for.is_zero() {
-        last
-    } else {
-        last.max(life.back)
-    };
+    let last = facts.active_at.max(life.started).max(life.back);
     let due = |at, kind, does, allowed| Due {
         at,
         kind,

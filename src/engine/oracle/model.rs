@@ -433,7 +433,8 @@ impl Model {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.active() == 0 && self.queued() == 0 && self.quiet.is_empty()
+        let left = self.door != Door::Shutdown || self.away.is_empty();
+        self.active() == 0 && self.queued() == 0 && self.quiet.is_empty() && left
     }
 
     /// Somebody comes for a place: whether it must have one at once.

@@ -48,7 +48,7 @@ impl Book {
                 life.was_refused = true;
             }
             Notice::Stalled { task, end } => {
-                let dues = self.dues(sim, task).into_iter();
+                let dues = self.dues(now, sim, task).into_iter();
                 let (woken, life) = (self.woken, self.life(task));
                 let due = dues
                     .filter(|due| due.does == Does::Say && due.at <= now)

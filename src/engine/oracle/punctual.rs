@@ -30,7 +30,7 @@ impl Book {
     /// What a task is due for by now, and has had its grace tick for where that
     /// came late (S19).
     pub(super) fn due_now(&self, now: Time, token: Token, does: Does, sim: &Sim) -> Vec<Due> {
-        let dues = self.dues(sim, token);
+        let dues = self.dues(now, sim, token);
         let life = &self.lives[token as usize];
         let graced = life
             .graced
@@ -65,7 +65,9 @@ impl Book {
         let fail = |what: &str| -> ! {
             panic!("S8: {what} at {now:?}, woken at {woken:?}: {life:?} {task:?}");
         };
-        if life.hooks_until.is_some_and(overdue) {
+        // Hooks that begin at their last moment are told so by the driver's next look,
+        // which may come within that moment.
+        if life.hooks_until.is_some_and(|at| at < now && overdue(at)) {
             fail("its hooks run on");
         }
         match life.stage {
@@ -94,9 +96,10 @@ impl Book {
                 fail("its place is kept on");
             }
             Stage::Placed { .. } => {}
+            Stage::Delivering { by } if by.is_some_and(overdue) => fail("its caller is not told"),
+            Stage::Delivering { .. } => {}
             Stage::Granted | Stage::Orphan | Stage::Gone | Stage::Teardown => {}
             Stage::Parked { until, .. } if until.is_some_and(overdue) => fail("it is parked on"),
-            Stage::Parked { until: Some(_), .. } => {}
             Stage::Asked { by } if overdue(by) => fail("its grace is over"),
             Stage::Asked { .. } => {}
             Stage::Told { by } => {
@@ -114,7 +117,7 @@ impl Book {
                 }
             }
             Stage::Running | Stage::Detached | Stage::Parked { .. } => {
-                for due in dues(task, life, self.observe_only) {
+                for due in dues(now, task, life, self.observe_only) {
                     // Its budget is looked at when it may have been claimed.
                     let at = match due.kind {
                         Kind::Budget => due
@@ -155,7 +158,7 @@ impl Book {
                 }
                 Stage::Told { by } => Some(by),
                 Stage::Running | Stage::Parked { until: None, .. } => self
-                    .dues(sim, token)
+                    .dues(now, sim, token)
                     .into_iter()
                     .filter(|due| due.is_silence() && late(due.at))
                     .map(|due| due.at)

@@ -249,7 +249,8 @@ impl Sim {
                 | State::Parked { .. }
                 | State::Asked { .. }
                 | State::Dropping { .. }
-                | State::Teardown { .. } => true,
+                | State::Teardown { .. }
+                | State::Delivering { .. } => true,
                 State::Running => self.tasks[record.payload as usize].is_limited(),
                 State::ComingBack => self.tasks[record.payload as usize].is_limited_in_line(),
                 State::Queued | State::AtDoor | State::Asleep => {

@@ -622,7 +622,7 @@ impl Sim {
             Released::Held(record) if completed || record.end().is_some() => {
                 self.settle(token, record.ended().unwrap_or(End::Completed));
             }
-            Released::Orphan(record) if record.state == State::Detached || record.delivers() => {
+            Released::Orphan(record) if record.state != State::Orphan => {
                 self.settle(token, record.ended().unwrap_or(End::Completed));
             }
             Released::Held(_) => self.dropped.push(token),

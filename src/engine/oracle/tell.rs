@@ -33,7 +33,12 @@ impl Trial {
                 }
             }
             Op::Supersede(which, newcomer) => {
-                let ends = |stage| !matches!(stage, Stage::Placed { .. } | Stage::Orphan);
+                let ends = |stage| {
+                    !matches!(
+                        stage,
+                        Stage::Placed { .. } | Stage::Delivering { .. } | Stage::Orphan
+                    )
+                };
                 if let Some(older) = self.pick(which, ends)
                     // Who stands in for a task has no key to be named by.
                     && self.book.life(older).is_task()
@@ -434,7 +439,12 @@ impl Trial {
             }
             Op::Deadline(which, after) => {
                 let at = now + span(after);
-                if let Some(token) = self.pick_limited(which) {
+                let active = |stage| {
+                    let parked = matches!(stage, Stage::Parked { .. });
+                    parked || matches!(stage, Stage::Running | Stage::Detached)
+                };
+                let token = self.pick(which, active);
+                if let Some(token) = token.filter(|token| self.book.life(*token).is_task()) {
                     self.sim.facts(token).deadline = Some(at);
                     self.look_by(token, at);
                 }

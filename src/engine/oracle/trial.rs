@@ -218,6 +218,8 @@ impl Trial {
                 State::Running | State::ComingBack | State::Detached => true,
                 // It may have been put off further than it was to be looked at.
                 State::Quiet { .. } => true,
+                // It may be looked at for a limit that it had when it was active.
+                State::Parked { until } => before.moment.is_some_and(|at| at <= now || at < until),
                 // One that was refused is tried again, at any time.
                 State::Dropping { take_at } => take_at <= now,
                 // Its hooks were told to end, and may be told so again.

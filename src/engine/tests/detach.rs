@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::sim::{Event, Sim, ceiling, millis, plain, secs, settings};
+use super::sim::{Event, Sim, Token, ceiling, millis, plain, secs, settings};
 use crate::engine::{
-    End, Leftover, Limit, Notice, OnStall, Reason, Reclaim, Recovery, Settings, Spec, State, TICK,
+    End, Key, Leftover, Limit, Notice, OnStall, Reason, Reclaim, Recovery, Settings, Spec, State,
+    TICK,
 };
 
 const CEILING: Duration = secs(60);
@@ -517,18 +518,36 @@ fn s19_who_enters_a_phase_after_a_report_has_its_grace_tick_in_that() {
     assert_eq!(sim.events().len(), 1, "it was not");
 }
 
-/// S7: whoever reads its journal alone learns how it ended, also where the lane forgets
-/// it before its result is there.
-#[test]
-fn an_orphan_that_is_forgotten_has_its_last_word() {
+/// Detached, and through; its hooks run, and its runner is not seen again.
+fn hangs_in_its_hooks() -> (Sim, Token, Key) {
     let mut sim = Sim::new(1);
     let spec = detaching();
     let task = sim.submit(spec.clone());
+    sim.task(task).comes = false;
     sim.run_for(CEILING);
     let key = sim.key(task);
     sim.say(|lane, now, _| assert!(!lane.begin_teardown(now, key, &spec)));
-    assert!(sim.lane.is_open(key));
-    sim.say(|lane, _, _| assert_eq!(lane.forget_orphan(key), Some(task)));
-    assert!(matches!(sim.ledger.told(task), Some(End::Stalled { .. })));
-    sim.ledger.check_all_told(|_| false);
+    (sim, task, key)
+}
+
+/// S7: its hooks have their time, its runner a tick more, and then its caller is told.
+#[test]
+fn s7_who_was_detached_and_hangs_in_its_hooks_is_told_after_their_time() {
+    for done in [false, true] {
+        let (mut sim, task, key) = hangs_in_its_hooks();
+        sim.facts(task).done = done;
+        let teardown = detaching().teardown;
+        sim.run_for(teardown);
+        assert_eq!(sim.task(task).settled, None);
+        assert_eq!(sim.lane.forget_orphan(key), None, "its caller waits for it");
+        sim.run_for(TICK);
+        let told = sim.task(task).settled;
+        match told {
+            Some(End::Completed) => assert!(done),
+            Some(End::Stalled { .. }) => assert!(!done),
+            _ => panic!("{told:?}"),
+        }
+        sim.say(|lane, _, _| assert_eq!(lane.forget_orphan(key), Some(task)));
+        sim.ledger.check_all_told(|_| false);
+    }
 }
