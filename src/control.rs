@@ -5,8 +5,7 @@
 
 use crate::engine::{End, Reason, Time};
 use crate::runtime::{
-    Actions, Domain, DomainRef, Engine, Staged, Word, ask_holders, at_hand, forget_returned,
-    withdraw,
+    Actions, Domain, DomainRef, Engine, Staged, Word, ask_holders, at_hand, withdraw,
 };
 use crate::sync::Arc;
 
@@ -17,7 +16,6 @@ pub(crate) fn pause(domain: &DomainRef, until: Option<Time>) {
 pub(crate) fn resume(domain: &DomainRef) {
     let now = domain.now();
     domain.act(|engine, effects| engine.resume(now, effects));
-    forget_returned(domain);
 }
 
 pub(crate) fn close(domain: &DomainRef) {

@@ -381,12 +381,10 @@ impl Lanes {
         drain: Drain,
     ) -> impl Future<Output = DrainReport> + Send + 'static + use<> {
         let deadline = drain.deadline(self.shared().clock.now());
-        let lanes = self.shared().stand(|standing| {
-            standing.draining = Some(StandingDrain {
-                deadline,
-                admit_descendants: drain.admits(),
-                queued: drain.leftover(),
-            });
+        let lanes = self.shared().stand_draining(StandingDrain {
+            deadline,
+            admit_descendants: drain.admits(),
+            queued: drain.leftover(),
         });
         Draining::begin(lanes, drain, deadline)
             .of_all(self.shared())

@@ -389,9 +389,9 @@ async fn s7_the_report_has_what_a_lane_hands_back_that_was_made_meanwhile() {
     turn.await.unwrap_err();
 }
 
-/// S15: nobody is to report it, and a resume forgets it.
+/// S15: also of a lane that was made after the report was given up.
 #[tokio::test(start_paused = true)]
-async fn s15_what_was_handed_back_and_nobody_reports_goes_with_a_resume() {
+async fn s15_what_was_handed_back_and_nobody_reports_is_not_kept() {
     let meta = std::sync::Arc::new(5_u32);
     let lanes = Lanes::builder().pattern("*", LaneConfig::new(1));
     let lanes = lanes.build().unwrap();
@@ -415,9 +415,38 @@ async fn s15_what_was_handed_back_and_nobody_reports_goes_with_a_resume() {
     assert!(matches!(task.await, Err(TaskError::Draining { .. })));
     held.cancel(Reason::User);
     drop(held.await);
-    lanes.resume();
     assert_eq!(std::sync::Arc::strong_count(&meta), 1, "S15");
     drop(session);
+}
+
+/// S15: a report that was given up keeps no lane, and one that is still awaited has all.
+#[tokio::test(start_paused = true)]
+async fn s15_lanes_that_come_and_go_in_a_drain_are_kept_only_for_a_report() {
+    let lanes = Lanes::builder().pattern("*", LaneConfig::new(1));
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    for awaited in [0, 1] {
+        let nested = lanes.clone();
+        let (go, gone) = oneshot::channel::<()>();
+        let turn = main.spawn(async move |_| {
+            gone.await.unwrap();
+            let session = nested.lane("session").unwrap();
+            session.run(async |_| ()).await.unwrap();
+            drop(session);
+            nested.snapshot().lanes.len() - 1
+        });
+        tokio::task::yield_now().await;
+        let drain = Drain::within(MINUTE).descendants(Descendants::Admit);
+        let mut reports = [lanes.drain(drain), lanes.drain(drain)].map(Some);
+        reports[awaited..].fill_with(|| None);
+        go.send(()).unwrap();
+        assert_eq!(turn.await.unwrap(), awaited, "lanes beside `main`");
+        for report in reports.into_iter().flatten() {
+            assert_eq!(report.await.finished, 2);
+        }
+        assert_eq!(lanes.snapshot().lanes.len(), 1, "none is kept after it");
+        lanes.resume();
+    }
 }
 
 /// S13: whoever is told that its task was handed back may look at any lane, and finds

@@ -315,6 +315,9 @@ impl Drop for Draining {
     /// Through, or nobody awaits the report: what no other report is to have
     /// is not kept for a later drain, since it may be back in line by then.
     fn drop(&mut self) {
+        if let Some(shared) = &self.all {
+            shared.report_over();
+        }
         for (domain, _) in &self.lanes {
             domain.returned.lock().reports -= 1;
             forget_returned(domain);
@@ -327,19 +330,25 @@ impl Drop for Draining {
 pub(crate) struct Returned {
     /// How many drains are to report on the lane.
     reports: usize,
-    /// It was made while all lanes drain, and their report is yet to find it.
+    /// It was made while all lanes drain, and some report of that is yet to find it.
     pub(super) expected: bool,
     tasks: Vec<ReturnedTask>,
 }
 
+impl Returned {
+    const fn is_awaited(&self) -> bool {
+        self.reports > 0 || self.expected
+    }
+}
+
 /// Drops what was handed back and nobody is to report.
-pub(crate) fn forget_returned(domain: &Domain) {
+pub(super) fn forget_returned(domain: &Domain) {
     let stale = {
         let mut returned = domain.returned.lock();
-        if returned.reports > 0 {
+        if returned.is_awaited() {
             return;
         }
-        std::mem::take(&mut *returned)
+        std::mem::take(&mut returned.tasks)
     };
     // Its metadata is the user's.
     drop_guarded(stale);
@@ -400,7 +409,7 @@ pub(super) fn hand_back(domain: &Domain, task: &TaskCell, waited: Duration) -> b
         waited,
     };
     let mut returned = domain.returned.lock();
-    let awaited = returned.reports > 0 || returned.expected;
+    let awaited = returned.is_awaited();
     if awaited {
         returned.tasks.push(task);
     } else {

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::OnceLock;
 
 use super::domain::{Domain, DomainRef, Engine};
+use super::drain::forget_returned;
 use super::driver::Drivers;
 use super::group::{self, GroupCell, Groups};
 use super::journal::{NAMELESS, NAMES};
@@ -61,6 +62,8 @@ struct Directory {
     /// No lane that is made from now on may issue a smaller fence (S11).
     fence_floor: u64,
     mode: Standing,
+    /// How many drains of all lanes are to report: also on lanes that are yet to be made.
+    reports: usize,
 }
 
 /// The verbs that were spoken to all lanes, for those that are yet to be made.
@@ -106,6 +109,7 @@ impl Shared {
                 groups,
                 fence_floor,
                 mode: Standing::default(),
+                reports: 0,
             }),
             reconfiguring: Mutex::new(()),
             admits_descendants: AtomicBool::new(false),
@@ -197,8 +201,44 @@ impl Shared {
     /// Changes what new lanes begin with, then speaks to all there are. A lane
     /// that is made between the two has it from its beginning.
     pub(crate) fn stand(&self, change: impl FnOnce(&mut Standing)) -> Vec<DomainRef> {
+        self.stand_with(|directory| change(&mut directory.mode))
+    }
+
+    /// As [`stand`](Self::stand), for a drain that is to report until
+    /// [`report_over`](Self::report_over).
+    pub(crate) fn stand_draining(&self, drain: StandingDrain) -> Vec<DomainRef> {
+        self.stand_with(|directory| {
+            directory.mode.draining = Some(drain);
+            directory.reports += 1;
+        })
+    }
+
+    /// One drain of all lanes has reported, or nobody awaits its report. After the last,
+    /// no lane is kept to be reported on, nor what it hands back (S15).
+    ///
+    /// The count falls and the lanes hear of it under the one lock: in between, another
+    /// drain could begin, and lanes be made that it is to find.
+    pub(super) fn report_over(&self) {
+        let lanes: Vec<DomainRef> = {
+            let mut directory = self.directory.lock();
+            directory.reports -= 1;
+            if directory.reports > 0 {
+                return;
+            }
+            let former = directory.former.iter().filter_map(Weak::upgrade);
+            let lanes = directory.by_serial.values().cloned().chain(former);
+            let lanes: Vec<_> = lanes.map(|lane| DomainRef::first(&lane)).collect();
+            for lane in &lanes {
+                lane.returned.lock().expected = false;
+            }
+            lanes
+        };
+        lanes.iter().for_each(|lane| forget_returned(lane));
+    }
+
+    fn stand_with(&self, change: impl FnOnce(&mut Directory)) -> Vec<DomainRef> {
         let mut directory = self.directory.lock();
-        change(&mut directory.mode);
+        change(&mut directory);
         let admits = |drain: StandingDrain| drain.admit_descendants;
         let admits = directory.mode.draining.is_some_and(admits);
         self.admits_descendants.store(admits, Ordering::Relaxed);
@@ -301,7 +341,8 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         let domain = Domain::new(serial, name, shared, terms, counted, engine, meter);
-        domain.returned.lock().expected = directory.mode.draining.is_some();
+        domain.returned.lock().expected =
+            directory.mode.draining.is_some() && directory.reports > 0;
         let domain = Arc::new(domain);
         if let Some((group, share)) = group::place(&directory.plan, &directory.groups, &domain.name)
         {
