@@ -567,6 +567,27 @@ fn s20_is_silent_about_a_chain_that_nobody_comes_for() {
     });
 }
 
+/// Threads go on while a lane is looked at, and then its group.
+#[test]
+fn s5_is_silent_about_threads_that_share_a_budget() {
+    Sim::check(5, async |sim| {
+        let config = LaneConfig::new(2).no_stall_ceiling();
+        let shared = GroupConfig::new(1).member("a").member("b");
+        let lanes = Lanes::builder()
+            .lane("a", config.clone())
+            .lane("b", config)
+            .group("shared", shared);
+        let lanes = lanes.build().unwrap();
+        sim.watch(&lanes);
+        let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+        let both = (0..200).flat_map(|_| [&a, &b]);
+        let tasks: Vec<_> = both.map(|lane| lane.spawn_blocking(|_| ())).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
 /// What was detached from its slot was not taken, in whatever way it ends.
 #[test]
 fn s10_who_was_detached_is_no_orphan_too_many_once_the_bound_is_lower() {
