@@ -21,6 +21,8 @@ use crate::error::{LaneNameError, check_name};
 use crate::events::Hub;
 use crate::metrics::Meters;
 use crate::plan::{Draft, Plan, Terms};
+#[cfg(feature = "testing")]
+use crate::sync::MutexGuard;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Serials, Weak};
 use crate::waitpoint::Waitpoints;
 
@@ -244,6 +246,12 @@ impl Shared {
         self.admits_descendants.store(admits, Ordering::Relaxed);
         drop(directory);
         self.all()
+    }
+
+    /// Nor is any as long as this is kept; `None` where one is now.
+    #[cfg(feature = "testing")]
+    pub(crate) fn no_lane_set_anew(&self) -> Option<MutexGuard<'_, ()>> {
+        self.reconfiguring.try_lock()
     }
 
     pub(crate) fn admits_descendants(&self) -> bool {

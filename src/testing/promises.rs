@@ -113,7 +113,7 @@ impl Watched {
             return Some(format!("lane {name:?}: {problem}"));
         }
         let idle = look.active < look.max_concurrent && !paused;
-        if waiters > 0 && idle && overlooks(lane) {
+        if waiters > 0 && idle && self.overlooks(lane) {
             let (active, max) = (look.active, look.max_concurrent);
             return Some(format!(
                 "lane {name:?}: {waiters} wait, and {active} of {max} slots are in use (S5)"
@@ -130,24 +130,28 @@ impl Watched {
         let problem = seen.iter().find_map(overdue)?;
         Some(format!("lane {name:?}: {problem}"))
     }
-}
 
-/// Whether its waiters are beside a slot that is free for them, at one moment.
-///
-/// Lane and group have a lock each. Threads go on between the two, and a slot of the
-/// group that came free there was not free yet for those who were seen to wait: the
-/// lane has to be the same before and after.
-fn overlooks(lane: &DomainRef) -> bool {
-    let read = || {
-        lane.read(|engine| {
-            let max_concurrent = engine.settings().max_concurrent;
-            let free = engine.active() < max_concurrent && !engine.is_paused();
-            let idle = free && engine.waiters() > 0;
-            (idle, engine.waiters(), engine.active(), engine.tally())
-        })
-    };
-    let before = read();
-    before.0 && group_has_room_for(lane) && read() == before
+    /// Whether its waiters are beside a slot that is free for them, at one moment.
+    ///
+    /// Lane and group have a lock each. Threads go on between the two, and a slot of the
+    /// group that came free there was not free yet for those who were seen to wait: the
+    /// lane has to be the same before and after. And lanes that a thread is setting anew
+    /// owe slots that they give at the end of that.
+    fn overlooks(&self, lane: &DomainRef) -> bool {
+        let Some(_turn) = self.shared.no_lane_set_anew() else {
+            return false;
+        };
+        let read = || {
+            lane.read(|engine| {
+                let max_concurrent = engine.settings().max_concurrent;
+                let free = engine.active() < max_concurrent && !engine.is_paused();
+                let idle = free && engine.waiters() > 0;
+                (idle, engine.waiters(), engine.active(), engine.tally())
+            })
+        };
+        let before = read();
+        before.0 && group_has_room_for(lane) && read() == before
+    }
 }
 
 /// Whether what the others hold of the budget, and what is kept for them, leaves

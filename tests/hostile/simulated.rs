@@ -588,6 +588,45 @@ fn s5_is_silent_about_threads_that_share_a_budget() {
     });
 }
 
+/// A thread sets the lanes anew meanwhile.
+#[test]
+fn s5_is_silent_about_lanes_that_a_thread_sets_anew() {
+    Sim::check(20, async |sim| {
+        let mut builder = Lanes::builder();
+        for n in 0..60 {
+            let config = LaneConfig::new(1).no_stall_ceiling();
+            builder = builder.lane(format!("l{n}"), config);
+        }
+        let lanes = builder.build().unwrap();
+        sim.watch(&lanes);
+        let [l0, l1] = ["l0", "l1"].map(|name| lanes.lane(name).unwrap());
+        let slot = l0.acquire().await.unwrap();
+        // The lanes are looked at whenever these have been heard.
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let telling = tokio::task::spawn_blocking(move || {
+            for _ in 0..3000 {
+                let _ = tell.send(());
+                std::thread::yield_now();
+            }
+        });
+        let setting = tokio::task::spawn_blocking(move || {
+            for _ in 0..15 {
+                let shared = GroupConfig::new(1).member("l0").member("l1");
+                lanes.reconfigure(|c| c.group("shared", shared)).unwrap();
+                // It waits for the budget that `l0` has used up.
+                let waits = l1.spawn_blocking(|_| ());
+                lanes.reconfigure(|c| c.remove_group("shared")).unwrap();
+                drop(waits);
+            }
+        });
+        while told.recv().await.is_some() {}
+        for thread in [telling, setting] {
+            thread.await.unwrap();
+        }
+        drop(slot);
+    });
+}
+
 /// What was detached from its slot was not taken, in whatever way it ends.
 #[test]
 fn s10_who_was_detached_is_no_orphan_too_many_once_the_bound_is_lower() {
