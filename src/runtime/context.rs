@@ -304,8 +304,8 @@ impl TaskContext {
     }
 
     /// Gives the task a deadline of its own, in place of an earlier one. Past
-    /// it, the task is asked to end as timed out, also while it waits for somebody
-    /// ([`waiting`](Self::waiting)).
+    /// it, the task is asked to end as timed out; at once, if it is past by now, and
+    /// also while it waits for somebody ([`waiting`](Self::waiting)).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -325,7 +325,14 @@ impl TaskContext {
     /// # Ok(()) }
     /// ```
     pub fn set_deadline(&self, deadline: Instant) {
-        let at = self.0.domain().shared.clock.time(deadline);
+        // What is due to it counts from when it could be told (S8).
+        let at = self
+            .0
+            .domain()
+            .shared
+            .clock
+            .time(deadline)
+            .max(self.0.now());
         self.0.shared.lock().rare().limits.deadline = Some(at);
         let key = self.0.slot_key();
         self.0.domain().act(|engine, _| engine.look_by(key, at));

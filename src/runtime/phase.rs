@@ -66,7 +66,8 @@ impl Phase {
     }
 
     /// How long the task may make no progress while it is in this phase, in
-    /// place of its stall ceiling and idle timeout. Its budget goes on.
+    /// place of its stall ceiling and idle timeout. Its budget goes on. Saying so is
+    /// progress: it counts from here, however long the phase has lasted.
     ///
     /// # Errors
     ///
@@ -74,6 +75,8 @@ impl Phase {
     /// the phase is over then.
     pub fn silence(self, ceiling: Duration) -> Result<Self, InvalidDuration> {
         check_limit("the silence of a phase", Some(ceiling))?;
+        // Before the ceiling is there to see: it may be shorter than the silence so far.
+        self.task.report_progress();
         let opened = {
             let mut parts = self.task.shared.lock();
             let parts = parts.rare();

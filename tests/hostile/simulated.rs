@@ -567,6 +567,33 @@ fn s20_is_silent_about_a_chain_that_nobody_comes_for() {
     });
 }
 
+/// A limit that is past by the time it is given is due from there.
+#[test]
+fn s8_is_silent_about_limits_that_come_late() {
+    Sim::check(1, async |sim| {
+        let lanes = lanes(LaneConfig::new(1));
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let deadline = now();
+        let told = main.run(async |cx| {
+            sleep(MINUTE).await;
+            cx.set_deadline(deadline);
+            let asked = cx.cancelled().await;
+            // It has its grace.
+            sleep(SECOND).await;
+            asked
+        });
+        assert_eq!(told.await.unwrap(), Reason::TimedOut);
+        let told = main.run(async |cx| {
+            let phase = cx.phase("a longer one");
+            sleep(MINUTE).await;
+            let _phase = phase.silence(20 * SECOND).unwrap();
+            sleep(20 * SECOND - Duration::from_millis(1)).await;
+        });
+        told.await.unwrap();
+    });
+}
+
 /// Threads go on while a lane is looked at, and then its group.
 #[test]
 fn s5_is_silent_about_threads_that_share_a_budget() {
