@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use common::{MINUTE, SECOND, TICK, assert_clean, let_run, now, one_lane, poll_once};
 use laneway::{
-    AcquireError, Drain, Lane, LaneConfig, LaneState, Lanes, Limit, OnFull, Priority, QueuedWork,
-    Reason, TaskError, TaskStatus, Timeout,
+    AcquireError, Drain, Lane, LaneConfig, LaneState, Lanes, Limit, OnBusy, OnFull, Priority,
+    QueuedWork, Reason, TaskError, TaskStatus, Timeout,
 };
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::sleep;
@@ -604,4 +604,17 @@ async fn s12_a_kept_place_is_one_for_who_is_put_off_too() {
     let task = task.debounce(SECOND, 2, |a, b| a + b, async |_, n: u32| n);
     drop(slot);
     assert_eq!(*task.await.unwrap(), 2);
+}
+
+/// However a task comes with its place, that is no reason to refuse it.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_would_supersede_is_not_refused_for_its_own_place() {
+    let (_lanes, main) = waiting(1, 1);
+    let slot = main.try_acquire().unwrap();
+    let place = main.reserve().await.unwrap();
+    let task = place.into_task().key("k").on_busy(OnBusy::Supersede);
+    let task = task.spawn(async |_| "ran");
+    assert_eq!(main.snapshot().reserved, 0);
+    drop(slot);
+    assert_eq!(task.await.unwrap(), "ran");
 }

@@ -157,6 +157,10 @@ fn come_as_told(
         return reserve(task, entry);
     }
     entry.at_once |= options.on_busy == OnBusy::Reject;
+    if options.kept.is_some() {
+        // However it comes, it is not refused for its own place.
+        entry.if_full = IfFull::Enter;
+    }
     match &options.kept {
         kept if task.letter().is_some() => enter_offered(task, entry, kept.as_ref(), options.quiet),
         _ if options.on_busy == OnBusy::Supersede => enter_instead(task, entry),
@@ -220,13 +224,7 @@ fn enter_offered(
         }
         let cell = Arc::clone(task);
         let (accepted, _reserved) = match (quiet, kept) {
-            (Some(window), kept) => {
-                let mut entry = entry;
-                if kept.is_some() {
-                    entry.if_full = IfFull::Enter;
-                }
-                (engine.submit_quiet(now, cell, spec, entry, window), None)
-            }
+            (Some(window), _) => (engine.submit_quiet(now, cell, spec, entry, window), None),
             (None, Some(kept)) => engine.submit_for(now, cell, spec, entry, kept.key(), effects),
             (None, None) => (engine.submit(now, cell, spec, entry), None),
         };
