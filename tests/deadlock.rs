@@ -721,6 +721,14 @@ async fn a_place_in_the_queue_of_a_lane_that_the_waiter_fills_is_refused() {
         Err(AcquireError::WouldDeadlock { .. })
     ));
     queued.await.unwrap();
+    // Unless it need not be waited for.
+    let again = main.clone();
+    let gives_up = main.spawn(async move |_| {
+        let _queued = again.spawn(async |_| ());
+        let place = again.task().may_abandon().reserve();
+        tokio::time::timeout(SECOND, place).await.is_err()
+    });
+    assert!(gives_up.await.unwrap());
     // One that is kept for somebody who does not come is had in the end.
     let kept = main.clone();
     let waits = main.clone();

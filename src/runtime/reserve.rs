@@ -65,12 +65,32 @@ impl<'a> Reservation<'a> {
         mut options: Box<Options>,
     ) -> Result<Self, AcquireError> {
         // The task's own are for the task; what is waited with has its names,
-        // by which it can be found, and its patience.
+        // by which it can be found, and its patience. Whose a new one is, is to be
+        // said here.
+        let Options {
+            name,
+            key,
+            priority,
+            timeout,
+            loose,
+            meta: _,
+            ceiling: _,
+            warn_after: _,
+            on_wait: _,
+            cancel_on: _,
+            waited: _,
+            kept: _,
+            on_busy: _,
+            letter: _,
+            quiet: _,
+            chain: _,
+        } = &*options;
         let mut asked = Some(Box::new(Options {
-            name: options.name.clone(),
-            key: options.key.clone(),
-            priority: options.priority,
-            timeout: options.timeout,
+            name: name.clone(),
+            key: key.clone(),
+            priority: *priority,
+            timeout: *timeout,
+            loose: *loose,
             ..Options::default()
         }));
         let mut admission = Admission::for_a_place();
