@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{CEILING, SECOND, let_run};
 use laneway::{
     BlockedBy, ConfigError, GroupConfig, Lane, LaneConfig, Lanes, MemberProblem, OnBusy, OnFull,
-    Priority, Reason, TaskError, TaskHandle, TaskStatus,
+    Priority, Reason, TaskError, TaskHandle, TaskStatus, Timeout,
 };
 use tokio::sync::mpsc;
 
@@ -453,6 +453,26 @@ async fn s5_the_lanes_of_a_group_that_is_removed_go_on_each_by_itself() {
     assert!(lanes.snapshot().groups.is_empty());
     let twice = lanes.reconfigure(|change| change.remove_group("shared"));
     assert!(matches!(twice, Err(ConfigError::UnknownGroup { .. })));
+}
+
+/// As much as numbers hold, of which all is reserved.
+#[tokio::test(start_paused = true)]
+async fn s18_a_budget_without_end_is_one() {
+    let shared = GroupConfig::new(usize::MAX).member("a").member("b");
+    let lanes = Lanes::builder()
+        .lane("a", LaneConfig::new(usize::MAX))
+        .lane("b", LaneConfig::new(1))
+        .group("shared", shared.reserve("a", usize::MAX))
+        .build()
+        .unwrap();
+    let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+    let waits = Timeout::wait(SECOND);
+    let turn = a.run(async |_| {
+        // Nor is it known who could make room for it.
+        b.task().timeout(waits).run(async |_| ()).await
+    });
+    let told = turn.await.unwrap();
+    assert!(matches!(told, Err(TaskError::TimedOut { .. })), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -295,11 +295,17 @@ impl<M: Clone> Group<M> {
     /// for others and not in use.
     fn fits(&self, share: u32) -> bool {
         let own = self.shares[share as usize].unused();
-        self.used + 1 + self.unused - own <= self.budget
+        self.has_beside(self.unused - own)
+    }
+
+    /// Whether the budget holds one more slot beside so many that are kept; all of that
+    /// may be more than there are numbers.
+    const fn has_beside(&self, kept: usize) -> bool {
+        self.used.saturating_add(kept) < self.budget
     }
 
     fn best(&self) -> Option<u32> {
-        if self.used + 1 + self.unused <= self.budget {
+        if self.has_beside(self.unused) {
             if (self.dispatched + 1).is_multiple_of(FAIR_SHARE) {
                 return self.oldest.first().map(|(_, member)| *member);
             }

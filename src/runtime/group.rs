@@ -134,7 +134,13 @@ impl GroupCell {
         let mut held = Vec::new();
         let used: usize = hall.group.shares().sum();
         let reserved: usize = self.shares.iter().map(|share| share.reserved).sum();
-        let enough = (used + reserved + 1).saturating_sub(hall.group.budget());
+        // Budget and reservations may be as large as numbers get.
+        let budget = hall.group.budget();
+        let (left, over) = (
+            budget.saturating_sub(reserved),
+            reserved.saturating_sub(budget),
+        );
+        let enough = (used + 1).saturating_sub(left).saturating_add(over);
         let mut passed = 0;
         for (share, lane) in hall.group.busy_by_share() {
             let Some(lane) = lane.upgrade() else { continue };

@@ -166,7 +166,7 @@ fn group_has_room_for(lane: &DomainRef) -> bool {
         true => used,
         false => used.max(member.reserved),
     });
-    gone.sum::<usize>() < budget
+    gone.fold(0, usize::saturating_add) < budget
 }
 
 impl Look {

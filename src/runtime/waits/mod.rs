@@ -447,12 +447,11 @@ impl Budget {
         let others = |used: fn(usize, usize) -> usize| -> usize {
             let both = self.reserved.iter().zip(&self.stuck).enumerate();
             let others = both.filter(|(other, _)| *other != share);
-            others
-                .map(|(_, (reserved, stuck))| used(*reserved, *stuck))
-                .sum()
+            let used = others.map(|(_, (reserved, stuck))| used(*reserved, *stuck));
+            used.fold(0, usize::saturating_add)
         };
-        let full = self.stuck[share] + others(usize::max) + 1 > self.budget;
-        !full || others(|reserved, _| reserved) + 1 > self.budget
+        let full = self.stuck[share].saturating_add(others(usize::max)) >= self.budget;
+        !full || others(|reserved, _| reserved) >= self.budget
     }
 
     /// Whose part of the budget this share could have. What is reserved for others
