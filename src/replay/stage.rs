@@ -103,6 +103,11 @@ impl Stage {
                 fence,
                 stood,
             } => {
+                // Beyond that they would run out.
+                if i64::try_from(*fence).is_err() {
+                    let problem = format!("no lane begins with a fence of {fence}");
+                    return Err(ReplayError::Line { line, problem });
+                }
                 let engine = Lane::new(settings.clone(), *fence);
                 let player = Player::new(Arc::from(&**name), engine, stood);
                 self.lanes.insert(lane, player);
@@ -197,6 +202,10 @@ impl Stage {
         {
             if usize::try_from(*share).is_ok_and(|share| share >= reserved.len()) {
                 return Err(format!("group {number} has no share {share}"));
+            }
+            let add = |sum: usize, share: &usize| sum.checked_add(*share);
+            if reserved.iter().try_fold(0, add).is_none() {
+                return Err(format!("group {number} cannot have reserved so much"));
             }
             let company = groups.entry(*number).or_insert_with(|| Company {
                 group: Group::new(*budget, reserved),

@@ -484,6 +484,31 @@ async fn the_first_event_that_differs_is_named() {
     assert_eq!((missing.line, missing.recorded), (last + 1, None));
 }
 
+/// Numbers that no scheduler would have written.
+#[tokio::test(start_paused = true)]
+async fn s18_a_recording_that_was_spoiled_is_an_error() {
+    let config = || LaneConfig::new(1);
+    let builder = Lanes::builder().lane("a", config()).lane("b", config());
+    let shared = GroupConfig::new(2).member("a").member("b").reserve("a", 1);
+    let lanes = recorded(builder.fence_start(17).group("shared", shared));
+    let a = lanes.lane("a").unwrap();
+    a.run(async |_| ()).await.unwrap();
+    let saved = String::from_utf8(saved(&lanes)).unwrap();
+    let max = u64::MAX;
+    for (sound, spoiled) in [
+        (r#""fence":17,"stood""#, format!(r#""fence":{max},"stood""#)),
+        (r#""reserved":[1,0]"#, format!(r#""reserved":[{max},1]"#)),
+    ] {
+        let at = saved.lines().position(|line| line.contains(sound));
+        let spoiled = saved.replacen(sound, &spoiled, 1);
+        let replayed = Recording::read(spoiled.as_bytes()).unwrap().replay();
+        assert!(
+            matches!(replayed, Err(ReplayError::Line { line, .. }) if Some(line - 1) == at),
+            "{replayed:?}"
+        );
+    }
+}
+
 #[test]
 fn s18_what_is_no_recording_is_an_error() {
     let read = |text: &str| Recording::read(text.as_bytes());
