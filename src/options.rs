@@ -576,14 +576,11 @@ impl Refusal {
     }
 
     pub(crate) fn try_acquire_error(self, lane: &Arc<str>) -> TryAcquireError {
-        use crate::engine::Refused;
         let lane = Arc::clone(lane);
         match self {
             Self::NoRuntime => TryAcquireError::NoRuntime,
             Self::Invalid(invalid) => TryAcquireError::Invalid(invalid),
-            Self::Refused(_, Refused::Draining { .. }) => TryAcquireError::Draining { lane },
-            Self::Refused(_, Refused::NoSlot { .. }) => TryAcquireError::NoSlot { lane },
-            Self::Refused(..) => TryAcquireError::Closed { lane },
+            Self::Refused(_, why) => TryAcquireError::refused(lane, why),
         }
     }
 }

@@ -10,7 +10,7 @@ use common::{
 };
 use laneway::{
     AcquireError, InvalidOption, LaneConfig, Lanes, OnBusy, OnFull, Priority, Reason, TaskError,
-    TaskStatus, Timeout,
+    TaskStatus, Timeout, TryAcquireError,
 };
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::sleep;
@@ -222,6 +222,8 @@ async fn s18_without_a_key_it_must_be_clear_who_is_meant() {
     );
     let unclear = task().acquire().await.unwrap_err();
     assert_eq!(unclear, AcquireError::Invalid(InvalidOption::NoKey));
+    let unclear = task().try_acquire().unwrap_err();
+    assert_eq!(unclear, TryAcquireError::Invalid(InvalidOption::NoKey));
     assert_eq!(slot.context().cancel_reason(), None);
     drop(slot);
     assert_clean(&main);

@@ -175,17 +175,19 @@ impl AcquireError {
 }
 
 impl TryAcquireError {
-    pub(crate) const fn new(lane: Arc<str>, end: End) -> Self {
+    pub(crate) fn new(lane: Arc<str>, end: End) -> Self {
         match end {
-            End::Refused {
-                why: Refused::Closed | Refused::Shutdown,
-                ..
-            } => Self::Closed { lane },
-            End::Refused {
-                why: Refused::Draining { .. },
-                ..
-            } => Self::Draining { lane },
+            End::Refused { why, .. } => Self::refused(lane, why),
             _ => Self::NoSlot { lane },
+        }
+    }
+
+    pub(crate) fn refused(lane: Arc<str>, why: Refused) -> Self {
+        match why {
+            Refused::Draining { .. } => Self::Draining { lane },
+            Refused::NoSlot { .. } | Refused::QueueFull { .. } => Self::NoSlot { lane },
+            Refused::NoKey => Self::Invalid(InvalidOption::NoKey),
+            Refused::Closed | Refused::Shutdown | Refused::Merged => Self::Closed { lane },
         }
     }
 }
