@@ -5,7 +5,7 @@
 
 use crate::engine::{End, Reason, Time};
 use crate::runtime::{
-    Actions, Domain, DomainRef, Engine, Staged, Word, ask_holders, at_hand, withdraw,
+    Actions, Domain, DomainRef, Engine, Staged, Word, ask_holders, at_hand, log, withdraw,
 };
 use crate::sync::Arc;
 
@@ -43,9 +43,7 @@ pub(crate) fn cancel_all(domains: &[DomainRef], reason: Reason) -> usize {
 
 pub(crate) fn reset(domains: &[DomainRef]) -> usize {
     let taken = each(domains, reset_locked);
-    let lane = domains.first().filter(|_| domains.len() == 1);
-    let lane = lane.map(|domain| &*domain.name);
-    tracing::warn!(target: "laneway", lane, lanes = domains.len(), taken, "lanes reset");
+    log::lanes_reset(domains, taken);
     taken
 }
 

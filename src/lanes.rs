@@ -180,7 +180,7 @@ impl Lanes {
         let mut change = Reconfigure::default();
         record(&mut change);
         let lanes = self.shared().reconfigure(|draft| change.apply(draft))?;
-        tracing::info!(target: "laneway", lanes, "lanes reconfigured");
+        runtime::log::lanes_reconfigured(lanes);
         Ok(())
     }
 

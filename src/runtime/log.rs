@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::cell::TaskCell;
-use super::domain::Domain;
+use super::domain::{Domain, DomainRef};
 use super::standing::standing;
 use super::wakers::quietly;
 use super::watchdog::Rung;
@@ -112,6 +112,22 @@ pub(crate) fn deadlock(domain: &Domain, cycle: &Cycle, refused: bool) {
             "deadlock"
         );
     });
+}
+
+/// Every lane has been told by now, and the caller is to hear of it.
+pub(crate) fn lanes_reset(lanes: &[DomainRef], taken: usize) {
+    quietly(|| {
+        let lane = lanes.first().filter(|_| lanes.len() == 1);
+        tracing::warn!(
+            target: "laneway", lane = lane.map(|lane| &*lane.name), lanes = lanes.len(), taken,
+            "lanes reset"
+        );
+    });
+}
+
+/// What has been applied is no failure, whatever a subscriber does.
+pub(crate) fn lanes_reconfigured(lanes: usize) {
+    quietly(|| tracing::info!(target: "laneway", lanes, "lanes reconfigured"));
 }
 
 pub(crate) fn teardown_cut_short(task: &TaskCell) {

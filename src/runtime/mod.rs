@@ -54,7 +54,7 @@ mod keys;
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod leaks;
 mod links;
-mod log;
+pub(crate) mod log;
 mod orphans;
 mod park;
 mod parts;

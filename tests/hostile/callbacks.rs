@@ -339,6 +339,11 @@ async fn under(subscriber: impl Subscriber + Send + Sync) {
             assert!(as_it_was, "{round}, {at}: {answer:?}");
         }
         assert_eq!(main.run(async |_| 7).await.unwrap(), 7, "{round}");
+        assert_eq!(main.reset() + meddler.lanes.reset(), 0);
+        let applied = meddler.lanes.reconfigure(|change| {
+            change.lane("main").warn_after(MINUTE);
+        });
+        applied.unwrap();
     }
 }
 
