@@ -284,6 +284,17 @@ pub(super) fn longest_teardown(shared: &Shared) -> Duration {
     lanes.iter().filter_map(of_lane).max().unwrap_or_default()
 }
 
+/// Whether somebody was detached from its slot and has not ended yet.
+pub(super) fn runs_without_slot(shared: &Shared) -> bool {
+    let in_lane = |lane: &DomainRef| {
+        lane.read(|engine| {
+            let mut records = engine.records();
+            records.any(|(_, record)| record.state == State::Detached)
+        })
+    };
+    shared.all_that_live().iter().any(in_lane)
+}
+
 /// What a scheduler's lanes are doing, for people.
 pub(super) fn describe(shared: &Shared) -> String {
     let mut text = String::new();

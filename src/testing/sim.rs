@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::dice::Dice;
 use super::hostile::Hostile;
-use super::promises::{Watched, describe, longest_teardown};
+use super::promises::{Watched, describe, longest_teardown, runs_without_slot};
 use crate::Lanes;
 use crate::engine::TICK;
 use crate::error::PanicPayload;
@@ -47,7 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 ///   passed on (S20), an orphan beyond the bound (S10);
 /// * a wedge: a body that has not ended after a day, a watched lane that is
 ///   not [idle](Self::run_until_idle) in the time that it was given, or not
-///   before that day is over; or an orphan that is left then.
+///   before that day is over; a task that was detached from its slot and has not ended
+///   by then, or an orphan that is left once all this has.
 ///
 /// Beyond the bound are only tasks that the scheduler took by itself, lane by lane:
 /// not those that a reset or a shutdown took, nor those that were detached from
@@ -473,9 +474,16 @@ impl Case {
     /// The body is through: so must be all that it began.
     async fn wind_up(&self) {
         self.idle().await;
+        let schedulers = self.schedulers();
+        let began = now();
+        // Who was detached from its slot was allowed to run on: it ends by itself, or
+        // takes all the time there is.
+        while schedulers.iter().any(|s| runs_without_slot(s)) {
+            sleep((now().duration_since(began) / 100).max(TICK)).await;
+            self.idle().await;
+        }
         // Whoever lost a slot in this moment has a tick to let go of it, and
         // its hooks have their time.
-        let schedulers = self.schedulers();
         let teardown = schedulers.iter().map(|s| longest_teardown(s)).max();
         let limit = teardown.unwrap_or_default().saturating_add(TICK * 2);
         let began = now();

@@ -567,6 +567,24 @@ fn s20_is_silent_about_a_chain_that_nobody_comes_for() {
     });
 }
 
+/// Who was detached from its slot may take its time, and the case waits for it.
+#[test]
+fn s10_who_runs_on_without_its_slot_is_waited_for() {
+    let detached = async |sim: Sim, ends: bool| {
+        let config = LaneConfig::new(1).stall_ceiling(MINUTE);
+        let lanes = lanes(config.on_stall(OnStall::Detach));
+        sim.watch(&lanes);
+        drop(lanes.lane("main").unwrap().spawn(async move |_| {
+            sleep(2 * HOUR).await;
+            if !ends {
+                pending::<()>().await;
+            }
+        }));
+    };
+    Sim::check(1, async |sim| detached(sim, true).await);
+    finds("not over", async |sim| detached(sim, false).await);
+}
+
 /// A limit that is past by the time it is given is due from there.
 #[test]
 fn s8_is_silent_about_limits_that_come_late() {
