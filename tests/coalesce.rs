@@ -259,6 +259,29 @@ async fn a_quiet_window_begins_anew_with_everything_that_is_merged() {
     assert_clean(&main);
 }
 
+/// A queue of no places has one for nobody, and whoever finds a slot needs none.
+#[tokio::test(start_paused = true)]
+async fn who_is_put_off_is_accepted_for_a_free_slot_where_nobody_may_queue() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).queue_capacity(0));
+    let put_off = |n: u32| {
+        let task = main.task().key("k");
+        task.debounce(SECOND, n, |a, b| a + b, async |_, n| n)
+    };
+    let both = [put_off(1), put_off(2)];
+    // The slot is not kept for it: it comes to the queue if that is taken by then.
+    let slot = main.try_acquire().unwrap();
+    sleep(2 * SECOND).await;
+    drop(slot);
+    for task in both {
+        assert_eq!(*task.await.unwrap(), 3);
+    }
+    let _slot = main.try_acquire().unwrap();
+    assert!(matches!(
+        put_off(4).await,
+        Err(TaskError::QueueFull { capacity: 0, .. })
+    ));
+}
+
 /// S7: not for ever, however often it is asked for.
 #[tokio::test(start_paused = true)]
 async fn s7_nobody_is_put_off_for_ever() {

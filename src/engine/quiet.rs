@@ -17,7 +17,8 @@ const MOST: u32 = 10;
 
 impl<P: Clone> Lane<P> {
     /// A task comes that stays out of the queue for a while. It takes a place
-    /// there only then, and is not refused any more.
+    /// there only then, and is not refused any more: it is, where one that is not
+    /// put off would be.
     pub(crate) fn submit_quiet(
         &mut self,
         now: Time,
@@ -27,9 +28,12 @@ impl<P: Clone> Lane<P> {
         window: Duration,
     ) -> Result<Accepted, Refused> {
         self.admits(entry.descendant)?;
-        let (capacity, queued) = (self.settings.queue_capacity, self.places_taken());
-        if queued >= capacity && entry.if_full != IfFull::Enter {
-            return Err(Refused::QueueFull { capacity, queued });
+        if entry.if_full != IfFull::Enter {
+            self.finds_room(Entry {
+                at_once: false,
+                if_full: IfFull::Refuse,
+                ..entry
+            })?;
         }
         let now = self.advance(now);
         let place = Place {

@@ -274,6 +274,11 @@ impl Model {
         !self.paused && self.active.len() < self.max_concurrent
     }
 
+    /// Whether one who comes has a slot without overtaking anybody.
+    fn finds_slot(&self) -> bool {
+        self.has_free_slot() && self.fits && self.queued() == 0 && !self.holding
+    }
+
     /// Waiters of its priority or a more urgent one.
     pub(super) fn ahead(&self, priority: Priority) -> usize {
         let ahead = |waiter: &&Waiter| waiter.first || waiter.priority <= priority;
@@ -284,7 +289,7 @@ impl Model {
     pub(super) fn arrive(&mut self, now: Time, comer: &Comer) -> Result<bool, Refused> {
         let entry = comer.entry;
         self.admits(entry)?;
-        let free = self.has_free_slot() && self.fits && self.queued() == 0 && !self.holding;
+        let free = self.finds_slot();
         if entry.at_once && !free {
             let holder = None;
             return Err(Refused::NoSlot { holder });
@@ -368,7 +373,7 @@ impl Model {
     /// A task comes that is put off.
     pub(super) fn put_off(&mut self, now: Time, comer: &Comer) -> Result<(), Refused> {
         self.admits(comer.entry)?;
-        if !self.has_place() {
+        if !self.finds_slot() && !self.has_place() {
             return Err(self.full());
         }
         let since = now.before(comer.entry.waited);
