@@ -57,7 +57,7 @@ async fn s5_who_ends_leaves_the_line_before_its_hooks_run() {
     drop(busy);
     let_run().await;
     let status = behind.status();
-    let waited = timeout(HOUR, behind).await;
+    let _ = timeout(HOUR, behind).await;
     task.await.unwrap();
     assert_ne!(status, TaskStatus::Queued, "S5, S20");
 }
