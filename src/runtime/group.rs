@@ -216,6 +216,13 @@ impl GroupCell {
         self.lock().group.lanes().len()
     }
 
+    /// Slots of its first lane that count as used, and are nobody's.
+    #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+    pub(crate) fn plant_use(&self, by: isize) {
+        let member = self.lock().group.lanes()[0].0;
+        self.plant(crate::engine::GroupFault::UsedBy(member, by));
+    }
+
     #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
     pub(super) fn plant(&self, fault: crate::engine::GroupFault) {
         self.lock().group.plant(fault);

@@ -248,6 +248,12 @@ impl Shared {
         self.all()
     }
 
+    /// What says how lanes and groups are set.
+    #[cfg(feature = "testing")]
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.directory.lock().plan)
+    }
+
     /// Nor is any as long as this is kept; `None` where one is now.
     #[cfg(feature = "testing")]
     pub(crate) fn no_lane_set_anew(&self) -> Option<MutexGuard<'_, ()>> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::{Facts, OnStall, State, TICK, Time};
+use crate::engine::{Facts, OnStall, Record, State, TICK, Tally, Time};
+use crate::plan::Plan;
 use crate::runtime::{Domain, DomainRef, Shared, TaskCell, read_facts};
 use crate::snapshot::{LaneSnapshot, TaskSnapshot};
 use crate::sync::Arc;
@@ -26,6 +27,10 @@ pub(super) struct Watched {
     before: HashMap<u64, Look>,
     /// When each lane was last seen at the orphan bound.
     bound: HashMap<u64, Time>,
+    /// What of each group's budget was in use, and what said how large that is.
+    used: (Arc<Plan>, HashMap<Arc<str>, usize>),
+    /// Those in all lanes that the scheduler took by itself.
+    orphans: usize,
 }
 
 /// What is compared with the next look.
@@ -58,9 +63,11 @@ struct Seen {
 impl Watched {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            shared,
             before: HashMap::new(),
             bound: HashMap::new(),
+            used: (shared.plan(), HashMap::new()),
+            orphans: 0,
+            shared,
         }
     }
 
@@ -73,7 +80,57 @@ impl Watched {
     pub(super) fn broken(&mut self, moved: Option<Instant>) -> Option<String> {
         let lanes = self.shared.all_that_live();
         let moved = moved.map(|at| self.shared.clock.time(at));
-        lanes.iter().find_map(|lane| self.broken_in(lane, moved))
+        let broken = lanes.iter().find_map(|lane| self.broken_in(lane, moved));
+        broken
+            .or_else(|| self.over_budget())
+            .or_else(|| self.over_all_bounds(&lanes))
+    }
+
+    /// A budget that was lowered evicts nobody: what counts is only what came to be
+    /// while it was the same.
+    fn over_budget(&mut self) -> Option<String> {
+        let _turn = self.shared.no_lane_set_anew()?;
+        let groups = self.shared.groups().into_iter();
+        let usage = groups.map(|group| (Arc::clone(&group.name), group.usage()));
+        let usage: Vec<_> = usage
+            .map(|(name, (of, used))| (name, of, used.iter().sum()))
+            .collect();
+        let used = usage
+            .iter()
+            .map(|(name, _, used)| (Arc::clone(name), *used));
+        let used = (self.shared.plan(), used.collect());
+        let before = std::mem::replace(&mut self.used, used);
+        if !Arc::ptr_eq(&before.0, &self.used.0) {
+            return None;
+        }
+        let more = |name: &Arc<str>, used: usize| before.1.get(name).is_some_and(|was| used > *was);
+        usage.into_iter().find_map(|(name, budget, used)| {
+            let over = used > budget && more(&name, used);
+            over.then(|| format!("group {name:?}: {used} active, with a budget of {budget} (S1)"))
+        })
+    }
+
+    /// The bound over all lanes is for those that the scheduler took by itself.
+    fn over_all_bounds(&mut self, lanes: &[DomainRef]) -> Option<String> {
+        let read = || -> Vec<(Tally, usize)> {
+            let of_lane = |lane: &DomainRef| {
+                lane.read(|engine| {
+                    let taken = |record: &Record<Arc<TaskCell>>| {
+                        record.state == State::Orphan && record.said().by_itself
+                    };
+                    let taken = engine.records().filter(|(_, record)| taken(record));
+                    (engine.tally(), taken.count())
+                })
+            };
+            lanes.iter().map(of_lane).collect()
+        };
+        let taken = read();
+        let orphans = taken.iter().map(|(_, orphans)| orphans).sum();
+        let before = std::mem::replace(&mut self.orphans, orphans);
+        let bound = self.shared.orphans.bound();
+        // Lanes are read one after the other, while threads go on.
+        let over = orphans > bound && orphans > before && read() == taken;
+        over.then(|| format!("{orphans} orphans in all lanes, where {bound} may be (S10)"))
     }
 
     fn broken_in(&mut self, lane: &DomainRef, moved: Option<Time>) -> Option<String> {
@@ -225,6 +282,11 @@ impl Seen {
                 let after = spec.grace.saturating_add(spec.teardown);
                 ("still has its slot (S8)", limit, after)
             }
+            // Its caller is told at once, and it holds nothing that could be taken.
+            State::Detached => {
+                let limit = self.hard_limit(&read_facts(&self.task, now))?;
+                ("runs on without its slot (S8)", limit, Duration::ZERO)
+            }
             _ => return None,
         };
         if now <= seen(limit) + after + LATE {
@@ -243,11 +305,6 @@ impl Seen {
     /// would reckon, and not as the engine does.
     fn limit(&self, facts: &Facts, observe_only: bool) -> Option<Time> {
         let spec = self.task.spec();
-        let hard = [
-            spec.budget.map(|budget| self.begun + budget),
-            facts.deadline,
-        ];
-        let hard = hard.into_iter().flatten().min();
         let only_reported = observe_only || spec.on_stall == OnStall::WarnOnly;
         let ceiling = spec
             .ceiling
@@ -263,8 +320,17 @@ impl Seen {
             let later = [facts.extended_until, facts.hold_until];
             later.into_iter().flatten().fold(from, Time::max)
         });
-        let limit = [hard, silence].into_iter().flatten().min()?;
-        Some(limit.max(self.went_on))
+        let silence = silence.map(|limit| limit.max(self.went_on));
+        let limits = [self.hard_limit(facts), silence];
+        limits.into_iter().flatten().min()
+    }
+
+    /// What holds for whoever has moved, too.
+    fn hard_limit(&self, facts: &Facts) -> Option<Time> {
+        let budget = self.task.spec().budget;
+        let hard = [budget.map(|budget| self.begun + budget), facts.deadline];
+        let hard = hard.into_iter().flatten().min();
+        hard.map(|limit| limit.max(self.went_on))
     }
 }
 
@@ -350,4 +416,89 @@ fn describe_task(text: &mut String, what: &str, task: &TaskSnapshot) -> fmt::Res
         write!(text, ", asked to end: {reason}")?;
     }
     writeln!(text)
+}
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::{GroupConfig, LaneConfig, Lanes, Timeout};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn watched(lanes: &Lanes) -> Watched {
+        let mut watched = Watched::new(Arc::clone(lanes.shared()));
+        assert_eq!(watched.broken(None), None);
+        watched
+    }
+
+    #[track_caller]
+    fn assert_broken(watched: &mut Watched, how: &str) {
+        let broken = watched.broken(None).unwrap_or_default();
+        assert!(broken.contains(how), "{broken:?}");
+    }
+
+    #[tokio::test]
+    async fn s1_a_budget_that_is_passed_is_seen() {
+        let config = LaneConfig::new(2);
+        let lanes = Lanes::builder().lane("a", config.clone()).lane("b", config);
+        let shared = GroupConfig::new(1).member("a").member("b");
+        let lanes = lanes.group("shared", shared).build().unwrap();
+        let mut watched = watched(&lanes);
+        let slot = lanes.lane("a").unwrap().try_acquire().unwrap();
+        assert_eq!(watched.broken(None), None);
+        let group = &lanes.shared().groups()[0];
+        group.plant_use(1);
+        assert_broken(
+            &mut watched,
+            "group \"shared\": 2 active, with a budget of 1 (S1)",
+        );
+        group.plant_use(-1);
+        // Fewer slots evict nobody.
+        let none = |change: &mut crate::Reconfigure| {
+            let shared = GroupConfig::new(0).member("a").member("b");
+            change.group("shared", shared);
+        };
+        lanes.reconfigure(none).unwrap();
+        assert_eq!(watched.broken(None), None);
+        drop(slot);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s10_an_orphan_beyond_the_bound_over_all_lanes_is_seen() {
+        let config = LaneConfig::new(1).stall_ceiling(SECOND);
+        let lanes = Lanes::builder().default_lane(config).max_orphans(1);
+        let lanes = lanes.build().unwrap();
+        let mut watched = watched(&lanes);
+        let [a, b] = ["a", "b"].map(|name| lanes.lane(name).unwrap());
+        let mut hang = [&a, &b].map(|lane| Box::pin(lane.run(async |_| pending::<()>().await)));
+        assert!(futures::poll!(&mut hang[0]).is_pending());
+        tokio::time::sleep(2 * SECOND).await;
+        assert_eq!(watched.broken(None), None);
+        // It is counted no more, and is there.
+        lanes.shared().orphans.release();
+        assert!(futures::poll!(&mut hang[1]).is_pending());
+        tokio::time::sleep(2 * SECOND).await;
+        assert_broken(&mut watched, "2 orphans in all lanes, where 1 may be (S10)");
+        assert!(lanes.shared().orphans.reserve(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s8_who_runs_on_without_its_slot_past_its_budget_is_seen() {
+        let config = LaneConfig::new(1).on_stall(OnStall::Detach);
+        let config = config.stall_ceiling(SECOND);
+        let config = config.timeout(Timeout::budget(10 * SECOND));
+        let lanes = Lanes::builder().lane("main", config).build().unwrap();
+        let mut watched = watched(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let task = main.spawn(async |_| pending::<()>().await);
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(task.status(), crate::TaskStatus::Detached);
+        assert_eq!(watched.broken(None), None);
+        // Its moment is lost.
+        lanes.shared().timers.disarm(main.domain.serial);
+        tokio::time::sleep(6 * SECOND).await;
+        assert_broken(&mut watched, "runs on without its slot (S8)");
+    }
 }

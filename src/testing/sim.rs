@@ -41,18 +41,18 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// These fail a case, at the virtual moment at which they are seen:
 ///
 /// * a panic of the body;
-/// * more active than slots (S1), a waiter beside a slot that is free for it in
-///   its lane and group (S5), a task that is silent or queued beyond its limit
-///   and all that is due to it (S7, S8), a grant that is not claimed and not
-///   passed on (S20), an orphan beyond the bound (S10);
+/// * more active than slots, or than the budget of a group (S1), a waiter beside a
+///   slot that is free for it in its lane and group (S5), a task that is silent or
+///   queued beyond its limit and all that is due to it (S7, S8), a grant that is not
+///   claimed and not passed on (S20), an orphan beyond the bound (S10);
 /// * a wedge: a body that has not ended after a day, a watched lane that is
 ///   not [idle](Self::run_until_idle) in the time that it was given, or not
 ///   before that day is over; a task that was detached from its slot and has not ended
 ///   by then, or an orphan that is left once all this has.
 ///
-/// Beyond the bound are only tasks that the scheduler took by itself, lane by lane:
-/// not those that a reset or a shutdown took, nor those that were detached from
-/// their slot.
+/// Beyond the bound, of a lane or of all, are only tasks that the scheduler took by
+/// itself: not those that a reset or a shutdown took, nor those that were detached
+/// from their slot.
 ///
 /// A body may move the clock itself (`tokio::time::advance`). For the lanes
 /// that is a machine that slept: what came due meanwhile is due from there.
