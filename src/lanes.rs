@@ -9,7 +9,7 @@ use crate::LaneConfig;
 use crate::Standing;
 use crate::builder::LanesBuilder;
 use crate::control;
-use crate::engine::{End, Reason, State, TICK};
+use crate::engine::{Reason, State, TICK};
 use crate::error::{
     ChainError, ConfigError, ControlError, LaneNameError, ResumeError, WaitActiveError,
     WaitpointError,
@@ -308,17 +308,11 @@ impl Lanes {
     /// [`ControlError`] if there is no such task, or it is not an orphan.
     pub fn forget_orphan(&self, id: TaskId) -> Result<(), ControlError> {
         let domain = self.domain_of(id)?;
-        let (task, forgotten) = domain.act(|engine, _| match engine.record(id.key) {
-            None => Err(ControlError::UnknownTask { id }),
-            Some(record) => {
-                let task = Arc::clone(&record.payload);
-                let done = task.word.get() == runtime::Word::Done;
-                if done && record.state == State::Orphan {
-                    engine.note_end(id.key, End::Completed);
-                }
-                Ok((task, engine.forget_orphan(id.key).is_some()))
-            }
-        })?;
+        let found = domain.act(|engine, _| {
+            let task = Arc::clone(&engine.record(id.key)?.payload);
+            Some((task, engine.forget_orphan(id.key).is_some()))
+        });
+        let (task, forgotten) = found.ok_or(ControlError::UnknownTask { id })?;
         if forgotten {
             self.shared().orphans.release();
         }

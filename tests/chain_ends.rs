@@ -424,19 +424,6 @@ async fn s9_a_phase_is_no_ceiling_for_a_slot_further_on() {
     task.await.unwrap();
 }
 
-/// S9: the clocks of a task that waits stand still, whatever it keeps meanwhile.
-#[tokio::test(start_paused = true)]
-async fn s9_a_deadline_is_none_for_a_slot_that_is_kept_while_it_waits() {
-    let (_lanes, _, main, chain) = two(LaneConfig::new(1));
-    let busy = main.try_acquire().unwrap();
-    let task = chain.spawn(async |cx| {
-        cx.set_deadline(common::now() + MINUTE);
-        cx.waiting("x").on(sleep(2 * MINUTE)).await
-    });
-    drop(busy);
-    assert_eq!(task.await.unwrap(), Ok(()));
-}
-
 /// With which a lane of one is at its bound.
 async fn an_orphan_of(main: &Lane) -> Pin<Box<impl Future<Output = Result<(), TaskError>>>> {
     let mut hung = Box::pin(main.run(async |_| pending::<()>().await));

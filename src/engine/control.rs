@@ -423,7 +423,6 @@ impl<P: Clone> Lane<P> {
             return None;
         }
         self.orphans -= 1;
-        self.note_end(key, record.end().unwrap_or(End::Completed));
         self.note_untimed(key, || What::OrphanForgotten);
         self.forget(key).map(|gone| gone.payload)
     }

@@ -108,16 +108,6 @@ impl<P: Clone> Lane<P> {
         self.note(now, key, || What::told(end));
     }
 
-    /// Its caller is told by its runner, if nobody did before, and that may be when
-    /// nothing is known of it here any more.
-    pub(crate) fn note_end(&mut self, key: Key, end: End) {
-        if let Some(record) = self.tasks.get_mut(key)
-            && !std::mem::replace(&mut record.say().told, true)
-        {
-            self.note_untimed(key, || What::told(end));
-        }
-    }
-
     /// Of the lane.
     pub(crate) fn note_lane(&mut self, now: Option<Time>, what: impl FnOnce() -> What) {
         if let Some(journal) = &mut self.journal {

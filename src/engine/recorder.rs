@@ -89,7 +89,6 @@ macro_rules! inputs {
                 LookAgain look_again(now: Time;) -> ();
                 JudgeBlocked judge_blocked(now: Time, holders: Holders;) -> Option<Blocked>;
                 NoteRepaired note_repaired(faults: usize;) -> ();
-                NoteEnd note_end(key: Key, end: End;) -> ();
             ]
         }
     };
