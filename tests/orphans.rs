@@ -377,3 +377,47 @@ async fn s2_a_detached_task_whose_end_was_told_does_not_go_on() {
         assert_eq!(main.snapshot().counters.late, 0);
     }
 }
+
+/// Whoever runs on without its slot has a caller who waits for it, and is not forgotten:
+/// no advice says so, neither while it runs nor while its hooks do.
+#[tokio::test(start_paused = true)]
+async fn what_is_said_to_help_against_a_detached_task_helps() {
+    let (lanes, main) = one_lane(config(1).on_stall(OnStall::Detach));
+    let (go, gone) = oneshot::channel::<()>();
+    let task = main.spawn(async move |cx| {
+        cx.defer(|_| pending());
+        let _ = gone.await;
+    });
+    let_run().await;
+    sleep(CEILING + SECOND).await;
+    let said = lanes.diagnose().to_string();
+    assert!(said.contains("lanes.cancel("), "{said}");
+    go.send(()).unwrap();
+    let_run().await;
+    for said in [
+        lanes.explain(task.id()).unwrap().to_string(),
+        lanes.diagnose().to_string(),
+    ] {
+        assert!(!said.contains("forget_orphan"), "{said}");
+        assert!(!said.contains("never"), "{said}");
+    }
+}
+
+/// S10: nor is one that is not detached, for a bound, said to be so at any moment.
+#[tokio::test(start_paused = true)]
+async fn s10_at_the_bound_no_detaching_is_foretold() {
+    let (lanes, main) = one_lane(config(1).max_orphans(1).on_stall(OnStall::Detach));
+    let first = main.spawn(async |_| pending::<()>().await);
+    let second = main.spawn(async |_| pending::<()>().await);
+    sleep(3 * CEILING).await;
+    let behind = main.spawn(async |_| ());
+    let said = lanes.explain(behind.id()).unwrap().to_string();
+    assert!(said.contains("by itself: never"), "{said}");
+    assert!(
+        said.contains(&format!("lanes.cancel({}", first.id())),
+        "{said}"
+    );
+    first.cancel(Reason::User);
+    sleep(2 * SECOND).await;
+    assert_eq!(second.status(), TaskStatus::Detached);
+}

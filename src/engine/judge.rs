@@ -140,11 +140,10 @@ impl<P: Clone> Lane<P> {
                     return;
                 };
                 record.go_on(now);
-                let started = record.begun();
                 let end = End::TimedOut {
                     limit: Limit::Deadline,
-                    allowed: at.since(started),
-                    elapsed: now.since(started),
+                    allowed: at.since(record.started),
+                    elapsed: now.since(record.started),
                     idle: now.since(record.last_sign(facts)),
                 };
                 self.ask(now, key, end, spec, facts, effects);

@@ -280,8 +280,10 @@ impl<P: Clone> Lane<P> {
                 Silence::Stall | Silence::Idle => Follows::SlotReclaimed,
             };
             let (at, bound) = due(limit, bound);
-            // One without its slot runs on without it as it is.
-            if follows != Follows::RunsOnWithoutSlot || !record.away {
+            // One without its slot runs on without it as it is; and at the bound it is
+            // tried again and again, and to no avail so far (S10).
+            let goes_on = record.away || record.said().refused;
+            if follows != Follows::RunsOnWithoutSlot || !goes_on {
                 add(bound, at, follows);
             }
             // One that is only reported hides no limit that somebody set.

@@ -29,8 +29,9 @@ impl<P: Clone> Lane<P> {
     }
 
     /// It gives nothing back after all.
-    pub(crate) const fn keep_slot(&mut self) {
+    pub(crate) fn keep_slot(&mut self, effects: &mut Effects<P>) {
         self.parked -= 1;
+        self.note_idle(effects);
     }
 
     /// Its clocks stand still from now on, and the limit runs. `leaves` says

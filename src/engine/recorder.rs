@@ -62,6 +62,7 @@ macro_rules! inputs {
                 RefuseTake refuse_take(now: Time, key: Key, bound: usize, orphans: usize;) -> ();
                 EndActive end_active(now: Time, key: Key, end: End; spec: Spec, facts: Facts) -> ();
                 Park park(now: Time, key: Key, until: Time, leaves: bool;) -> bool;
+                KeepSlot keep_slot(;) -> ();
                 WatchOver watch_over(;) -> ();
                 Mend mend(now: Time;) -> ();
                 Audit audit(now: Time;) -> Vec<Drift>;
@@ -82,7 +83,6 @@ macro_rules! inputs {
                 Gathered gathered(now: Time, key: Key;) -> ();
                 BeginTeardown begin_teardown(now: Time, key: Key; spec: Spec) -> bool;
                 MayLeave may_leave(;) -> Result<(), usize>;
-                KeepSlot keep_slot(;) -> ();
                 StopWaiting stop_waiting(now: Time, key: Key;) -> ();
                 Unpark unpark(now: Time, key: Key;) -> ();
                 ComeBack come_back(key: Key, stand_in: Key;) -> Option<P>;

@@ -104,7 +104,9 @@ impl<'a> Search<'a> {
         }
         self.path.push(id);
         let cause = match node.stage {
-            Stage::Asked | Stage::Dropping | Stage::Teardown => Some(Cause::Ending { task: id }),
+            Stage::Asked | Stage::Dropping | Stage::Teardown | Stage::Delivering => {
+                Some(Cause::Ending { task: id })
+            }
             Stage::Orphan => Some(Cause::Orphan { task: id }),
             Stage::Asleep => Some(Cause::Asleep { task: id }),
             Stage::QuietWindow => Some(Cause::QuietWindow { task: id }),
@@ -236,6 +238,19 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// What makes room for the take of this task.
+    fn for_orphans(&self, task: TaskId) -> impl Iterator<Item = Remedy> {
+        let orphans = self.lanes.get(&task.lane);
+        let orphans = orphans.map_or(&[][..], |lane| &lane.orphans);
+        // Whoever runs on has a caller who waits for it, and is not forgotten.
+        let remedy = |id: &TaskId| match self.node(*id).map(|node| node.stage) {
+            Some(Stage::Detached) => Some(Remedy::Cancel { id: *id }),
+            Some(Stage::Delivering) => None,
+            _ => Some(Remedy::ForgetOrphan { id: *id }),
+        };
+        orphans.iter().filter_map(remedy).take(NAMED)
+    }
+
     fn remedies(
         &self,
         asked: TaskId,
@@ -266,6 +281,9 @@ impl<'a> Search<'a> {
                 }
                 remedies.extend(self.waitpoints(*task));
                 remedies.push(Remedy::Cancel { id: *task });
+                if never == Some(Never::OrphanBound) {
+                    remedies.extend(self.for_orphans(*task));
+                }
                 let stuck = matches!(
                     standing,
                     Some(Standing::NotPolled | Standing::InPoll | Standing::RuntimeStuck)
@@ -287,10 +305,7 @@ impl<'a> Search<'a> {
             Cause::Ending { task } => {
                 if never == Some(Never::OrphanBound) || next.is_some_and(|due| due.needs_runner) {
                     let lane = self.node(*task).map(|node| &node.lane);
-                    let orphans = self.lanes.get(&task.lane);
-                    let orphans = orphans.map_or(&[][..], |lane| &lane.orphans);
-                    let forget = |id: &TaskId| Remedy::ForgetOrphan { id: *id };
-                    remedies.extend(orphans.iter().take(NAMED).map(forget));
+                    remedies.extend(self.for_orphans(*task));
                     remedies.extend(lane.map(|lane| Remedy::Reset { lane: lane.clone() }));
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::explanation::{self, Cause, LaneExplanation, Never, Remedy};
 use super::graph::Due;
 use super::walk::Reading;
-use crate::engine::BlockedBy;
+use crate::engine::{BlockedBy, State};
 use crate::runtime::{DomainRef, Shared, callers_are_gone};
 use crate::snapshot::{LaneSnapshot, StuckRuntime, TaskSnapshot};
 use crate::sync::Arc;
@@ -361,10 +361,25 @@ impl<'a> Look<'a> {
                 lane: self.lane.name.clone(),
                 tasks: tasks.collect(),
             });
-            let forget = |task: &TaskSnapshot| Remedy::ForgetOrphan { id: task.id };
-            finding.remedies = self.lane.orphans.iter().map(forget).collect();
+            finding.remedies = self.for_orphans();
             found.add(finding);
         }
+    }
+
+    /// Whoever runs on has a caller who waits for it, and is not forgotten; the hooks of
+    /// one that is through have their bound.
+    fn for_orphans(&self) -> Vec<Remedy> {
+        self.domain.read(|engine| {
+            let orphans = engine.records().filter_map(|(_, of)| {
+                let id = of.payload.whose().id();
+                match of.state {
+                    State::Orphan => Some(Remedy::ForgetOrphan { id }),
+                    State::Detached => Some(Remedy::Cancel { id }),
+                    _ => None,
+                }
+            });
+            orphans.collect()
+        })
     }
 
     /// Those whose runner is in a poll on this runtime, or on any.

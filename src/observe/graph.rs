@@ -132,6 +132,9 @@ pub enum Stage {
     Teardown,
     /// Its slot was taken, and it was left to run on ([`OnStall::Detach`](crate::OnStall::Detach)).
     Detached,
+    /// It was left to run on and is through: its hooks run, and its caller is yet to have
+    /// its answer.
+    Delivering,
     /// Its slot was taken, and its runner has not let go of it.
     Orphan,
 }

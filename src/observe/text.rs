@@ -237,6 +237,7 @@ impl Display for Doing<'_> {
             (Stage::Parked, _) => write!(f, "waits for somebody in lane {lane:?}"),
             (Stage::Orphan, _) => write!(f, "is an orphan of lane {lane:?}"),
             (Stage::Detached, _) => write!(f, "runs on without its slot of lane {lane:?}"),
+            (Stage::Delivering, _) => write!(f, "is through without its slot of lane {lane:?}"),
             (Stage::Running, _) if node.waits.iter().any(Wait::is_ours) => {
                 write!(f, "is active in lane {lane:?}, and waits")
             }
@@ -267,6 +268,7 @@ impl Display for Signs<'_> {
                 )
             }
             Stage::Teardown => write!(f, "told to end{}, and its hooks run", reason()),
+            Stage::Delivering => f.write_str("its hooks run"),
             Stage::Granted => f.write_str("not claimed by its runner yet"),
             Stage::Reserved => f.write_str("a place is kept for it"),
             Stage::Asleep if task.spawned => f.write_str("its runtime has no thread free for it"),
@@ -535,7 +537,12 @@ impl Display for Told<'_> {
                     f.write_str(", never reported progress")?;
                 }
             }
-            Stage::Asked | Stage::Dropping | Stage::Teardown | Stage::Orphan | Stage::Parked => {
+            Stage::Asked
+            | Stage::Dropping
+            | Stage::Teardown
+            | Stage::Delivering
+            | Stage::Orphan
+            | Stage::Parked => {
                 write!(f, ", {}", Signs(node))?;
             }
             Stage::ComingBack => f.write_str(", back from its wait")?,

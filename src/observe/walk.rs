@@ -431,7 +431,8 @@ fn stage(state: State, facts: &Facts) -> Stage {
         State::Dropping { .. } => Stage::Dropping,
         State::Teardown { .. } => Stage::Teardown,
         State::Detached => Stage::Detached,
-        State::Delivering { .. } | State::Orphan => Stage::Orphan,
+        State::Delivering { .. } => Stage::Delivering,
+        State::Orphan => Stage::Orphan,
     }
 }
 
@@ -442,6 +443,8 @@ fn never(stage: Stage, sight: &Sight, waits: &[Wait], dues: &[Due]) -> Option<Ne
         Stage::Dropping if sight.refused => Some(Never::OrphanBound),
         Stage::Orphan => Some(Never::RunnerGone),
         _ if dues.iter().any(ends) => None,
+        // It was to run on without its slot.
+        Stage::Running if sight.refused => Some(Never::OrphanBound),
         Stage::Asleep => Some(Never::NotPolled),
         // What they wait for is further on in the graph.
         _ if waits.iter().any(Wait::is_ours) => None,

@@ -37,7 +37,7 @@ pub enum Descendants {
     /// tasks that the drain waits for.
     #[default]
     Refuse,
-    /// They are accepted.
+    /// They are accepted, up to the deadline of the drain.
     Admit,
 }
 

@@ -92,12 +92,15 @@ pub(crate) async fn wait_active(
         domain.read(|engine| {
             let keys = engine.holders().iter();
             let records = keys.filter_map(|key| engine.record(*key));
-            for record in records {
-                holders.push(Arc::clone(&record.payload));
-                holders.extend(stood_for(&record.payload));
-            }
+            holders.extend(records.map(|record| Arc::clone(&record.payload)));
         });
     }
+    // Outside the locks: whom a task has beside itself may be let go of here.
+    let behind: Vec<_> = holders
+        .iter()
+        .filter_map(|holder| stood_for(holder))
+        .collect();
+    holders.extend(behind);
     let Some(clock) = domains.first().map(|domain| domain.shared.clock) else {
         return Ok(());
     };

@@ -460,9 +460,7 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
     } else if cell.is_linked() {
         // It comes back for nothing any more, and has no slot to be taken where it
         // gave that back (S10).
-        park::abandon_what_is_away(cell);
-        let mut held = cell.links().map(|links| links.held()).unwrap_or_default();
-        held.retain(|link| !link.domain().release_if_away(link));
+        let held = come_back_to_nothing(cell);
         if !held.is_empty() {
             let end = end();
             for link in held {
@@ -470,6 +468,15 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
             }
         }
     }
+}
+
+/// Nobody waits any more for what a task gave back, and no lane counts on it for that.
+/// What it has beside its own slot.
+pub(super) fn come_back_to_nothing(task: &TaskCell) -> Vec<Arc<TaskCell>> {
+    park::abandon_what_is_away(task);
+    let mut held = task.links().map(|links| links.held()).unwrap_or_default();
+    held.retain(|link| !link.domain().release_if_away(link));
+    held
 }
 
 /// The engine settled a cell that its lane knows nothing of any more, or whose

@@ -259,7 +259,7 @@ fn park(task: &Arc<TaskCell>, wait: &Waiting) -> Result<Time, WaitingError> {
             if domain.name == lane {
                 break;
             }
-            domain.act(|engine, _| engine.keep_slot());
+            domain.act(|engine, effects| engine.keep_slot(effects));
         }
         abandon(task);
         return Err(WaitingError::TooMany { lane, max_parked });
@@ -268,7 +268,7 @@ fn park(task: &Arc<TaskCell>, wait: &Waiting) -> Result<Time, WaitingError> {
     if !leaving.iter().any(|gone| matches!(gone, Gone::Own)) && !stop(task, now, until, false) {
         for gone in &leaving {
             let domain = gone.cell(task).domain();
-            domain.act(|engine, _| engine.keep_slot());
+            domain.act(|engine, effects| engine.keep_slot(effects));
         }
         abandon(task);
         return Err(WaitingError::NotActive);
@@ -282,7 +282,8 @@ fn park(task: &Arc<TaskCell>, wait: &Waiting) -> Result<Time, WaitingError> {
             }
         } else {
             // It was asked to end this very moment, and all of the task with it.
-            cell.domain().act(|engine, _| engine.keep_slot());
+            cell.domain()
+                .act(|engine, effects| engine.keep_slot(effects));
         }
     }
     let span = spans::parked(task, &wait.what);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
 use super::wakers::{drop_guarded, guarded};
-use super::{current, log, park};
+use super::{current, links, log};
 use crate::engine::Reason;
 use crate::sync::{Arc, Ordering};
 
@@ -38,7 +38,7 @@ impl Teardown {
             .act(|engine, _| engine.begin_teardown(now, key, task.spec()));
         // Nobody comes for what it stands in line for, and whoever is behind it is not
         // to wait for its hooks (S5).
-        park::abandon_what_is_away(task);
+        links::come_back_to_nothing(task);
         abort_children(task);
         Self {
             task: Some(Arc::clone(task)),

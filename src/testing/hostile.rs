@@ -153,7 +153,8 @@ impl Expected {
 
 impl Hostile {
     /// Every kind there is. Some are not for
-    /// [virtual time](Self#threads-and-virtual-time):
+    /// [virtual time](Self#threads-and-virtual-time), and of the rest some
+    /// [leave an orphan](Self::leaves_an_orphan), which a simulation is to forget:
     ///
     /// ```
     /// use laneway::testing::Hostile;

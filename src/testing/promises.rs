@@ -57,6 +57,7 @@ struct Seen {
     went_on: Time,
     /// Its slot was taken within the bounds of orphans.
     by_itself: bool,
+    away: bool,
     task: Arc<TaskCell>,
 }
 
@@ -154,6 +155,7 @@ impl Watched {
                     begun: record.begun(),
                     went_on: record.went_on(),
                     by_itself: record.said().by_itself,
+                    away: record.away,
                     task: Arc::clone(&record.payload),
                 })
                 .collect();
@@ -315,7 +317,10 @@ impl Seen {
             Some(_) => None,
             None => [ceiling, spec.idle].into_iter().flatten().min(),
         };
-        let silence = silence.filter(|_| !facts.waiting).map(|silence| {
+        // Whoever has no slot that it could be detached from runs on as it is.
+        let runs_on = self.away && spec.on_stall == OnStall::Detach;
+        let silence = silence.filter(|_| !facts.waiting && !runs_on);
+        let silence = silence.map(|silence| {
             let from = facts.active_at.max(self.started) + silence;
             let later = [facts.extended_until, facts.hold_until];
             later.into_iter().flatten().fold(from, Time::max)

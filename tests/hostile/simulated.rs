@@ -694,3 +694,23 @@ fn s10_who_was_detached_is_no_orphan_too_many_once_the_bound_is_lower() {
         sleep(SECOND).await;
     });
 }
+
+/// Who gave its slot back and hangs is detached from nothing: its silence has no end.
+#[test]
+fn leaves_be_who_hangs_without_a_slot_to_be_detached_from() {
+    Sim::check(1, async |sim| {
+        let config = LaneConfig::new(1).stall_ceiling(MINUTE);
+        let lanes = lanes(config.on_stall(OnStall::Detach));
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let mut left = Box::pin(main.run(async |cx| {
+            let wait = cx.waiting("x").limit(MINUTE).release(["main"]);
+            drop(wait.on(pending::<()>()).await);
+        }));
+        assert!(futures::poll!(left.as_mut()).is_pending());
+        sleep(10 * MINUTE).await;
+        main.cancel_all(Reason::User);
+        sleep(Duration::from_secs(1)).await;
+        drop(left);
+    });
+}

@@ -76,7 +76,7 @@ impl Trial {
         }
         assert_eq!(self.sim.park(token, until, leaves), parks);
         if leaves && !parks {
-            self.sim.lane.keep_slot();
+            self.sim.act(|lane, _, effects| lane.keep_slot(effects));
         }
     }
 

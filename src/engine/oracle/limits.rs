@@ -45,7 +45,14 @@ pub(super) fn dues(now: Time, task: &Task, life: &Life, observe_only: bool) -> V
         let mut active = life.clone();
         active.goes_on(now);
         let all = dues(now, task, &active, observe_only).into_iter();
-        return all.filter(|due| due.kind == Kind::Deadline).collect();
+        let deadline = all.filter(|due| due.kind == Kind::Deadline);
+        let (started, at) = (life.started, |due: &Due| due.at.since(life.started));
+        let from_start = |due: Due| Due {
+            allowed: at(&due),
+            started,
+            ..due
+        };
+        return deadline.map(from_start).collect();
     }
     // The time that it was parked is none of its own; and it comes back as if
     // it had just said something.
