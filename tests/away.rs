@@ -480,3 +480,38 @@ async fn s7_a_deadline_ends_who_waits_for_somebody() {
         assert_clean(&main);
     }
 }
+
+/// S7: whoever waits for a lane to be idle is told by the last who leaves it in a
+/// shutdown, also where that gave its slot back, and so has none to leave.
+#[tokio::test(start_paused = true)]
+async fn s7_who_is_let_go_of_last_in_a_shutdown_leaves_the_lane_idle() {
+    let (_lanes, _session, main, chain) = two(LaneConfig::new(1));
+    let mut turn = Box::pin(chain.run(waits));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    // Asked first, it comes while the shutdown asks the other.
+    let comes = Arc::new(Comes {
+        left: Mutex::new(None),
+        told: Mutex::default(),
+    });
+    let holder = main.clone();
+    let mut holder: Left = Box::pin(async move {
+        let listens = async |cx: TaskContext| {
+            cx.cancelled().await;
+        };
+        holder.run(listens).await
+    });
+    let waker = Waker::from(Arc::clone(&comes));
+    assert!(
+        holder
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    *comes.left.lock().unwrap() = Some(holder);
+    let lane = main.clone();
+    let idle = tokio::spawn(async move { lane.idle().await });
+    let_run().await;
+    drop(main.shutdown());
+    assert!(comes.left.lock().unwrap().is_none(), "it came");
+    assert!(timeout(SECOND, idle).await.is_ok(), "S7");
+}

@@ -509,6 +509,19 @@ async fn s10_an_orphan_is_forgotten_where_its_own_take_was_refused() {
     }
 }
 
+type Turn<'a> = Pin<Box<dyn Future<Output = Result<(), TaskError>> + 'a>>;
+
+/// It is through once that is sent, and its hook never is.
+fn with_endless_hook(chain: &Chain) -> (Turn<'_>, oneshot::Sender<()>) {
+    let (answer, asked) = oneshot::channel::<()>();
+    let mut turn: Turn<'_> = Box::pin(chain.run(async move |cx| {
+        cx.defer(async |_| pending::<()>().await);
+        let _ = asked.await;
+    }));
+    assert!(poll_once(turn.as_mut()).is_pending());
+    (turn, answer)
+}
+
 /// Detached, but not from its second slot, for a bound; then it returns, and its hook
 /// is never polled through.
 #[tokio::test(start_paused = true)]
@@ -531,12 +544,7 @@ async fn s8_a_slot_further_on_is_taken_once_the_bound_is_free_though_its_task_ha
     main.reset();
     assert_eq!(main.snapshot().orphans.len(), 1);
     let chain = lanes.chain(["session", "main"]).unwrap();
-    let (answer, asked) = oneshot::channel::<()>();
-    let mut turn = Box::pin(chain.run(async move |cx| {
-        cx.defer(async |_| pending::<()>().await);
-        let _ = asked.await;
-    }));
-    assert!(poll_once(turn.as_mut()).is_pending());
+    let (mut turn, answer) = with_endless_hook(&chain);
     sleep(CEILING + SECOND).await;
     assert!(session.try_acquire().is_ok(), "detached");
     assert_eq!(main.snapshot().active.len(), 1, "refused at the bound");
@@ -553,38 +561,34 @@ async fn s8_a_slot_further_on_is_taken_once_the_bound_is_free_though_its_task_ha
 /// Both slots were taken before it was through.
 #[tokio::test(start_paused = true)]
 async fn s10_who_was_detached_and_hangs_in_its_hooks_is_forgotten_in_all_its_lanes() {
-    let config = LaneConfig::new(1)
-        .stall_ceiling(CEILING)
-        .on_stall(OnStall::Detach);
-    let lanes = Lanes::builder()
-        .lane("session", config.clone())
-        .lane("main", config)
-        .build()
-        .unwrap();
-    let (session, main) = (lanes.lane("session").unwrap(), lanes.lane("main").unwrap());
-    let chain = lanes.chain(["session", "main"]).unwrap();
-    let (answer, asked) = oneshot::channel::<()>();
-    let mut turn = Box::pin(chain.run(async move |cx| {
-        cx.defer(async |_| pending::<()>().await);
-        let _ = asked.await;
-    }));
-    assert!(poll_once(turn.as_mut()).is_pending());
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    let (lanes, session, main, chain) = two(config.on_stall(OnStall::Detach));
+    let (mut turn, answer) = with_endless_hook(&chain);
     sleep(CEILING + SECOND).await;
-    assert_eq!(
-        (
-            session.snapshot().orphans.len(),
-            main.snapshot().orphans.len()
-        ),
-        (1, 1)
-    );
+    let orphans = || [&session, &main].map(|lane| lane.snapshot().orphans.len());
+    assert_eq!(orphans(), [1, 1]);
     let id = session.snapshot().orphans[0].id;
     answer.send(()).unwrap();
     assert!(poll_once(turn.as_mut()).is_pending());
     sleep(MINUTE).await;
     lanes.forget_orphan(id).unwrap();
-    let left = (
-        session.snapshot().orphans.len(),
-        main.snapshot().orphans.len(),
-    );
-    assert_eq!(left, (0, 0), "S10");
+    assert_eq!(orphans(), [0, 0], "S10");
+}
+
+/// Who is through comes back for nothing, and no lane counts on it while its hooks run.
+#[tokio::test(start_paused = true)]
+async fn s2_who_is_through_is_parked_nowhere_while_its_hooks_run() {
+    let (_lanes, session, main, chain) = two(LaneConfig::new(1));
+    let turn = chain.spawn(async |cx| {
+        cx.defer(async |_| sleep(SECOND).await);
+        let wait = cx.waiting("x").release(["main"]).on(pending::<()>());
+        tokio::select! { biased; _ = wait => (), () = sleep(SECOND) => () }
+    });
+    sleep(SECOND + TICK).await;
+    assert_eq!(session.snapshot().active.len(), 1, "its hook runs");
+    assert_eq!(main.snapshot().parked.len(), 0);
+    turn.await.unwrap();
+    for lane in [session, main] {
+        assert_clean(&lane);
+    }
 }

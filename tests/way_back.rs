@@ -5,8 +5,8 @@ mod common;
 
 use std::future::pending;
 
-use common::{CEILING, HOUR, MINUTE, SECOND, let_run, now, one_lane, poll_once};
-use laneway::{LaneConfig, Lanes, TaskStatus};
+use common::{CEILING, HOUR, MINUTE, SECOND, lanes_of, let_run, now, one_lane, poll_once};
+use laneway::{LaneConfig, TaskStatus};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -150,12 +150,8 @@ fn s20_a_thread_whose_wait_is_dropped_leaves_the_line() {
 /// It waits for nobody any more, and its holder may let go of the rest.
 #[tokio::test(start_paused = true)]
 async fn a_slot_by_hand_whose_wait_was_dropped_is_part_of_no_circle() {
-    let lanes = Lanes::builder()
-        .lane("session", LaneConfig::new(1).stall_ceiling(CEILING))
-        .lane("main", LaneConfig::new(1).stall_ceiling(CEILING))
-        .build()
-        .unwrap();
-    let (session, main) = (lanes.lane("session").unwrap(), lanes.lane("main").unwrap());
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    let (lanes, [session, main]) = lanes_of(&config, ["session", "main"]);
     let chain = lanes.chain(["session", "main"]).unwrap();
     let slot = chain.acquire().await.unwrap();
     let (answer, asked) = oneshot::channel::<()>();
@@ -185,12 +181,9 @@ async fn s7_whoever_waits_for_those_who_are_active_sees_who_comes_back_leave() {
     let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
     let (answer, asked) = oneshot::channel::<()>();
     let mut task = Box::pin(main.run(async move |cx| {
-        cx.waiting("x")
-            .release(["main"])
-            .on(asked)
-            .await
-            .unwrap()
-            .unwrap();
+        let wait = cx.waiting("x").release(["main"]);
+        wait.on(asked).await.unwrap().unwrap();
+        sleep(SECOND).await;
     }));
     assert!(poll_once(task.as_mut()).is_pending());
     let busy = main.acquire().await.unwrap();
@@ -200,6 +193,11 @@ async fn s7_whoever_waits_for_those_who_are_active_sees_who_comes_back_leave() {
     drop(busy);
     let mut waits = Box::pin(main.wait_active(HOUR));
     assert!(poll_once(waits.as_mut()).is_pending());
+    assert!(poll_once(task.as_mut()).is_pending());
+    assert!(
+        poll_once(waits.as_mut()).is_pending(),
+        "it has its slot again"
+    );
     task.await.unwrap();
     assert!(main.snapshot().active.is_empty());
     let began = now();

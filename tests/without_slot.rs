@@ -8,14 +8,25 @@
 
 mod common;
 
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{CEILING, HOUR, MINUTE, SECOND, let_run, one_lane, poll_once};
-use laneway::{Descendants, Drain, LaneConfig, Lanes, OnStall, Reason, TaskStatus};
+use common::{CEILING, HOUR, MINUTE, SECOND, lanes_of, lanes_of_one, let_run, one_lane, poll_once};
+use laneway::{Descendants, Drain, Lane, LaneConfig, OnStall, Reason, TaskError, TaskStatus};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+
+/// Its wait is over after a minute, and nobody polls it for its slot.
+fn hangs_without_slot(main: &Lane) -> Pin<Box<impl Future<Output = Result<(), TaskError>>>> {
+    let mut task = Box::pin(main.run(async |cx| {
+        let wait = cx.waiting("x").limit(MINUTE).release(["main"]);
+        drop(wait.on(pending::<()>()).await);
+    }));
+    assert!(poll_once(task.as_mut()).is_pending());
+    task
+}
 
 /// A drain spares it; a cancel that gives this as its reason is a cancel.
 #[tokio::test(start_paused = true)]
@@ -56,12 +67,7 @@ async fn s7_a_shutdown_waits_for_its_hooks() {
 
 #[tokio::test(start_paused = true)]
 async fn a_removed_lane_is_seen_until_it_has_come_back() {
-    let lanes = Lanes::builder()
-        .lane("main", LaneConfig::new(1).stall_ceiling(CEILING))
-        .lane("other", LaneConfig::new(1))
-        .build()
-        .unwrap();
-    let main = lanes.lane("main").unwrap();
+    let (lanes, [main, _other]) = lanes_of_one(["main", "other"]);
     let (answer, asked) = oneshot::channel::<()>();
     let task = main.spawn(async move |cx| {
         let _ = cx.waiting("x").release(["main"]).on(asked).await;
@@ -87,15 +93,7 @@ async fn a_removed_lane_is_seen_until_it_has_come_back() {
 #[tokio::test(start_paused = true)]
 async fn s17_its_end_is_no_reclaim_that_did_not_help() {
     let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
-    let mut task = Box::pin(main.run(async move |cx| {
-        let _ = cx
-            .waiting("x")
-            .limit(MINUTE)
-            .release(["main"])
-            .on(pending::<()>())
-            .await;
-    }));
-    assert!(poll_once(task.as_mut()).is_pending());
+    let _task = hangs_without_slot(&main);
     let healthy = main.acquire().await.unwrap();
     let _behind = main.spawn(async |_| ());
     for _ in 0..15 {
@@ -110,15 +108,7 @@ async fn s17_its_end_is_no_reclaim_that_did_not_help() {
 #[tokio::test(start_paused = true)]
 async fn s10_no_bound_is_said_to_hold_it() {
     let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING).strict());
-    let mut task = Box::pin(main.run(async move |cx| {
-        let _ = cx
-            .waiting("x")
-            .limit(MINUTE)
-            .release(["main"])
-            .on(pending::<()>())
-            .await;
-    }));
-    assert!(poll_once(task.as_mut()).is_pending());
+    let task = hangs_without_slot(&main);
     let id = main.snapshot().parked[0].id;
     sleep(2 * MINUTE).await;
     let said = lanes.explain(id).unwrap();
@@ -171,13 +161,9 @@ async fn of_who_was_detached_the_end_by_a_drain_is_foretold() {
 /// A child that is part of its parent listens, with its slot and without.
 #[tokio::test(start_paused = true)]
 async fn s3_as_a_child_it_has_its_grace_with_its_parent() {
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
     for release in [&[][..], &["main"]] {
-        let lanes = Lanes::builder()
-            .lane("session", LaneConfig::new(1).stall_ceiling(CEILING))
-            .lane("main", LaneConfig::new(1).stall_ceiling(CEILING))
-            .build()
-            .unwrap();
-        let (session, main) = (lanes.lane("session").unwrap(), lanes.lane("main").unwrap());
+        let (_lanes, [session, main]) = lanes_of(&config, ["session", "main"]);
         let told = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&told);
         let outer = session.spawn(async move |_| {
@@ -206,14 +192,9 @@ async fn s3_as_a_child_it_has_its_grace_with_its_parent() {
 
 #[tokio::test(start_paused = true)]
 async fn its_descendants_pass_a_drain_that_waits_for_its_other_slot() {
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
     for release in [&[][..], &["main"]] {
-        let lanes = Lanes::builder()
-            .lane("session", LaneConfig::new(1).stall_ceiling(CEILING))
-            .lane("main", LaneConfig::new(1).stall_ceiling(CEILING))
-            .lane("tool", LaneConfig::new(1).stall_ceiling(CEILING))
-            .build()
-            .unwrap();
-        let tool = lanes.lane("tool").unwrap();
+        let (lanes, [.., tool]) = lanes_of(&config, ["session", "main", "tool"]);
         let chain = lanes.chain(["session", "main"]).unwrap();
         let (answer, asked) = oneshot::channel::<()>();
         let turn = chain.spawn(async move |cx| {

@@ -83,10 +83,21 @@ impl<P: Clone> Lane<P> {
                 }
                 later => self.look_at(key, later),
             },
-            State::Delivering { until } if until <= now => {
-                self.judge_delivery(now, key, facts, effects);
+            State::Delivering { until, .. } if until > now => self.look_at(key, Some(until)),
+            // Its runner does not come, and its caller is told all the same (S7).
+            State::Delivering {
+                cut_short: true, ..
+            } => {
+                let end = record.end().unwrap_or(End::Completed);
+                self.end_detached(now, key, end, facts, effects);
             }
-            State::Delivering { until } => self.look_at(key, Some(until)),
+            State::Delivering { .. } => {
+                let task = record.payload.clone();
+                effects.push(Effect::EndTeardown { task });
+                let (until, cut_short) = (now + TICK, true);
+                self.set_state(key, State::Delivering { until, cut_short });
+                self.look_at(key, Some(until));
+            }
             State::Granted if facts.gathers && !facts.claimed => {
                 return match self.judge_wait(now, key, spec, effects) {
                     Some(end) => Verdict::CallOff { end },
@@ -152,25 +163,6 @@ impl<P: Clone> Lane<P> {
             Some(at) => self.look_at(key, Some(until.min(at))),
             None => self.look_at(key, Some(until)),
         }
-    }
-
-    /// The hooks of one that was detached have had their time: it is told to end them,
-    /// and a tick later its caller is told without its runner (S7).
-    fn judge_delivery(&mut self, now: Time, key: Key, facts: &Facts, effects: &mut Effects<P>) {
-        let Some(record) = self.tasks.get_mut(key) else {
-            return;
-        };
-        if record.said().hooks_until.is_none() {
-            let end = record.end().unwrap_or(End::Completed);
-            self.end_detached(now, key, end, facts, effects);
-            return;
-        }
-        record.say().hooks_until = None;
-        let task = record.payload.clone();
-        effects.push(Effect::EndTeardown { task });
-        let until = now + TICK;
-        self.set_state(key, State::Delivering { until });
-        self.look_at(key, Some(until));
     }
 
     /// The grant was withdrawn before its runner came for it (S20).

@@ -322,13 +322,9 @@ impl<P: Clone> Lane<P> {
         };
         match (state, completed) {
             _ if !counts => {}
-            // Its caller has the value: it was in hand when the slot was taken (S3).
-            (State::Orphan, true) if gone.end() == Some(End::Completed) => {
-                self.tally.completed += 1;
-                gone.set_end(End::Completed);
-            }
-            (State::Orphan, true) => self.tally.late += 1,
-            (State::Orphan, _) => {}
+            // Unless its caller has the value: it was in hand when the slot was taken (S3).
+            (State::Orphan, true) if gone.end() != Some(End::Completed) => self.tally.late += 1,
+            (State::Orphan, false) => {}
             (_, true) => {
                 self.tally.completed += 1;
                 gone.finish();

@@ -202,10 +202,12 @@ impl<P: Clone> Lane<P> {
             // Tried again and again, and to no avail so far (S10).
             State::Dropping { .. } if record.said().refused => {}
             State::Dropping { take_at } => add(Bound::Take, take_at, Follows::SlotTaken),
-            State::Delivering { until } if record.said().hooks_until.is_some() => {
+            State::Delivering {
+                cut_short: true, ..
+            } => {}
+            State::Delivering { until, .. } => {
                 add(Bound::Teardown, until, Follows::HooksDropped);
             }
-            State::Delivering { .. } => {}
             State::Orphan => {
                 let hooks = record.said().hooks_until.unwrap_or(Time::FAR);
                 add(Bound::Teardown, hooks, Follows::HooksDropped);

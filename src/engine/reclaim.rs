@@ -78,11 +78,11 @@ impl<P: Clone> Lane<P> {
         let holds_slot = record.state.holds_slot();
         if holds_slot {
             record.state = State::Teardown { until };
+        } else if record.state == State::Detached {
+            let cut_short = false;
+            record.state = State::Delivering { until, cut_short };
         } else {
             record.say().hooks_until = Some(until);
-            if record.state == State::Detached {
-                record.state = State::Delivering { until };
-            }
         }
         self.look_at(key, Some(until));
         self.note(now, key, || What::TeardownBegun);

@@ -326,6 +326,8 @@ pub(crate) enum State {
     /// its answer.
     Delivering {
         until: Time,
+        /// They were told to end: it is its runner that has until then.
+        cut_short: bool,
     },
     /// Slot taken, caller settled; its runner has not let go of it yet.
     Orphan,
@@ -365,10 +367,12 @@ impl State {
     }
 
     pub(crate) const fn is_orphan(self) -> bool {
-        matches!(
-            self,
-            Self::Detached | Self::Delivering { .. } | Self::Orphan
-        )
+        self.is_detached() || matches!(self, Self::Orphan)
+    }
+
+    /// Its slot was taken, and its caller is yet to have its answer.
+    pub(crate) const fn is_detached(self) -> bool {
+        matches!(self, Self::Detached | Self::Delivering { .. })
     }
 }
 
@@ -567,10 +571,6 @@ impl<P> Gone<P> {
         self.late.as_deref()?.end
     }
 
-    pub(super) fn set_end(&mut self, end: End) {
-        self.late.get_or_insert_default().end = Some(end);
-    }
-
     /// It was asked to end, and through by itself before it had to be.
     pub(super) fn finish(&mut self) {
         if let Some(late) = &mut self.late {
@@ -614,7 +614,7 @@ pub(crate) struct Said {
     pub(crate) refused: bool,
     /// Its slot was taken within the bounds of orphans: by no reset, and in no shutdown.
     pub(crate) by_itself: bool,
-    /// Who has no slot runs its hooks, and was not told yet to end them, then.
+    /// An orphan runs its hooks, and has until then.
     pub(crate) hooks_until: Option<Time>,
     /// The time for its hooks is part of the moment set for the take.
     pub(crate) teardown: bool,

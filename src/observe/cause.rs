@@ -242,13 +242,9 @@ impl<'a> Search<'a> {
     fn for_orphans(&self, task: TaskId) -> impl Iterator<Item = Remedy> {
         let orphans = self.lanes.get(&task.lane);
         let orphans = orphans.map_or(&[][..], |lane| &lane.orphans);
-        // Whoever runs on has a caller who waits for it, and is not forgotten.
-        let remedy = |id: &TaskId| match self.node(*id).map(|node| node.stage) {
-            Some(Stage::Detached) => Some(Remedy::Cancel { id: *id }),
-            Some(Stage::Delivering) => None,
-            _ => Some(Remedy::ForgetOrphan { id: *id }),
-        };
-        orphans.iter().filter_map(remedy).take(NAMED)
+        let nodes = orphans.iter().filter_map(|id| self.node(*id));
+        let remedy = |node: &TaskNode| Remedy::for_orphan(node.task.id, node.stage);
+        nodes.filter_map(remedy).take(NAMED)
     }
 
     fn remedies(

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::explanation::{self, Cause, LaneExplanation, Never, Remedy};
 use super::graph::Due;
-use super::walk::Reading;
-use crate::engine::{BlockedBy, State};
-use crate::runtime::{DomainRef, Shared, callers_are_gone};
+use super::walk::{Reading, stage};
+use crate::engine::{BlockedBy, Facts, Record};
+use crate::runtime::{DomainRef, Shared, TaskCell, callers_are_gone};
 use crate::snapshot::{LaneSnapshot, StuckRuntime, TaskSnapshot};
 use crate::sync::Arc;
 use crate::{Standing, TaskId};
@@ -366,19 +366,13 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Whoever runs on has a caller who waits for it, and is not forgotten; the hooks of
-    /// one that is through have their bound.
     fn for_orphans(&self) -> Vec<Remedy> {
         self.domain.read(|engine| {
-            let orphans = engine.records().filter_map(|(_, of)| {
-                let id = of.payload.whose().id();
-                match of.state {
-                    State::Orphan => Some(Remedy::ForgetOrphan { id }),
-                    State::Detached => Some(Remedy::Cancel { id }),
-                    _ => None,
-                }
-            });
-            orphans.collect()
+            let orphans = engine.records().filter(|(_, of)| of.state.is_orphan());
+            let remedy = |(_, of): (_, &Record<Arc<TaskCell>>)| {
+                Remedy::for_orphan(of.payload.whose().id(), stage(of.state, &Facts::default()))
+            };
+            orphans.filter_map(remedy).collect()
         })
     }
 

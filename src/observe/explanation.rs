@@ -1,7 +1,7 @@
 //! Why a task, or a lane's first waiter, waits.
 
 use super::cause::Verdict;
-use super::graph::{Due, WaitGraph};
+use super::graph::{Due, Stage, WaitGraph};
 use super::walk::{Reading, Walk};
 use crate::TaskId;
 use crate::runtime::DomainRef;
@@ -248,6 +248,18 @@ pub enum Remedy {
         /// The lane's name.
         lane: String,
     },
+}
+
+impl Remedy {
+    /// What makes one orphan fewer. Whoever runs on has a caller who waits for it, and
+    /// is not forgotten; the hooks of one that is through have their bound.
+    pub(super) const fn for_orphan(id: TaskId, stage: Stage) -> Option<Self> {
+        match stage {
+            Stage::Detached => Some(Self::Cancel { id }),
+            Stage::Delivering => None,
+            _ => Some(Self::ForgetOrphan { id }),
+        }
+    }
 }
 
 /// Why this task waits; `None` if its lane knows nothing of it.

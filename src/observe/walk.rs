@@ -414,7 +414,7 @@ fn read_engine(domain: &Domain, now: Time) -> Whole {
     })
 }
 
-fn stage(state: State, facts: &Facts) -> Stage {
+pub(super) fn stage(state: State, facts: &Facts) -> Stage {
     match state {
         State::Queued => Stage::Queued,
         State::Quiet { .. } => Stage::QuietWindow,

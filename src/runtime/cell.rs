@@ -418,8 +418,7 @@ impl TaskCell {
             self.domain()
                 .read(|engine| engine.record(key).map(|record| record.state))
         };
-        let without = |state| matches!(state, State::Detached | State::Delivering { .. });
-        !self.holds() && state().is_some_and(without)
+        !self.holds() && state() == Some(State::Detached)
     }
 
     /// Its time starts now: it has all its slots.

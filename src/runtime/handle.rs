@@ -146,7 +146,7 @@ impl<T> TaskHandle<T> {
         match state {
             Some(state) if state.waits() => TaskStatus::Queued,
             Some(State::Granted) if task.gathers() => TaskStatus::Queued,
-            Some(State::Detached | State::Delivering { .. }) => TaskStatus::Detached,
+            Some(state) if state.is_detached() => TaskStatus::Detached,
             Some(state) if state.holds_slot() => TaskStatus::Active,
             _ => TaskStatus::Settled,
         }

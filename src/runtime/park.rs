@@ -522,18 +522,18 @@ fn take_over(task: &Arc<TaskCell>, cell: &TaskCell, stand_in: &Arc<TaskCell>) ->
         deadlock::waits_change(task);
     }
     inherit::end(&lanes_of(task), stand_in);
-    if back {
-        // Whoever waits for it to leave goes on with the cell.
-        stand_in.lose();
-        stand_in.left();
-    }
     if !back {
         drop_link(stand_in, false);
-    } else if std::ptr::eq(cell, &**task) {
+        return false;
+    }
+    // Whoever waits for it to leave goes on with the cell.
+    stand_in.lose();
+    stand_in.left();
+    if std::ptr::eq(cell, &**task) {
         // What was offered meanwhile is for its inboxes again.
         wake_all(task.shared.lock().take(Rare::signal));
     }
-    back
+    true
 }
 
 /// It has all its slots: its clocks go on.

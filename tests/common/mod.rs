@@ -31,8 +31,16 @@ pub(crate) fn one_lane(config: LaneConfig) -> (Lanes, Lane) {
 
 /// A scheduler with lanes of one slot each.
 pub(crate) fn lanes_of_one<const N: usize>(names: [&str; N]) -> (Lanes, [Lane; N]) {
+    lanes_of(&LaneConfig::new(1), names)
+}
+
+/// A scheduler with lanes that are all set alike.
+pub(crate) fn lanes_of<const N: usize>(
+    config: &LaneConfig,
+    names: [&str; N],
+) -> (Lanes, [Lane; N]) {
     let lanes = names.iter().fold(Lanes::builder(), |lanes, name| {
-        lanes.lane(*name, LaneConfig::new(1))
+        lanes.lane(*name, config.clone())
     });
     let lanes = lanes.build().unwrap();
     let each = names.map(|name| lanes.lane(name).unwrap());
