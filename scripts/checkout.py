@@ -131,15 +131,16 @@ def changes(contents, name):
 
     It bears another version, so that cargo takes no build of the one for the
     other's, and they can share what they depend on. Its public tests are one
-    program, since each program takes as long to build as a hundred tests, and
-    it has no examples.
+    program too, since each program takes as long to build as a hundred tests,
+    and it has no examples.
     """
     version = rb'(name = "laneway"\nversion = "[0-9.]+)"'
     other = rb'\1-' + name.encode() + b'"'
     manifest = re.sub(version, other, contents["Cargo.toml"], count=1)
     lock = re.sub(version, other, contents["Cargo.lock"], count=1)
     keys = b"\nautotests = false\nautoexamples = false\n"
-    programs = [("public", "tests/public.rs"), *unnamed_programs(contents)]
+    alone = [(name, f"tests/{name}.rs") for name in public_files(contents)]
+    programs = [("public", "tests/public.rs"), *alone, *unnamed_programs(contents)]
     entries = "".join(f'\n[[test]]\nname = "{name}"\npath = "{path}"\n' for name, path in programs)
     # Before the first table that follows the package's own keys.
     manifest = manifest.replace(b"\n[features]", keys + entries.encode() + b"\n[features]", 1)
@@ -152,11 +153,15 @@ def unnamed_programs(contents):
     return [(it[1], it[0]) for it in found if it and it[0].encode() not in contents["Cargo.toml"]]
 
 
-def public_tests(contents):
+def public_files(contents):
     # The tests of the examples are not of the crate, and build these themselves.
     examples = {"agent_runner", "chat_gateway", "traces"}
     names = [re.fullmatch(r"tests/(\w+)\.rs", name) for name in contents]
-    names = sorted(found[1] for found in names if found and found[1] not in examples)
+    return sorted(found[1] for found in names if found and found[1] not in examples)
+
+
+def public_tests(contents):
+    names = public_files(contents)
     # A lint that holds for one of these files would hold for all of them.
     lines = ["#![allow(warnings)]", *(f'#[path = "{name}.rs"]\nmod {name};' for name in names)]
     return "\n".join(lines).encode() + b"\n"
