@@ -269,9 +269,19 @@ impl Seen {
                 let limit = self.enqueued + self.task.spec().wait?;
                 ("is still queued (S7)", limit, Duration::ZERO)
             }
-            // They hold no slot here, or wait for somebody; and the clocks of a link
-            // are those of a task elsewhere.
-            State::Parked { .. } | State::ComingBack => return None,
+            // The clocks of a link are those of a task elsewhere.
+            State::Parked { .. } | State::ComingBack if self.task.principal().is_some() => {
+                return None;
+            }
+            State::Parked { until } => {
+                let deadline = read_facts(&self.task, now).deadline;
+                let limit = deadline.map_or(until, |at| at.min(until));
+                ("still waits for somebody (S8)", limit, Duration::ZERO)
+            }
+            State::ComingBack => {
+                let limit = read_facts(&self.task, now).deadline?;
+                ("still comes back (S8)", limit, Duration::ZERO)
+            }
             State::Granted if read_facts(&self.task, now).gathers => return None,
             State::Granted if !read_facts(&self.task, now).claimed => {
                 let limit = self.started + CLAIM;
@@ -427,6 +437,8 @@ fn describe_task(text: &mut String, what: &str, task: &TaskSnapshot) -> fmt::Res
 mod tests {
     use std::future::pending;
 
+    use tokio::time::Instant;
+
     use super::*;
     use crate::{GroupConfig, LaneConfig, Lanes, Timeout};
 
@@ -505,5 +517,29 @@ mod tests {
         lanes.shared().timers.disarm(main.domain.serial);
         tokio::time::sleep(6 * SECOND).await;
         assert_broken(&mut watched, "runs on without its slot (S8)");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn s8_who_waits_past_its_limit_or_its_deadline_is_seen() {
+        for deadline in [None, Some(10 * SECOND)] {
+            let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
+            let lanes = lanes.build().unwrap();
+            let mut watched = watched(&lanes);
+            let main = lanes.lane("main").unwrap();
+            let limit = deadline.map_or(10 * SECOND, |deadline| 2 * deadline);
+            let task = main.spawn(async move |cx| {
+                if let Some(deadline) = deadline {
+                    cx.set_deadline(Instant::now() + deadline);
+                }
+                let wait = cx.waiting("an approval").limit(limit);
+                wait.on(pending::<()>()).await
+            });
+            tokio::time::sleep(5 * SECOND).await;
+            assert_eq!(watched.broken(None), None);
+            // Its moment is lost.
+            lanes.shared().timers.disarm(main.domain.serial);
+            tokio::time::sleep(6 * SECOND).await;
+            assert_broken(&mut watched, "still waits for somebody (S8)");
+            drop(task);
+        }
     }
 }

@@ -31,6 +31,6 @@ path! {
 main!(
     // glibc picks its `memcpy` by the processor: the plain one is everywhere.
     config = LibraryBenchmarkConfig::default()
-        .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-ERMS,-FSRM,-Prefer_No_VZEROUPPER");
+        .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-ERMS,-FSRM,-Prefer_No_VZEROUPPER:glibc.malloc.tcache_count=65535");
     library_benchmark_groups = core
 );
