@@ -410,7 +410,7 @@ impl Lanes {
     pub async fn idle(&self) {
         loop {
             let lanes = self.shared().all();
-            match runtime::first_busy(&lanes) {
+            match runtime::first_busy(lanes.iter()) {
                 Some(busy) => Idle::new(busy).await,
                 None => {
                     // A lane that is made meanwhile has not been looked at.

@@ -322,6 +322,8 @@ pub struct TaskSnapshot {
 pub struct ParkedSnapshot {
     /// What it said that it waits for.
     pub what: String,
+    /// Whether it still waits for that, and not only for its slots, or for nothing.
+    pub waits: bool,
     /// How long it has waited.
     #[cfg_attr(feature = "serde", serde(serialize_with = "millis"))]
     pub waited: Duration,
@@ -402,6 +404,8 @@ pub(crate) struct Seen {
     first: bool,
     away: bool,
     place: Time,
+    /// Since when it waits: whoever comes back has run since it came first.
+    since: Time,
     started: Time,
     task: Arc<TaskCell>,
 }
@@ -416,6 +420,11 @@ impl Seen {
             first: record.first,
             away: record.away,
             place: record.place.since,
+            since: if record.stands_in {
+                record.enqueued
+            } else {
+                record.place.since
+            },
             started: record.started,
             task: Arc::clone(&record.payload),
         }
@@ -519,7 +528,7 @@ impl TaskSnapshot {
             key: owned(task.key()),
             priority: seen.priority,
             limits: Limits::of(task.spec(), facts.reported),
-            waited: if started { seen.started } else { now }.since(seen.place),
+            waited: if started { seen.started } else { now }.since(seen.since),
             age: started.then(|| now.since(seen.started)),
             idle: started.then(|| now.since(facts.active_at.max(seen.started))),
             reported: facts.reported,

@@ -4,13 +4,14 @@ mod common;
 
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::task::Poll;
 
 use common::{
     CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, orphans_gone, poll_once, until,
 };
 use laneway::{
-    Chain, Drain, Lane, LaneConfig, Lanes, OnStall, QueuedWork, Reason, TaskError, TaskStatus,
-    Timeout,
+    Chain, Drain, Lane, LaneConfig, Lanes, OnStall, QueuedWork, Reason, TaskContext, TaskError,
+    TaskStatus, Timeout,
 };
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -590,5 +591,33 @@ async fn s2_who_is_through_is_parked_nowhere_while_its_hooks_run() {
     turn.await.unwrap();
     for lane in [session, main] {
         assert_clean(&lane);
+    }
+}
+
+/// It registers its hook in its last poll.
+async fn late(cx: TaskContext) {
+    let mut polled = false;
+    let last = std::future::poll_fn(|_| match std::mem::replace(&mut polled, true) {
+        false => Poll::Pending,
+        true => Poll::Ready(()),
+    });
+    last.await;
+    cx.defer(async |_| sleep(SECOND).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s10_a_hook_that_is_registered_in_the_last_poll_keeps_all_slots() {
+    let (_lanes, session, main, chain) = two(LaneConfig::new(1).stall_ceiling(CEILING));
+    for alone in [true, false] {
+        let turn = match alone {
+            true => session.spawn(late),
+            false => chain.spawn(late),
+        };
+        let_run().await;
+        turn.cancel(Reason::User);
+        sleep(SECOND / 2).await;
+        let held = [&session, &main].map(|lane| lane.snapshot().active.len());
+        turn.await.unwrap();
+        assert_eq!(held, [1, usize::from(!alone)], "alone: {alone}");
     }
 }

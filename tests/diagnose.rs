@@ -12,6 +12,7 @@ use laneway::{
     Diagnosis, Finding, GroupConfig, Lane, LaneConfig, Lanes, Never, OnDeadlock, Problem, Reason,
     Remedy, TaskHandle, TaskId,
 };
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use common::{
@@ -730,4 +731,27 @@ async fn what_leads_back_and_can_go_on_is_no_circle() {
     };
     assert_eq!(problems, [at_capacity(&nested), at_capacity(&loose)]);
     drop(turn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_who_has_just_come_back_has_not_waited_since_it_came_first() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(10 * MINUTE));
+    let (answer, asked) = oneshot::channel::<()>();
+    let turn = main.spawn(async move |cx| {
+        for _ in 0..60 {
+            sleep(MINUTE).await;
+            cx.progress();
+        }
+        let _ = cx.waiting("x").release(["main"]).on(asked).await;
+    });
+    sleep(HOUR + SECOND).await;
+    let holder = main.try_acquire().unwrap();
+    answer.send(()).unwrap();
+    sleep(SECOND).await;
+    holder.progress();
+    let waited = main.snapshot().queued[0].waited;
+    assert_well(&lanes);
+    assert!(waited < MINUTE, "{waited:?}");
+    drop(holder);
+    turn.await.unwrap();
 }

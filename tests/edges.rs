@@ -1,14 +1,22 @@
 //! Who waits for whom, and whose signs of life count for whom (S9).
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "what the tasks of the tests themselves share"
+)]
+
 mod common;
 
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use common::{
-    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, let_run, now, poll_once,
-    stalled_in,
+    CEILING, HOUR, MINUTE, SECOND, TICK, assert_clean, ceilinged, lanes_of, let_run, now,
+    poll_once, stalled_in,
 };
-use laneway::{Lane, LaneConfig, Lanes};
+use laneway::{Lane, LaneConfig, Lanes, Reason, TaskError};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -209,4 +217,53 @@ async fn s8_a_child_that_is_silent_beyond_its_extension_stalls_and_its_parent_go
     let exact = HOUR + MINUTE - TICK;
     assert!(ended >= exact && ended <= exact + 2 * TICK, "{ended:?}");
     assert_clean(&outer);
+}
+
+type Run = Pin<Box<dyn Future<Output = Result<(), TaskError>> + Send>>;
+type Place = Arc<Mutex<Option<Run>>>;
+
+fn poll_in(place: &Place, cx: &mut Context<'_>) {
+    let run = place.lock().unwrap().take();
+    if let Some(mut run) = run {
+        let _ = run.as_mut().poll(cx);
+        *place.lock().unwrap() = Some(run);
+    }
+}
+
+/// First the second polls the first, then it is the other way round; and whoever is
+/// looked at is the first task of all.
+#[tokio::test(start_paused = true)]
+async fn s13_two_tasks_that_take_turns_polling_each_other_lock_nobody_up() {
+    let (lanes, [a, b]) = lanes_of(&LaneConfig::new(1), ["a", "b"]);
+    let [a, b]: [&'static Lane; 2] = [a, b].map(|lane| &*Box::leak(Box::new(lane)));
+    let (of_a, of_b): (Place, Place) = Default::default();
+    let by_a = Arc::clone(&of_b);
+    let mut first: Run = Box::pin(a.run(async move |cx| {
+        let poll = |waker: &mut Context<'_>| {
+            poll_in(&by_a, waker);
+            if by_a.lock().unwrap().is_some() {
+                lanes.cancel(cx.id(), Reason::User).unwrap();
+            }
+            Poll::Pending
+        };
+        poll_fn(poll).await
+    }));
+    let by_b = Arc::clone(&of_a);
+    let mut second: Run = Box::pin(b.run(async move |_| {
+        let poll = |waker: &mut Context<'_>| {
+            poll_in(&by_b, waker);
+            Poll::Pending
+        };
+        poll_fn(poll).await
+    }));
+    *of_a.lock().unwrap() = Some(first);
+    assert!(poll_once(second.as_mut()).is_pending());
+    first = of_a.lock().unwrap().take().unwrap();
+    *of_b.lock().unwrap() = Some(second);
+    // It hangs where each is found to be part of the other.
+    let ended = poll_once(first.as_mut());
+    assert!(matches!(
+        ended,
+        Poll::Ready(Err(TaskError::Cancelled { .. }))
+    ));
 }

@@ -15,8 +15,9 @@ use std::task::Poll;
 use common::{
     CEILING, HOUR, MINUTE, SHORT, assert_clean, let_run, one_lane, poll_once, stalled_in,
 };
-use laneway::{Lane, LaneConfig, TaskError, TaskHandle, TaskStatus};
+use laneway::{Lane, LaneConfig, Reason, TaskError, TaskHandle, TaskStatus, WaitingError};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 fn current_thread() -> Runtime {
@@ -209,4 +210,57 @@ fn s1_s7_a_runtime_that_goes_settles_its_blocking_tasks_within_the_limit() {
         );
         assert_clean(&main);
     }
+}
+
+#[test]
+fn s7_a_wait_that_moved_from_a_runtime_that_is_gone_has_its_limit() {
+    for release in [&[][..], &["main"]] {
+        let (_lanes, main) = one_lane(LaneConfig::new(1));
+        let first = current_thread();
+        let slot = first.block_on(main.acquire()).unwrap();
+        let wait = slot.context().waiting("x").limit(SHORT).release(release);
+        let mut wait = Box::pin(wait.on(pending::<()>()));
+        first.block_on(async { assert!(poll_once(wait.as_mut()).is_pending()) });
+        drop(first);
+        let told = current_thread().block_on(wait);
+        assert!(matches!(told, Err(WaitingError::LimitPassed { .. })));
+    }
+}
+
+#[test]
+fn s8_who_asks_whether_a_slot_is_lost_on_another_runtime_is_told() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(SHORT));
+    let first = current_thread();
+    let slot = first.block_on(main.acquire()).unwrap();
+    drop(first);
+    assert_eq!(current_thread().block_on(slot.lost()), Reason::Stalled);
+}
+
+/// In line for its slot, behind a phantom.
+#[test]
+fn s8_who_comes_back_on_another_runtime_gets_its_slot() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(SHORT));
+    let first = current_thread();
+    let slot = first.block_on(main.acquire()).unwrap();
+    let (answer, asked) = oneshot::channel::<()>();
+    let wait = slot.context().waiting("x").release(["main"]).on(asked);
+    let mut wait = Box::pin(wait);
+    first.block_on(async {
+        assert!(poll_once(wait.as_mut()).is_pending());
+        std::mem::forget(main.try_acquire().unwrap());
+    });
+    drop(first);
+    answer.send(()).unwrap();
+    let told = current_thread().block_on(wait);
+    assert!(told.is_ok(), "S8: {told:?}");
+}
+
+#[test]
+fn s8_an_inbox_that_is_asked_on_another_runtime_is_over_with_its_slot() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(SHORT));
+    let first = current_thread();
+    let slot = first.block_on(main.acquire()).unwrap();
+    let mut inbox = slot.context().inbox::<u32>();
+    drop(first);
+    assert_eq!(current_thread().block_on(inbox.recv()), None, "S8");
 }

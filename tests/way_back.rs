@@ -6,7 +6,7 @@ mod common;
 use std::future::pending;
 
 use common::{CEILING, HOUR, MINUTE, SECOND, lanes_of, let_run, now, one_lane, poll_once};
-use laneway::{LaneConfig, TaskStatus};
+use laneway::{Drain, Lane, LaneConfig, Problem, TaskStatus, WaitingError};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -203,4 +203,130 @@ async fn s7_whoever_waits_for_those_who_are_active_sees_who_comes_back_leave() {
     let began = now();
     let told = waits.await;
     assert!(told.is_ok(), "{told:?} after {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s2_a_turn_that_completes_without_its_slot_counts_the_same_with_a_hook() {
+    for hooked in [false, true] {
+        let config = LaneConfig::new(1).stall_ceiling(CEILING);
+        let (lanes, [session, main]) = lanes_of(&config, ["session", "main"]);
+        let chain = lanes.chain(["session", "main"]).unwrap();
+        chain
+            .run(async |cx| {
+                if hooked {
+                    cx.defer(async |_| sleep(SECOND).await);
+                }
+                let mut wait = Box::pin(cx.waiting("x").release(["main"]).on(pending::<()>()));
+                assert!(poll_once(wait.as_mut()).is_pending());
+            })
+            .await
+            .unwrap();
+        let of = |lane: &Lane| {
+            let c = lane.snapshot().counters;
+            (c.completed, c.ended)
+        };
+        assert_eq!(
+            [of(&session), of(&main)],
+            [(1, 0), (1, 0)],
+            "hooked: {hooked}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_interrupts_nobody_who_completes() {
+    for hooked in [false, true] {
+        let config = LaneConfig::new(1).stall_ceiling(CEILING);
+        let (lanes, [_session, main]) = lanes_of(&config, ["session", "main"]);
+        let chain = lanes.chain(["session", "main"]).unwrap();
+        let turn = chain.spawn(async move |cx| {
+            if hooked {
+                cx.defer(async |_| ());
+            }
+            let wait = cx.waiting("x").release(["main"]).on(pending::<()>());
+            tokio::select! { biased; _ = wait => (), () = sleep(SECOND) => () }
+        });
+        let_run().await;
+        let holder = main.try_acquire().unwrap();
+        let mut drain = Box::pin(main.drain(Drain::within(MINUTE)));
+        assert!(poll_once(drain.as_mut()).is_pending());
+        turn.await.unwrap();
+        drop(holder);
+        let report = drain.await;
+        assert_eq!(report.interrupted, 0, "hooked {hooked} {report:?}");
+    }
+}
+
+/// A stand-in that was recalled / a slot by hand that waits for nobody.
+#[tokio::test(start_paused = true)]
+async fn a_slot_by_hand_that_lost_its_wait_is_told_so_when_it_waits_again() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let slot = main.acquire().await.unwrap();
+    let mut wait = Box::pin(
+        slot.context()
+            .waiting("approval")
+            .release(["main"])
+            .on(pending::<()>()),
+    );
+    assert!(poll_once(wait.as_mut()).is_pending());
+    drop(wait);
+    let again = slot.context().waiting("another").on(async {}).await;
+    assert!(matches!(again, Err(WaitingError::NotActive)), "{again:?}");
+}
+
+/// Its answer is there, and it waits for nobody but its slot.
+#[tokio::test(start_paused = true)]
+async fn who_has_its_answer_is_not_said_to_wait_for_somebody() {
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    let (lanes, [_session, main]) = lanes_of(&config, ["session", "main"]);
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let (answer, asked) = oneshot::channel::<()>();
+    let turn = chain.spawn(async move |cx| {
+        let wait = cx.waiting("approval").limit(MINUTE).release(["main"]);
+        let _ = wait.on(asked).await;
+    });
+    let_run().await;
+    let holder = main.acquire().await.unwrap();
+    answer.send(()).unwrap();
+    for _ in 0..10 {
+        sleep(10 * SECOND).await;
+        holder.progress();
+    }
+    let said = lanes.diagnose();
+    let parked = said
+        .findings
+        .iter()
+        .any(|f| matches!(f.problem, Problem::Parked { .. }));
+    let snap = lanes.snapshot();
+    let waited = snap
+        .lanes
+        .iter()
+        .flat_map(|l| &l.parked)
+        .map(|t| t.parked.clone())
+        .collect::<Vec<_>>();
+    drop(holder);
+    turn.await.unwrap();
+    assert!(!parked, "it was answered long ago: {said}\n{waited:?}");
+}
+
+/// Its wait was dropped, and it is silent.
+#[tokio::test(start_paused = true)]
+async fn a_slot_by_hand_whose_wait_was_dropped_is_not_said_to_wait_for_somebody() {
+    let config = LaneConfig::new(1).no_stall_ceiling();
+    let (lanes, [session, _main]) = lanes_of(&config, ["session", "main"]);
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let slot = chain.acquire().await.unwrap();
+    let wait = slot
+        .context()
+        .waiting("approval")
+        .limit(MINUTE)
+        .release(["main"]);
+    let mut wait = Box::pin(wait.on(pending::<()>()));
+    assert!(poll_once(wait.as_mut()).is_pending());
+    drop(wait);
+    sleep(HOUR).await;
+    let parked = session.snapshot().active[0].parked.clone();
+    let said = lanes.diagnose().to_string();
+    drop(slot);
+    assert!(!said.contains("approval"), "{parked:?}\n{said}");
 }

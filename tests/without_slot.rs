@@ -13,8 +13,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{CEILING, HOUR, MINUTE, SECOND, lanes_of, lanes_of_one, let_run, one_lane, poll_once};
-use laneway::{Descendants, Drain, Lane, LaneConfig, OnStall, Reason, TaskError, TaskStatus};
+use common::{
+    CEILING, HOUR, MINUTE, SECOND, TICK, lanes_of, lanes_of_one, let_run, one_lane, poll_once,
+};
+use laneway::{
+    Cause, Descendants, Drain, Lane, LaneConfig, OnStall, Reason, TaskError, TaskStatus,
+};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -215,4 +219,124 @@ async fn its_descendants_pass_a_drain_that_waits_for_its_other_slot() {
         let told = turn.await.unwrap().unwrap();
         assert!(told.is_ok(), "{release:?}: {told:?}");
     }
+}
+
+/// It was in line for its slot at the deadline, and has its grace.
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_ends_it_does_not_report_that_it_left_it_alone() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+    let (answer, asked) = oneshot::channel::<()>();
+    let task = main.spawn(async move |cx| {
+        let wait = async {
+            let _ = cx.waiting("x").release(["main"]).on(asked).await;
+            pending::<()>().await;
+        };
+        tokio::select! { biased; _ = cx.cancelled() => (), () = wait => () }
+        pending::<()>().await;
+    });
+    let_run().await;
+    let holder = main.spawn(async |_| sleep(MINUTE + TICK).await);
+    let_run().await;
+    answer.send(()).unwrap();
+    let_run().await;
+    let report = main.drain(Drain::within(MINUTE)).await;
+    let _ = holder.await;
+    let told = timeout(HOUR, task).await;
+    assert!(
+        matches!(
+            told,
+            Ok(Err(TaskError::Cancelled {
+                reason: Reason::Draining,
+                ..
+            }))
+        ),
+        "{told:?}"
+    );
+    assert_eq!(report.parked, 0, "{report:?}");
+}
+
+/// In line for its slot when the drain's time is over.
+#[tokio::test(start_paused = true)]
+async fn of_who_is_on_its_way_back_the_end_by_a_drain_is_foretold() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+    let (answer, asked) = oneshot::channel::<()>();
+    let task = main.spawn(async move |cx| {
+        let _ = cx.waiting("x").release(["main"]).on(asked).await;
+        pending::<()>().await;
+    });
+    let_run().await;
+    let holder = main.acquire().await.unwrap();
+    answer.send(()).unwrap();
+    let_run().await;
+    let mut drain = Box::pin(main.drain(Drain::within(MINUTE)));
+    assert!(poll_once(drain.as_mut()).is_pending());
+    let said = lanes.explain(task.id()).unwrap();
+    let dues = format!("{:?}", said.graph.task(task.id()).unwrap().dues);
+    sleep(MINUTE + SECOND).await;
+    assert_eq!(task.status(), TaskStatus::Settled, "the drain ended it");
+    drop(holder);
+    assert!(dues.contains("Drain"), "{dues}\n{said}");
+}
+
+/// A lane further on drains.
+#[tokio::test(start_paused = true)]
+async fn of_a_chain_the_end_by_a_drain_further_on_is_foretold() {
+    let (lanes, [_session, main]) = lanes_of(
+        &LaneConfig::new(1).stall_ceiling(CEILING),
+        ["session", "main"],
+    );
+    let chain = lanes.chain(["session", "main"]).unwrap();
+    let turn = chain.spawn(async |_| pending::<()>().await);
+    let_run().await;
+    let mut drain = Box::pin(main.drain(Drain::within(MINUTE)));
+    assert!(poll_once(drain.as_mut()).is_pending());
+    let said = lanes.explain(turn.id()).unwrap();
+    let dues = format!("{:?}", said.graph.task(turn.id()).unwrap().dues);
+    sleep(MINUTE + SECOND).await;
+    assert_eq!(turn.status(), TaskStatus::Settled);
+    assert!(dues.contains("Drain"), "{dues}");
+}
+
+/// Nobody polls it, and it is on its way back.
+#[tokio::test(start_paused = true)]
+async fn of_who_hangs_without_its_slot_it_is_said_that_it_is_silent() {
+    let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
+    let mut task = Box::pin(main.run(async |cx| {
+        let wait = cx.waiting("x").limit(MINUTE).release(["main"]);
+        drop(wait.on(pending::<()>()).await);
+    }));
+    assert!(poll_once(task.as_mut()).is_pending());
+    let id = main.snapshot().parked[0].id;
+    sleep(6 * MINUTE).await;
+    let said = lanes.explain(id).unwrap();
+    assert_eq!(said.cause, Cause::Silent { task: id }, "{said}");
+}
+
+/// The same in the lane of whoever awaits it.
+#[tokio::test(start_paused = true)]
+async fn of_who_waits_behind_one_that_hangs_without_its_slot_the_cause_is_named() {
+    let (lanes, [outer, main]) = lanes_of(
+        &LaneConfig::new(1).stall_ceiling(CEILING),
+        ["outer", "main"],
+    );
+    let lane = main.clone();
+    let mut parent = Box::pin(outer.run(async move |_| {
+        let mut child = Box::pin(lane.run(async |cx| {
+            let wait = cx.waiting("x").limit(MINUTE).release(["main"]);
+            drop(wait.on(pending::<()>()).await);
+        }));
+        assert!(poll_once(child.as_mut()).is_pending());
+        pending::<()>().await;
+    }));
+    assert!(poll_once(parent.as_mut()).is_pending());
+    let behind = outer.spawn(async |_| ());
+    sleep(6 * MINUTE).await;
+    let said = lanes.explain(behind.id()).unwrap();
+    let child = main.snapshot().parked[0].id;
+    assert_eq!(
+        said.cause,
+        Cause::Silent { task: child },
+        "{said}\n{}",
+        lanes.diagnose()
+    );
 }

@@ -66,6 +66,9 @@ impl<P: Clone> Lane<P> {
             return false;
         };
         let mut until = now + spec.teardown;
+        if let State::Parked { .. } = record.state {
+            record.go_on(now);
+        }
         match record.state {
             // A runner that came late has used up some of its hooks' time (S8).
             State::Dropping { take_at } if record.said().teardown => {

@@ -74,28 +74,46 @@ fn went_on_or_ended(ended: Ended) {
 /// S2: a task that is asked as it gives its slot back has given it back once.
 #[test]
 fn s2_park_against_ask() {
-    explore("park_against_ask", || {
-        let two = Two::new();
-        let chain = two.chain.clone();
-        let mut task = Hand::pending(async move {
-            let work = async |cx: TaskContext| {
-                second_poll().await;
-                parks(cx, pending()).await
-            };
-            chain.run(work).await
-        });
-        let id = two.world.lane.snapshot().active[0].id;
-        let lanes = two.world.lanes.clone();
-        let ask = thread::spawn(move || lanes.cancel(id, Reason::User).expect("it is known"));
-        task.poll();
-        ask.join().expect("no panic");
-        two.world.quiesce(&mut [&mut task]);
-        match task.answer() {
-            Ok(refused) => assert_eq!(refused, Err(WaitingError::NotActive)),
-            Err(error) => assert!(is_cancelled(&error), "{error}"),
-        }
-        two.wind_up();
+    explore("park_against_ask", || park_against_ask(false));
+}
+
+/// S10: and nothing is left of it there, also while it has its grace.
+#[test]
+fn s10_park_against_ask_of_who_listens() {
+    explore("park_against_ask_of_listener", || park_against_ask(true));
+}
+
+fn park_against_ask(listens: bool) {
+    let two = Two::new();
+    let chain = two.chain.clone();
+    let mut task = Hand::pending(async move {
+        let work = async |cx: TaskContext| {
+            second_poll().await;
+            let mut asked = pin!(cx.cancelled());
+            let mut wait = pin!(parks(cx.clone(), pending()));
+            // Asked after that, it is still in its wait at the end of this poll.
+            let either = poll_fn(|cx| match listens && asked.as_mut().poll(cx).is_ready() {
+                true => Poll::Ready(Err(WaitingError::NotActive)),
+                false => wait.as_mut().poll(cx),
+            });
+            either.await
+        };
+        chain.run(work).await
     });
+    let id = two.world.lane.snapshot().active[0].id;
+    let lanes = two.world.lanes.clone();
+    let ask = thread::spawn(move || lanes.cancel(id, Reason::User).expect("it is known"));
+    task.poll();
+    ask.join().expect("no panic");
+    let held = two.behind.snapshot().active.len();
+    let known = two.behind.domain.read(|engine| engine.records().count());
+    assert_eq!(known, held, "S10: it is known where it has no slot");
+    two.world.quiesce(&mut [&mut task]);
+    match task.answer() {
+        Ok(refused) => assert_eq!(refused, Err(WaitingError::NotActive)),
+        Err(error) => assert!(is_cancelled(&error), "{error}"),
+    }
+    two.wind_up();
 }
 
 /// S7: an answer that comes as the limit passes is the answer, or the limit is.

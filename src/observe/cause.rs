@@ -145,7 +145,9 @@ impl<'a> Search<'a> {
             return None;
         }
         Some(match node.stage {
-            Stage::Running | Stage::Detached => Cause::Silent { task: node.task.id },
+            Stage::Running | Stage::Detached | Stage::ComingBack => {
+                Cause::Silent { task: node.task.id }
+            }
             _ => Cause::Unknown,
         })
     }

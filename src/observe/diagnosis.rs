@@ -496,7 +496,11 @@ impl<'a> Look<'a> {
     /// What is wrong with a holder, whoever waits.
     fn holder(&self, task: &TaskSnapshot, found: &mut Found) {
         let idle = task.idle.unwrap_or_default();
-        if task.waiting || task.parked.is_some() || task.asked.is_some() || idle < self.long {
+        if task.waiting
+            || task.parked.as_ref().is_some_and(|p| p.waits)
+            || task.asked.is_some()
+            || idle < self.long
+        {
             return;
         }
         let id = task.id;
@@ -520,7 +524,7 @@ impl<'a> Look<'a> {
 
     /// It has waited for somebody for most of the time that it may.
     fn parked(&self, task: &TaskSnapshot, found: &mut Found) {
-        let Some(parked) = &task.parked else {
+        let Some(parked) = task.parked.as_ref().filter(|parked| parked.waits) else {
             return;
         };
         if parked.waited < self.long || parked.waited < parked.limit / 2 {

@@ -7,7 +7,7 @@ use super::explanation::Never;
 use super::graph::{Due, LaneNode, Stage, TaskNode, Wait, WaitGraph};
 use crate::TaskId;
 use crate::clock::Clock;
-use crate::engine::{BlockedBy, End, Facts, Follows, Key, Outlook, Spec, State, Time};
+use crate::engine::{BlockedBy, Bound, End, Facts, Follows, Key, Outlook, Spec, State, Time};
 use crate::runtime::{self, Domain, DomainRef, GroupCell, Pending, Shared, TaskCell, read_facts};
 use crate::snapshot::{GroupSnapshot, LaneState, Limits, Seen, TaskSnapshot, WaitpointSnapshot};
 use crate::sync::Arc;
@@ -180,7 +180,11 @@ impl<'a> Walk<'a> {
             })
         });
         // It is over by now.
-        let Some(sight) = sight else { return };
+        let Some(mut sight) = sight else { return };
+        if sight.seen.state().goes_on() && (facts.claimed || !facts.gathers) {
+            sight.outlook.extend(drained_elsewhere(task, &pending));
+            sight.outlook.sort_by_key(|outlook| outlook.at);
+        }
         let mut lines = Vec::new();
         let waits = self.waits(task, &sight, pending, depth, &mut lines);
         let node = TaskNode {
@@ -355,6 +359,25 @@ impl<'a> Walk<'a> {
             needs_runner: takes && bound,
         }
     }
+}
+
+/// The end by the drain of a lane where it has a slot beside its own, or comes back for
+/// one: its own lane knows only of its own slot.
+fn drained_elsewhere(task: &TaskCell, pending: &[Pending]) -> Option<Outlook> {
+    let own = task.domain().serial;
+    let held = runtime::held_in(task);
+    let beside = held.iter().filter(|lane| lane.serial != own);
+    let is_own = |cell: &Arc<TaskCell>| cell.whose().id() == task.id();
+    let comes = pending.iter().filter(|pending| is_own(&pending.on));
+    let beside = beside.map(|lane| &**lane);
+    let lanes = beside.chain(comes.map(|pending| &***pending.on.domain()));
+    let until = |lane: &Domain| lane.read(|engine| engine.drains_until());
+    let at = lanes.filter_map(until).min().filter(|at| *at < Time::FAR)?;
+    Some(Outlook {
+        bound: Bound::Drain,
+        at,
+        follows: Follows::SlotReclaimed,
+    })
 }
 
 fn read_lane(domain: &Domain, now: Time) -> Whole {

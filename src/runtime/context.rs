@@ -484,6 +484,8 @@ impl Future for Cancelled {
         if this.reason().is_none() {
             this.task
                 .register(Rare::signal, &mut this.ticket, cx.waker());
+            // It may have come here from another runtime (S8).
+            this.task.domain().shared.drive_here();
         }
         // Again, since the ask may have come before the registration.
         this.reason().map_or(Poll::Pending, Poll::Ready)

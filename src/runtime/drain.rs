@@ -259,7 +259,7 @@ impl Draining {
         loop {
             self.discover();
             let lanes: Vec<DomainRef> = self.lanes.iter().map(|(d, _)| d.clone()).collect();
-            let Some(busy) = first_busy(&lanes) else {
+            let Some(busy) = first_busy(lanes.iter()) else {
                 break;
             };
             let instant = busy.shared.clock.instant(until);
@@ -377,7 +377,11 @@ fn leaving(domain: &DomainRef, drain: Drain) -> Vec<Key> {
 impl DrainReport {
     fn add(&mut self, domain: &DomainRef, before: Tally) {
         let (after, orphans, active, parked) = domain.read(|engine| {
-            let (orphans, parked) = (engine.orphans(), engine.parked());
+            // One that was in line for its slot was asked to end with those who are active.
+            let left = engine
+                .records()
+                .filter(|(_, r)| r.away && r.state.goes_on());
+            let (orphans, parked) = (engine.orphans(), left.count());
             (engine.tally(), orphans, engine.active(), parked)
         });
         let count = |after: u64, before: u64| usize::try_from(after - before).unwrap_or(usize::MAX);

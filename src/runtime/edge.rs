@@ -40,6 +40,11 @@ impl Edge {
         })
     }
 
+    /// Whether it is of the task that polls now.
+    pub(super) fn starts_here(&self) -> bool {
+        current::is(&self.parent)
+    }
+
     /// Takes the refusal of this wait, if it was refused.
     fn refusal(&self) -> Option<Cycle> {
         let parts = self.parent.shared.lock();

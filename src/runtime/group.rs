@@ -217,7 +217,7 @@ impl GroupCell {
     }
 
     /// Slots of its first lane that count as used, and are nobody's.
-    #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+    #[cfg(all(test, feature = "testing", not(any(laneway_loom, laneway_shuttle))))]
     pub(crate) fn plant_use(&self, by: isize) {
         let member = self.lock().group.lanes()[0].0;
         self.plant(crate::engine::GroupFault::UsedBy(member, by));

@@ -64,22 +64,28 @@ impl Drop for Idle {
 ///
 /// They are looked at one after another, and a task may pass from one that was
 /// not looked at yet to one that was. So they are looked at twice: if nothing
-/// was submitted in between, each was idle all the time between its two looks,
-/// and all of them between the two rounds.
-pub(crate) fn first_busy(domains: &[DomainRef]) -> Option<&DomainRef> {
+/// was submitted or granted in between, each was idle all the time between its two
+/// looks, and all of them between the two rounds.
+pub(crate) fn first_busy<'a>(
+    domains: impl Iterator<Item = &'a DomainRef> + Clone,
+) -> Option<&'a DomainRef> {
     let look = |domain: &DomainRef| {
-        domain.read(|engine| engine.is_idle().then(|| engine.tally().submitted))
+        domain.read(|engine| {
+            let tally = engine.tally();
+            // Whoever comes back to its slot was submitted long ago.
+            engine.is_idle().then_some((tally.submitted, tally.started))
+        })
     };
-    let mut seen = Vec::with_capacity(domains.len());
-    for domain in domains {
+    let mut seen = Vec::new();
+    for domain in domains.clone() {
         match look(domain) {
-            Some(submitted) => seen.push(submitted),
+            Some(counts) => seen.push(counts),
             None => return Some(domain),
         }
     }
-    let again = domains.iter().zip(seen);
-    let mut changed = again.filter(|(domain, submitted)| look(domain) != Some(*submitted));
-    changed.next().map(|(domain, _)| domain)
+    let mut again = domains.zip(seen);
+    let changed = again.find(|(domain, counts)| look(domain) != Some(*counts));
+    changed.map(|(domain, _)| domain)
 }
 
 /// Waits for those who hold a slot now, and not for those who come after.
@@ -153,4 +159,49 @@ async fn left(task: &TaskCell) {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
+mod tests {
+    use std::cell::RefCell;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{LaneConfig, Lanes};
+
+    /// Each is back before the other leaves, so that one is always there; and who is
+    /// looked at is always the one that is not.
+    #[tokio::test]
+    async fn s7_two_that_come_back_by_turns_are_at_no_moment_idle() {
+        let names = ["a", "b"];
+        let lanes = Lanes::builder().default_lane(LaneConfig::new(1));
+        let lanes = lanes.build().unwrap();
+        let both = names.map(|name| lanes.lane(name).unwrap());
+        let slots = both.each_ref().map(|lane| lane.try_acquire().unwrap());
+        let mut noop = Context::from_waker(Waker::noop());
+        let mut park = |at: usize| {
+            let wait = slots[at].context().waiting("x").release([names[at]]);
+            let mut asked = false;
+            let answer = poll_fn(move |_| match std::mem::replace(&mut asked, true) {
+                false => Poll::Pending,
+                true => Poll::Ready(()),
+            });
+            let mut wait = Box::pin(wait.on(answer));
+            assert!(wait.as_mut().poll(&mut noop).is_pending());
+            wait
+        };
+        let away = RefCell::new((0, park(0)));
+        let park = RefCell::new(park);
+        let turn = |_: &&DomainRef| {
+            let mut away = away.borrow_mut();
+            let mut noop = Context::from_waker(Waker::noop());
+            assert!(away.1.as_mut().poll(&mut noop).is_ready(), "it is back");
+            let other = 1 - away.0;
+            *away = (other, park.borrow_mut()(other));
+        };
+        // Before the first look one turn too many, and so it is the other's lane.
+        let domains = both.each_ref().map(|lane| lane.domain.clone());
+        let looks = domains.iter().rev().inspect(turn);
+        assert!(first_busy(looks).is_some(), "S7");
+    }
 }

@@ -259,6 +259,8 @@ impl<M: Send + 'static> Inbox<M> {
         drop_guarded(old);
         self.task
             .register(Rare::signal, &mut self.signal, cx.waker());
+        // It may have come here from another runtime (S8).
+        self.task.domain().shared.drive_here();
     }
 
     fn take(&self) -> Taken<M> {

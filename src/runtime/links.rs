@@ -354,7 +354,7 @@ pub(super) fn lanes_of(task: &TaskCell) -> Vec<Arc<Domain>> {
 }
 
 /// Those whose slots it holds now.
-pub(super) fn held_in(task: &TaskCell) -> Vec<Arc<Domain>> {
+pub(crate) fn held_in(task: &TaskCell) -> Vec<Arc<Domain>> {
     let links = task.links().map(|links| links.held()).unwrap_or_default();
     let cells = std::iter::once(task).chain(links.iter().map(|link| &**link));
     let held = cells.filter(|cell| cell.holds());
@@ -465,17 +465,20 @@ pub(super) fn asked(cell: &Arc<TaskCell>) {
             let end = end();
             for link in held {
                 link.domain().end(&link, end);
+                // Between the two it may have given that back.
+                link.domain().release_if_away(&link, false);
             }
         }
     }
 }
 
 /// Nobody waits any more for what a task gave back, and no lane counts on it for that.
-/// What it has beside its own slot.
+/// Gives what it has beside its own slot.
 pub(super) fn come_back_to_nothing(task: &TaskCell) -> Vec<Arc<TaskCell>> {
     park::abandon_what_is_away(task);
     let mut held = task.links().map(|links| links.held()).unwrap_or_default();
-    held.retain(|link| !link.domain().release_if_away(link));
+    let completed = task.word.get() == Word::Done;
+    held.retain(|link| !link.domain().release_if_away(link, completed));
     held
 }
 
@@ -548,7 +551,7 @@ pub(super) fn lost(cell: &Arc<TaskCell>) {
     // It comes back for nothing any more, and what it gave back is not lost by this.
     park::abandon(cell);
     for link in &links.held() {
-        if !link.domain().release_if_away(link) {
+        if !link.domain().release_if_away(link, false) {
             detach(link);
         }
     }

@@ -103,7 +103,7 @@ pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, first_busy, wait_active};
 pub(crate) use inbox::{Envelope, Letter};
 pub use inbox::{Inbox, OfferHandle, Offered};
-pub(crate) use links::forget as forget_links;
+pub(crate) use links::{forget as forget_links, held_in};
 pub(crate) use park::snapshot as parked_snapshot;
 pub use park::{Parked, Waiting};
 pub(crate) use pending::{Pending, holds, pending};

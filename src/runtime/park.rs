@@ -34,14 +34,30 @@ pub(crate) struct Parking {
     what: Arc<str>,
     since: Time,
     limit: Duration,
-    /// For somebody, and not only for its slots.
-    waits: bool,
+    /// Since when it waits for nobody any more, but for its slots.
+    over: Option<Time>,
     /// Whose slot is to be got back, the next one last: a link, or the task
     /// itself.
     away: Vec<Gone>,
     /// Comes for the next of them.
     stand_in: Option<Arc<TaskCell>>,
     span: Spanned,
+}
+
+impl Parking {
+    fn waits(&self, now: Time) -> bool {
+        self.over.is_none() && now < self.since + self.limit
+    }
+
+    /// Up to when it waited for somebody.
+    fn waited_until(&self, now: Time) -> Time {
+        let limit = self.since + self.limit;
+        self.over.unwrap_or_else(|| now.min(limit))
+    }
+
+    fn end(&mut self, now: Time) {
+        self.over = Some(self.waited_until(now));
+    }
 }
 
 #[derive(Clone)]
@@ -193,6 +209,8 @@ impl<Fut: Future> Future for Parked<Fut> {
         }
         // For the limit, and for whoever polls this elsewhere than in the task.
         task.register(Rare::signal, this.ticket, cx.waker());
+        // It may have come here from another runtime (S8).
+        task.domain().shared.drive_here();
         if let Stage::Waits(until) = *this.stage {
             let future = this.future.as_mut().as_pin_mut();
             let ready = match future.map(|future| future.poll(cx)) {
@@ -239,7 +257,7 @@ fn park(task: &Arc<TaskCell>, wait: &Waiting) -> Result<Time, WaitingError> {
     let mut slots = vec![Gone::Own];
     slots.extend(held.into_iter().map(Gone::Link));
     let leaving = slots.split_off(first_to_leave(task, &slots, &wait.release)?);
-    if let Some(what) = what_for(task) {
+    if let Some(what) = waits_for(task) {
         return Err(WaitingError::AlreadyParked { what });
     }
     let active = task.word.get() == Word::Running && task.is_current();
@@ -332,7 +350,7 @@ fn begin(task: &TaskCell, wait: &Waiting, now: Time) -> Result<(), WaitingError>
         what: Arc::clone(&wait.what),
         since: now,
         limit: wait.limit,
-        waits: true,
+        over: None,
         away: Vec::new(),
         stand_in: None,
         span: Spanned::NONE,
@@ -597,7 +615,7 @@ fn dismiss(task: &TaskCell, stand_in: &Arc<TaskCell>) {
 fn stop_waiting(task: &TaskCell) {
     let (now, key) = (task.now(), task.slot_key());
     if let Some(parking) = &mut task.shared.lock().rare().parked {
-        parking.waits = false;
+        parking.end(now);
     }
     task.stir(now);
     task.domain().act(|engine, _| engine.stop_waiting(now, key));
@@ -606,12 +624,13 @@ fn stop_waiting(task: &TaskCell) {
 /// It is to end, and comes back for nothing any more. A wait with all its slots goes
 /// on for as long as it has grace.
 pub(super) fn abandon_what_is_away(task: &TaskCell) {
-    let waited = waited_until(task, task.now());
+    let now = task.now();
+    let waited = waited_until(task, now);
     let any = {
         let mut parts = task.shared.lock();
         let parking = parts.peek_mut().and_then(|rare| rare.parked.as_deref_mut());
         let Some(parking) = parking else { return };
-        parking.waits = false;
+        parking.end(now);
         !parking.away.is_empty()
     };
     if let Some(until) = waited {
@@ -645,9 +664,16 @@ pub(super) fn wake(task: &TaskCell) {
 pub(super) fn waited_until(task: &TaskCell, now: Time) -> Option<Time> {
     let parts = task.shared.lock();
     let parking = parts.peek()?.parked.as_deref()?;
-    parking
-        .waits
-        .then(|| now.min(parking.since + parking.limit))
+    parking.over.is_none().then(|| parking.waited_until(now))
+}
+
+/// What it is parked for, and waits for still, or for its slots.
+fn waits_for(task: &TaskCell) -> Option<Arc<str>> {
+    let parts = task.shared.lock();
+    let parking = parts.peek()?.parked.as_deref()?;
+    // A slot by hand whose wait was dropped waits for nothing, and nothing brings it back.
+    let waits = parking.over.is_none() || parking.stand_in.is_some();
+    waits.then(|| Arc::clone(&parking.what))
 }
 
 fn what_for(task: &TaskCell) -> Option<Arc<str>> {
@@ -670,7 +696,8 @@ pub(crate) fn snapshot(task: &TaskCell, now: Time) -> Option<ParkedSnapshot> {
     };
     Some(ParkedSnapshot {
         what: parking.what.to_string(),
-        waited: now.since(parking.since),
+        waits: parking.waits(now),
+        waited: parking.waited_until(now).since(parking.since),
         limit: parking.limit,
         released: parking.away.iter().rev().map(name).collect(),
     })

@@ -3,6 +3,7 @@
 use super::cell::TaskCell;
 use super::domain::{Domain, Engine};
 use super::sequel::Sequel;
+use super::word::Word;
 use super::{journal, links};
 use crate::engine::{End, Reason, Released, State, Time};
 use crate::sync::Arc;
@@ -55,13 +56,21 @@ impl Domain {
 
     /// What a task gave back, and comes back to no more, it does not have to let go
     /// of. False where it has come back to it.
-    pub(super) fn release_if_away(self: &Arc<Self>, link: &TaskCell) -> bool {
+    pub(super) fn release_if_away(self: &Arc<Self>, link: &TaskCell, completed: bool) -> bool {
+        let reason = if completed {
+            Reason::Completed
+        } else {
+            Reason::Dropped
+        };
         self.act(|engine, effects| {
             let record = engine.record(link.slot_key());
             let away = record.is_some_and(|record| record.away);
             if away {
                 // No slot comes free by that, so that nobody is served.
-                let released = release_locked(engine, link, false, Reason::Dropped);
+                if completed {
+                    link.word.shift(Word::Running, Word::Done);
+                }
+                let released = release_locked(engine, link, completed, reason);
                 if engine.has_sequel(&released) {
                     engine.settle_release(self.now(), &released, effects);
                 }

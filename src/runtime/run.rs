@@ -113,6 +113,9 @@ where
                 }
             }
         }
+        // Before any of it is polled: of two that take turns polling each other, each
+        // would be part of the other, and looking for who listens would find no end (S13).
+        this.admission.cut_edge_of_another();
         let polled = this.runner.as_mut().poll(cx);
         let Poll::Ready((id, end)) = polled else {
             if let Some(task) = this.runner.task() {

@@ -500,6 +500,13 @@ impl Admission {
         edge::renew(&mut self.edge, task, wait_of_its_own(self.loose));
     }
 
+    /// It is polled by another task than the last time.
+    pub(crate) fn cut_edge_of_another(&mut self) {
+        if self.edge.as_ref().is_some_and(|edge| !edge.starts_here()) {
+            self.edge = None;
+        }
+    }
+
     /// The wait is over.
     pub(crate) fn cut_edge(&mut self) {
         self.edge = None;

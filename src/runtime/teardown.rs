@@ -38,7 +38,12 @@ impl Teardown {
             .act(|engine, _| engine.begin_teardown(now, key, task.spec()));
         // Nobody comes for what it stands in line for, and whoever is behind it is not
         // to wait for its hooks (S5).
-        links::come_back_to_nothing(task);
+        for link in links::come_back_to_nothing(task) {
+            // It comes back with the task's own, and so after the hooks.
+            let key = link.slot_key();
+            link.domain()
+                .act(|engine, _| engine.begin_teardown(now, key, link.spec()));
+        }
         abort_children(task);
         Self {
             task: Some(Arc::clone(task)),

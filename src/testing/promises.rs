@@ -183,8 +183,8 @@ impl Watched {
         if at_bound || all_orphans.count() >= all_orphans.bound() {
             self.bound.insert(lane.serial, now);
         }
-        let felt = |at: &Time| now <= *at + RETRY + LATE;
-        let bound = self.bound.get(&lane.serial).is_some_and(felt);
+        // From there on a take is tried again, or it is asked, with all that is due to it.
+        let bound = self.bound.get(&lane.serial).map(|at| *at + RETRY);
         let overdue = |seen: &Seen| seen.overdue(now, moved, bound, observe_only);
         let problem = seen.iter().find_map(overdue)?;
         Some(format!("lane {name:?}: {problem}"))
@@ -258,7 +258,7 @@ impl Seen {
         &self,
         now: Time,
         moved: Option<Time>,
-        at_bound: bool,
+        bound: Option<Time>,
         observe_only: bool,
     ) -> Option<String> {
         // The clock of a body that moves it passes many limits at once, as if
@@ -287,9 +287,10 @@ impl Seen {
                 let limit = self.started + CLAIM;
                 ("has not claimed its slot (S20)", limit, Duration::ZERO)
             }
-            state if state.holds_slot() && !at_bound => {
+            state if state.holds_slot() => {
                 let facts = read_facts(&self.task, now);
                 let limit = self.limit(&facts, observe_only)?;
+                let limit = bound.map_or(limit, |bound| limit.max(bound));
                 let spec = self.task.spec();
                 let after = spec.grace.saturating_add(spec.teardown);
                 ("still has its slot (S8)", limit, after)
@@ -365,12 +366,12 @@ pub(super) fn longest_teardown(shared: &Shared) -> Duration {
     lanes.iter().filter_map(of_lane).max().unwrap_or_default()
 }
 
-/// Whether somebody was detached from its slot and has not ended yet.
+/// Whether somebody was detached from its slot, or gave it back, and has not ended yet.
 pub(super) fn runs_without_slot(shared: &Shared) -> bool {
     let in_lane = |lane: &DomainRef| {
         lane.read(|engine| {
-            let mut records = engine.records();
-            records.any(|(_, record)| record.state == State::Detached)
+            let mut records = engine.records().map(|(_, record)| record);
+            records.any(|of| of.state == State::Detached || of.away && of.state.goes_on())
         })
     };
     shared.all_that_live().iter().any(in_lane)
@@ -436,8 +437,6 @@ fn describe_task(text: &mut String, what: &str, task: &TaskSnapshot) -> fmt::Res
 #[cfg(all(test, not(any(laneway_loom, laneway_shuttle))))]
 mod tests {
     use std::future::pending;
-
-    use tokio::time::Instant;
 
     use super::*;
     use crate::{GroupConfig, LaneConfig, Lanes, Timeout};
@@ -528,7 +527,7 @@ mod tests {
             let limit = deadline.map_or(10 * SECOND, |deadline| 2 * deadline);
             let task = main.spawn(async move |cx| {
                 if let Some(deadline) = deadline {
-                    cx.set_deadline(Instant::now() + deadline);
+                    cx.set_deadline(crate::testing::sim::now() + deadline);
                 }
                 let wait = cx.waiting("an approval").limit(limit);
                 wait.on(pending::<()>()).await

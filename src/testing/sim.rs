@@ -47,8 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 ///   claimed and not passed on (S20), an orphan beyond the bound (S10);
 /// * a wedge: a body that has not ended after a day, a watched lane that is
 ///   not [idle](Self::run_until_idle) in the time that it was given, or not
-///   before that day is over; a task that was detached from its slot and has not ended
-///   by then, or an orphan that is left once all this has.
+///   before that day is over; a task that was detached from its slot, or gave it back to
+///   wait for somebody, and has not ended by then, or an orphan that is left once all this has.
 ///
 /// Beyond the bound, of a lane or of all, are only tasks that the scheduler took by
 /// itself: not those that a reset or a shutdown took, nor those that were detached
@@ -464,7 +464,7 @@ impl Case {
                 .iter()
                 .flat_map(|s| s.all_that_live())
                 .collect();
-            match first_busy(&lanes) {
+            match first_busy(lanes.iter()) {
                 Some(busy) => Idle::new(busy).await,
                 None => return,
             }
@@ -476,8 +476,8 @@ impl Case {
         self.idle().await;
         let schedulers = self.schedulers();
         let began = now();
-        // Who was detached from its slot was allowed to run on: it ends by itself, or
-        // takes all the time there is.
+        // Who has no slot, but runs on, was allowed to: it ends by itself, or takes all the
+        // time there is.
         while schedulers.iter().any(|s| runs_without_slot(s)) {
             sleep((now().duration_since(began) / 100).max(TICK)).await;
             self.idle().await;
@@ -503,7 +503,7 @@ impl Case {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock that is paused here")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 

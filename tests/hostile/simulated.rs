@@ -714,3 +714,70 @@ fn leaves_be_who_hangs_without_a_slot_to_be_detached_from() {
         drop(left);
     });
 }
+
+/// Its caller gives it up while it waits, and its hook takes a while.
+#[test]
+fn takes_no_time_for_its_own_in_which_its_clocks_stood_still() {
+    for release in [&[][..], &["main"]] {
+        let ran = Sim::try_check(1, async |sim| {
+            let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
+            let lanes = lanes.build().unwrap();
+            sim.watch(&lanes);
+            let main = lanes.lane("main").unwrap();
+            let main = main.with_timeout(Timeout::budget(10 * MINUTE));
+            let turn = main.run(async |cx| {
+                cx.defer(async |_| sleep(3 * SECOND).await);
+                let _ = cx.waiting("x").release(release).on(pending::<()>()).await;
+            });
+            assert!(tokio::time::timeout(HOUR, turn).await.is_err());
+            sleep(10 * SECOND).await;
+        });
+        assert!(ran.is_ok(), "{release:?}: {}", ran.unwrap_err());
+    }
+}
+
+/// It never comes back.
+#[test]
+fn waits_for_who_is_parked_without_its_slot() {
+    for release in [&[][..], &["main"]] {
+        let ran = Sim::try_check(1, async |sim| {
+            let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
+            let lanes = lanes.build().unwrap();
+            sim.watch(&lanes);
+            let main = lanes.lane("main").unwrap();
+            drop(main.spawn(async move |cx| {
+                let wait = cx.waiting("x").limit(100 * HOUR).release(release);
+                let _ = wait.on(pending::<()>()).await;
+            }));
+            let_run().await;
+        });
+        assert!(
+            ran.is_err(),
+            "{release:?}: nobody noticed that it never ends"
+        );
+    }
+}
+
+/// Where it could not be detached for a bound, it is asked in the end, and its hook has
+/// its time from then on.
+#[test]
+fn leaves_who_was_at_a_bound_the_time_for_its_hooks() {
+    let ran = Sim::try_check(1, async |sim| {
+        let config = LaneConfig::new(1).stall_ceiling(10 * MINUTE);
+        let lanes = Lanes::builder().lane("main", config.on_stall(OnStall::Detach));
+        let lanes = lanes.build().unwrap();
+        sim.watch(&lanes);
+        let main = lanes.lane("main").unwrap();
+        let first = main.acquire().await.unwrap();
+        sleep(10 * MINUTE + SECOND).await;
+        let second = main.spawn(async |cx| {
+            cx.defer(async |_| sleep(3 * SECOND).await);
+            pending::<()>().await;
+        });
+        sleep(20 * MINUTE).await;
+        second.cancel(Reason::User);
+        drop(first);
+        assert!(second.await.is_err());
+    });
+    assert!(ran.is_ok(), "{}", ran.unwrap_err());
+}

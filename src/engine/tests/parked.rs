@@ -1,7 +1,7 @@
 //! Tasks that gather slots of other lanes, or wait for somebody: what the trial
 //! found, each as small as it gets.
 
-use super::sim::{DETACHED, Sim, ceiling, plain, secs};
+use super::sim::{DETACHED, Event, Sim, ceiling, plain, secs};
 use crate::engine::{End, Leftover, Limit, Reason, Spec, State, TICK};
 
 /// A lane of one whose task was parked without its slot, which another has.
@@ -157,4 +157,18 @@ fn s1_only_a_stand_in_with_a_slot_hands_it_over_and_only_to_who_waits_for_it() {
         let from = sim.key(stand_in);
         assert_eq!(sim.lane.come_back(to, from), None);
     }
+}
+
+/// Its slot was taken as it was about to give that back.
+#[test]
+fn s7_who_gives_nothing_back_after_all_leaves_a_lane_idle_that_is_shut_down() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(plain());
+    sim.say(|lane, _, _| lane.want_idle());
+    sim.lane.may_leave().expect("no bound");
+    sim.say(|lane, now, effects| lane.shutdown(now, effects));
+    sim.complete(task);
+    assert!(!sim.events().contains(&Event::Idle), "it may be away yet");
+    sim.say(|lane, _, effects| lane.keep_slot(effects));
+    assert!(sim.events().contains(&Event::Idle), "S7");
 }
