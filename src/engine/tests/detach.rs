@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::sim::{Event, Sim, Token, ceiling, millis, plain, secs, settings};
 use crate::engine::{
     End, Key, Leftover, Limit, Notice, OnStall, Reason, Reclaim, Recovery, Settings, Spec, State,
-    TICK,
+    TICK, Verdict,
 };
 
 const CEILING: Duration = secs(60);
@@ -550,4 +550,23 @@ fn s7_who_was_detached_and_hangs_in_its_hooks_is_told_after_their_time() {
         sim.say(|lane, _, _| assert_eq!(lane.forget_orphan(key), Some(task)));
         sim.ledger.check_all_told(|_| false);
     }
+}
+
+/// It was due for another reason when its hooks began, and is looked at for that.
+#[test]
+fn s7_hooks_without_a_slot_are_not_ended_by_a_look_that_comes_early() {
+    let (mut sim, task, key) = hangs_in_its_hooks();
+    let (spec, facts) = (detaching(), sim.facts(task).clone());
+    let mut told = 0;
+    for _ in 0..3 {
+        sim.say(|lane, now, effects| {
+            let verdict = lane.judge(now, key, &spec, &facts, effects);
+            assert_eq!(verdict, Verdict::Nothing);
+            told += effects.iter().count();
+        });
+    }
+    assert_eq!(told, 0, "they have their time");
+    assert_eq!(sim.task(task).settled, None);
+    let until = sim.now + spec.teardown;
+    assert_eq!(sim.lane.moment(key), Some(until), "and are looked at then");
 }
