@@ -75,16 +75,38 @@ fn explore_within(
     println!("proof: layer=loom model={name} interleavings={interleavings} preemptions={bound}");
 }
 
+/// With so many schedules at least, where what the model is for takes more switches
+/// than loom is asked for on a change.
+#[cfg(laneway_loom)]
+#[track_caller]
+pub(super) fn explore_at_least(
+    _least: u64,
+    name: &'static str,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    explore(name, model);
+}
+
+#[cfg(laneway_shuttle)]
+#[track_caller]
+pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
+    explore_at_least(0, name, model);
+}
+
 /// Explores a model at random, half of the schedules uniformly and half with
 /// few, well-placed preemptions (PCT). `LANEWAY_SCHEDULES` says how many, and
 /// `LANEWAY_SCHEDULE` repeats one.
 #[cfg(laneway_shuttle)]
 #[track_caller]
-pub(super) fn explore(name: &'static str, model: impl Fn() + Send + Sync + 'static) {
+pub(super) fn explore_at_least(
+    least: u64,
+    name: &'static str,
+    model: impl Fn() + Send + Sync + 'static,
+) {
     use super::schedule::{Recorder, asked, given};
     use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 
-    let schedules = given("LANEWAY_SCHEDULES").unwrap_or(2_000);
+    let schedules = given("LANEWAY_SCHEDULES").unwrap_or(2_000).max(least);
     let seed = given("LANEWAY_SEED").unwrap_or(1);
     assert!(schedules > 0, "LANEWAY_SCHEDULES=0 explores nothing");
     let half = usize::try_from(schedules / 2).expect("few enough");

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::chains::{Two, is_cancelled, second_poll};
-use super::explore::{explore, thread};
+use super::explore::{explore, explore_at_least, thread};
 use super::world::{CEILING, Hand};
 use crate::sync::{Arc, Mutex};
 use crate::{Reason, TaskContext, TaskError, TaskId, WaitingError};
@@ -308,7 +308,7 @@ fn s1_ask_against_the_way_back_from_a_dropped_wait() {
 /// S7: one that is detached on its way back goes on without, whenever that is.
 #[test]
 fn s7_detach_against_the_way_back() {
-    explore("detach_against_way_back", || {
+    explore_at_least(20_000, "detach_against_way_back", || {
         let two = Two::detaching();
         let answer = Answer::none_yet();
         let (mut task, _) = parked(&two, &answer);
