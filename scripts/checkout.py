@@ -139,7 +139,7 @@ def changes(contents, name):
     manifest = re.sub(version, other, contents["Cargo.toml"], count=1)
     lock = re.sub(version, other, contents["Cargo.lock"], count=1)
     keys = b"\nautotests = false\nautoexamples = false\n"
-    alone = [(name, f"tests/{name}.rs") for name in public_files(contents)]
+    alone = [(file, f"tests/{file}.rs") for file in public_files(contents)]
     programs = [("public", "tests/public.rs"), *alone, *unnamed_programs(contents)]
     entries = "".join(f'\n[[test]]\nname = "{name}"\npath = "{path}"\n' for name, path in programs)
     # Before the first table that follows the package's own keys.

@@ -242,16 +242,10 @@ async fn a_drain_that_ends_it_does_not_report_that_it_left_it_alone() {
     let report = main.drain(Drain::within(MINUTE)).await;
     let _ = holder.await;
     let told = timeout(HOUR, task).await;
-    assert!(
-        matches!(
-            told,
-            Ok(Err(TaskError::Cancelled {
-                reason: Reason::Draining,
-                ..
-            }))
-        ),
-        "{told:?}"
-    );
+    let Ok(Err(TaskError::Cancelled { reason, .. })) = told else {
+        panic!("{told:?}");
+    };
+    assert_eq!(reason, Reason::Draining);
     assert_eq!(report.parked, 0, "{report:?}");
 }
 
@@ -301,11 +295,7 @@ async fn of_a_chain_the_end_by_a_drain_further_on_is_foretold() {
 #[tokio::test(start_paused = true)]
 async fn of_who_hangs_without_its_slot_it_is_said_that_it_is_silent() {
     let (lanes, main) = one_lane(LaneConfig::new(1).stall_ceiling(CEILING));
-    let mut task = Box::pin(main.run(async |cx| {
-        let wait = cx.waiting("x").limit(MINUTE).release(["main"]);
-        drop(wait.on(pending::<()>()).await);
-    }));
-    assert!(poll_once(task.as_mut()).is_pending());
+    let _task = hangs_without_slot(&main);
     let id = main.snapshot().parked[0].id;
     sleep(6 * MINUTE).await;
     let said = lanes.explain(id).unwrap();
@@ -321,11 +311,7 @@ async fn of_who_waits_behind_one_that_hangs_without_its_slot_the_cause_is_named(
     );
     let lane = main.clone();
     let mut parent = Box::pin(outer.run(async move |_| {
-        let mut child = Box::pin(lane.run(async |cx| {
-            let wait = cx.waiting("x").limit(MINUTE).release(["main"]);
-            drop(wait.on(pending::<()>()).await);
-        }));
-        assert!(poll_once(child.as_mut()).is_pending());
+        let _child = hangs_without_slot(&lane);
         pending::<()>().await;
     }));
     assert!(poll_once(parent.as_mut()).is_pending());

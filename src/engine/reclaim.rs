@@ -34,6 +34,7 @@ impl<P: Clone> Lane<P> {
             return;
         }
         if let State::Parked { .. } = record.state {
+            // The time in which it waited is none of its own (S9).
             record.go_on(now);
         }
         record.set_end(end);
@@ -67,6 +68,7 @@ impl<P: Clone> Lane<P> {
         };
         let mut until = now + spec.teardown;
         if let State::Parked { .. } = record.state {
+            // The time in which it waited is none of its own (S9).
             record.go_on(now);
         }
         match record.state {

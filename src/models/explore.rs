@@ -106,9 +106,10 @@ pub(super) fn explore_at_least(
     use super::schedule::{Recorder, asked, given};
     use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 
-    let schedules = given("LANEWAY_SCHEDULES").unwrap_or(2_000).max(least);
+    let schedules = given("LANEWAY_SCHEDULES").unwrap_or(2_000);
     let seed = given("LANEWAY_SEED").unwrap_or(1);
     assert!(schedules > 0, "LANEWAY_SCHEDULES=0 explores nothing");
+    let schedules = schedules.max(least);
     let half = usize::try_from(schedules / 2).expect("few enough");
     let rest = usize::try_from(schedules).expect("few enough") - half;
     let mut config = shuttle::Config::new();

@@ -62,6 +62,15 @@ fn parked(two: &Two, answer: &Answer) -> (Hand<Ended>, TaskId) {
     (task, id)
 }
 
+/// It is polled as somebody cancels it.
+fn poll_against_ask<T>(two: &Two, task: &mut Hand<T>) {
+    let id = two.world.lane.snapshot().active[0].id;
+    let lanes = two.world.lanes.clone();
+    let ask = thread::spawn(move || lanes.cancel(id, Reason::User).expect("it is known"));
+    task.poll();
+    ask.join().expect("no panic");
+}
+
 /// It went on with its slots, or was cancelled, and perhaps told so at its last
 /// poll.
 fn went_on_or_ended(ended: Ended) {
@@ -100,11 +109,7 @@ fn park_against_ask(listens: bool) {
         };
         chain.run(work).await
     });
-    let id = two.world.lane.snapshot().active[0].id;
-    let lanes = two.world.lanes.clone();
-    let ask = thread::spawn(move || lanes.cancel(id, Reason::User).expect("it is known"));
-    task.poll();
-    ask.join().expect("no panic");
+    poll_against_ask(&two, &mut task);
     let held = two.behind.snapshot().active.len();
     let known = two.behind.domain.read(|engine| engine.records().count());
     assert_eq!(known, held, "S10: it is known where it has no slot");
@@ -227,11 +232,7 @@ fn s12_dropped_wait_against_cancel() {
             };
             chain.run(work).await
         });
-        let id = two.world.lane.snapshot().active[0].id;
-        let lanes = two.world.lanes.clone();
-        let ask = thread::spawn(move || lanes.cancel(id, Reason::User).expect("it is known"));
-        task.poll();
-        ask.join().expect("no panic");
+        poll_against_ask(&two, &mut task);
         two.world.quiesce(&mut [&mut task]);
         if let Err(error) = task.answer() {
             assert!(is_cancelled(&error), "{error}");
@@ -292,12 +293,8 @@ fn s1_ask_against_the_way_back_from_a_dropped_wait() {
             };
             chain.run(work).await
         });
-        let id = two.world.lane.snapshot().active[0].id;
         let busy = two.behind.try_acquire().expect("it was given back");
-        let lanes = two.world.lanes.clone();
-        let ask = thread::spawn(move || lanes.cancel(id, Reason::User).expect("it is known"));
-        task.poll();
-        ask.join().expect("no panic");
+        poll_against_ask(&two, &mut task);
         two.world.quiesce(&mut [&mut task]);
         assert!(is_cancelled(&task.answer().expect_err("S1")));
         drop(busy);

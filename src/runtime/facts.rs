@@ -83,8 +83,8 @@ fn of_task(task: &TaskCell) -> Facts {
 /// its future: to drop the parent would be to drop the child without its grace.
 ///
 /// No reference to a task is made or dropped here, since a domain may be
-/// locked. The locks nest: such a child is polled by its parent, so they form
-/// a tree.
+/// locked. The locks nest: such a child is polled by its parent alone (another that
+/// comes to poll it takes its place first), so they form a tree.
 fn listens(task: &TaskCell) -> bool {
     if task.listens() {
         return true;

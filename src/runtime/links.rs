@@ -14,6 +14,7 @@ use super::cell::TaskCell;
 use super::domain::Domain;
 use super::drain::hand_back;
 use super::edge::{self, Kind};
+use super::release::ended;
 use super::submit::{give_up, rejoin, take_place};
 use super::word::Word;
 use super::{deadlock, inherit, park, runner, spare};
@@ -372,14 +373,9 @@ pub(super) fn let_go(task: &TaskCell, completed: bool) {
 
 /// A link whose slot is not needed any more, or never was.
 pub(super) fn drop_link(link: &Arc<TaskCell>, completed: bool) {
-    let reason = if completed {
-        Reason::Completed
-    } else {
-        Reason::Dropped
-    };
     link.word.shift(Word::Granted, Word::Running);
     link.word.shift(Word::Running, Word::Done);
-    runner::let_go(Arc::clone(link), reason, completed);
+    runner::let_go(Arc::clone(link), ended(completed), completed);
 }
 
 fn is(line: Option<&Arc<TaskCell>>, link: &Arc<TaskCell>) -> bool {

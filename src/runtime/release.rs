@@ -17,6 +17,15 @@ pub(crate) struct Release {
     pub(crate) since: Option<Time>,
 }
 
+/// What is said of a slot that goes back by itself.
+pub(super) const fn ended(completed: bool) -> Reason {
+    if completed {
+        Reason::Completed
+    } else {
+        Reason::Dropped
+    }
+}
+
 impl Domain {
     /// The runner is through with its task, or its waiter is gone.
     #[inline]
@@ -57,11 +66,6 @@ impl Domain {
     /// What a task gave back, and comes back to no more, it does not have to let go
     /// of. False where it has come back to it.
     pub(super) fn release_if_away(self: &Arc<Self>, link: &TaskCell, completed: bool) -> bool {
-        let reason = if completed {
-            Reason::Completed
-        } else {
-            Reason::Dropped
-        };
         self.act(|engine, effects| {
             let record = engine.record(link.slot_key());
             let away = record.is_some_and(|record| record.away);
@@ -70,7 +74,7 @@ impl Domain {
                 if completed {
                     link.word.shift(Word::Running, Word::Done);
                 }
-                let released = release_locked(engine, link, completed, reason);
+                let released = release_locked(engine, link, completed, ended(completed));
                 if engine.has_sequel(&released) {
                     engine.settle_release(self.now(), &released, effects);
                 }

@@ -439,6 +439,7 @@ mod tests {
     use std::future::pending;
 
     use super::*;
+    use crate::testing::sim::now;
     use crate::{GroupConfig, LaneConfig, Lanes, Timeout};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -517,28 +518,35 @@ mod tests {
         tokio::time::sleep(6 * SECOND).await;
         assert_broken(&mut watched, "runs on without its slot (S8)");
     }
+
+    /// With all its slots, and in line for one that it gave back.
     #[tokio::test(start_paused = true)]
     async fn s8_who_waits_past_its_limit_or_its_deadline_is_seen() {
-        for deadline in [None, Some(10 * SECOND)] {
+        let [wait, back] = ["still waits for somebody (S8)", "still comes back (S8)"];
+        for (limit, deadline, release, problem) in [
+            (10, None, &[][..], wait),
+            (20, Some(10), &[], wait),
+            (1, Some(10), &["main"], back),
+        ] {
             let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
             let lanes = lanes.build().unwrap();
             let mut watched = watched(&lanes);
             let main = lanes.lane("main").unwrap();
-            let limit = deadline.map_or(10 * SECOND, |deadline| 2 * deadline);
-            let task = main.spawn(async move |cx| {
+            let _task = main.spawn(async move |cx| {
                 if let Some(deadline) = deadline {
-                    cx.set_deadline(crate::testing::sim::now() + deadline);
+                    cx.set_deadline(now() + deadline * SECOND);
                 }
-                let wait = cx.waiting("an approval").limit(limit);
-                wait.on(pending::<()>()).await
+                let wait = cx.waiting("an approval").limit(limit * SECOND);
+                wait.release(release).on(pending::<()>()).await
             });
-            tokio::time::sleep(5 * SECOND).await;
+            tokio::time::sleep(SECOND / 2).await;
+            let _holder = main.try_acquire();
+            tokio::time::sleep(4 * SECOND).await;
             assert_eq!(watched.broken(None), None);
             // Its moment is lost.
             lanes.shared().timers.disarm(main.domain.serial);
             tokio::time::sleep(6 * SECOND).await;
-            assert_broken(&mut watched, "still waits for somebody (S8)");
-            drop(task);
+            assert_broken(&mut watched, problem);
         }
     }
 }

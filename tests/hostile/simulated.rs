@@ -677,8 +677,7 @@ fn s5_is_silent_about_lanes_that_a_thread_sets_anew() {
 fn s10_who_was_detached_is_no_orphan_too_many_once_the_bound_is_lower() {
     Sim::check(1, async |sim| {
         let config = LaneConfig::new(3).stall_ceiling(MINUTE);
-        let lanes = Lanes::builder().lane("main", config.on_stall(OnStall::Detach));
-        let lanes = lanes.build().unwrap();
+        let lanes = lanes(config.on_stall(OnStall::Detach));
         sim.watch(&lanes);
         let main = lanes.lane("main").unwrap();
         let hangs = |_| Box::pin(main.run(async |_| pending::<()>().await));
@@ -720,8 +719,7 @@ fn leaves_be_who_hangs_without_a_slot_to_be_detached_from() {
 fn takes_no_time_for_its_own_in_which_its_clocks_stood_still() {
     for release in [&[][..], &["main"]] {
         let ran = Sim::try_check(1, async |sim| {
-            let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
-            let lanes = lanes.build().unwrap();
+            let lanes = lanes(LaneConfig::new(1));
             sim.watch(&lanes);
             let main = lanes.lane("main").unwrap();
             let main = main.with_timeout(Timeout::budget(10 * MINUTE));
@@ -741,8 +739,7 @@ fn takes_no_time_for_its_own_in_which_its_clocks_stood_still() {
 fn waits_for_who_is_parked_without_its_slot() {
     for release in [&[][..], &["main"]] {
         let ran = Sim::try_check(1, async |sim| {
-            let lanes = Lanes::builder().lane("main", LaneConfig::new(1));
-            let lanes = lanes.build().unwrap();
+            let lanes = lanes(LaneConfig::new(1));
             sim.watch(&lanes);
             let main = lanes.lane("main").unwrap();
             drop(main.spawn(async move |cx| {
@@ -764,8 +761,7 @@ fn waits_for_who_is_parked_without_its_slot() {
 fn leaves_who_was_at_a_bound_the_time_for_its_hooks() {
     let ran = Sim::try_check(1, async |sim| {
         let config = LaneConfig::new(1).stall_ceiling(10 * MINUTE);
-        let lanes = Lanes::builder().lane("main", config.on_stall(OnStall::Detach));
-        let lanes = lanes.build().unwrap();
+        let lanes = lanes(config.on_stall(OnStall::Detach));
         sim.watch(&lanes);
         let main = lanes.lane("main").unwrap();
         let first = main.acquire().await.unwrap();
