@@ -4,10 +4,9 @@
 mod common;
 
 use std::future::pending;
-use std::time::Duration;
 
 use common::{CEILING, HOUR, MINUTE, SECOND, lanes_of, let_run, now, one_lane, poll_once};
-use laneway::{Drain, Finding, Lane, LaneConfig, Problem, TaskStatus, WaitingError};
+use laneway::{Drain, Finding, Lane, LaneConfig, OnStall, Problem, TaskStatus, WaitingError};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -282,7 +281,7 @@ async fn who_has_its_answer_is_not_said_to_wait_for_somebody() {
         let wait = cx.waiting("approval").limit(MINUTE).release(["main"]);
         let _ = wait.on(asked).await;
     });
-    let_run().await;
+    sleep(50 * SECOND).await;
     let holder = main.acquire().await.unwrap();
     answer.send(()).unwrap();
     for _ in 0..10 {
@@ -293,7 +292,7 @@ async fn who_has_its_answer_is_not_said_to_wait_for_somebody() {
     let parked = |finding: &Finding| matches!(finding.problem, Problem::Parked { .. });
     assert!(!said.findings.iter().any(parked), "long ago: {said}");
     let parked = session.snapshot().active[0].parked.clone().unwrap();
-    assert_eq!((parked.waits, parked.waited), (false, Duration::ZERO));
+    assert_eq!((parked.waits, parked.waited), (false, 50 * SECOND));
     drop(holder);
     turn.await.unwrap();
 }
@@ -301,7 +300,8 @@ async fn who_has_its_answer_is_not_said_to_wait_for_somebody() {
 /// Its wait was dropped, and it is silent.
 #[tokio::test(start_paused = true)]
 async fn a_slot_by_hand_whose_wait_was_dropped_is_not_said_to_wait_for_somebody() {
-    let config = LaneConfig::new(1).no_stall_ceiling();
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    let config = config.on_stall(OnStall::WarnOnly);
     let (lanes, [session, _main]) = lanes_of(&config, ["session", "main"]);
     let chain = lanes.chain(["session", "main"]).unwrap();
     let slot = chain.acquire().await.unwrap();
@@ -315,7 +315,26 @@ async fn a_slot_by_hand_whose_wait_was_dropped_is_not_said_to_wait_for_somebody(
     drop(wait);
     sleep(HOUR).await;
     let parked = session.snapshot().active[0].parked.clone();
-    let said = lanes.diagnose().to_string();
+    let said = lanes.diagnose();
     drop(slot);
-    assert!(!said.contains("approval"), "{parked:?}\n{said}");
+    assert!(!said.to_string().contains("approval"), "{parked:?}\n{said}");
+    assert!(!said.is_healthy(), "it has been silent for an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_in_line_for_its_slot_is_told_so_when_it_waits_for_another() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let slot = main.acquire().await.unwrap();
+    let wait = slot.context().waiting("approval").limit(SECOND);
+    let mut wait = Box::pin(wait.release(["main"]).on(pending::<()>()));
+    assert!(poll_once(wait.as_mut()).is_pending());
+    let holder = main.acquire().await.unwrap();
+    sleep(MINUTE).await;
+    assert!(poll_once(wait.as_mut()).is_pending(), "in line");
+    let parked = main.snapshot().parked[0].parked.clone().unwrap();
+    assert_eq!((parked.waits, parked.waited), (false, SECOND));
+    let other = slot.context().waiting("another").on(async {}).await;
+    assert!(matches!(other, Err(WaitingError::AlreadyParked { .. })));
+    drop(holder);
+    assert!(matches!(wait.await, Err(WaitingError::LimitPassed { .. })));
 }

@@ -17,7 +17,7 @@ use common::{
     CEILING, HOUR, MINUTE, SECOND, TICK, lanes_of, lanes_of_one, let_run, one_lane, poll_once,
 };
 use laneway::{
-    Cause, Descendants, Drain, Lane, LaneConfig, OnStall, Reason, TaskError, TaskStatus,
+    Bound, Cause, Descendants, Drain, Lane, LaneConfig, OnStall, Reason, TaskError, TaskStatus,
 };
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -272,23 +272,33 @@ async fn of_who_is_on_its_way_back_the_end_by_a_drain_is_foretold() {
     assert!(dues.contains("Drain"), "{dues}\n{said}");
 }
 
-/// A lane further on drains.
+/// A lane further on drains, where it has a slot or waits for one.
 #[tokio::test(start_paused = true)]
 async fn of_a_chain_the_end_by_a_drain_further_on_is_foretold() {
-    let (lanes, [_session, main]) = lanes_of(
-        &LaneConfig::new(1).stall_ceiling(CEILING),
-        ["session", "main"],
-    );
-    let chain = lanes.chain(["session", "main"]).unwrap();
-    let turn = chain.spawn(async |_| pending::<()>().await);
-    let_run().await;
-    let mut drain = Box::pin(main.drain(Drain::within(MINUTE)));
-    assert!(poll_once(drain.as_mut()).is_pending());
-    let said = lanes.explain(turn.id()).unwrap();
-    let dues = format!("{:?}", said.graph.task(turn.id()).unwrap().dues);
-    sleep(MINUTE + SECOND).await;
-    assert_eq!(turn.status(), TaskStatus::Settled);
-    assert!(dues.contains("Drain"), "{dues}");
+    let config = LaneConfig::new(1).stall_ceiling(CEILING);
+    for (gathers, asked) in [(false, false), (true, false), (false, true)] {
+        let (lanes, [_session, main]) = lanes_of(&config, ["session", "main"]);
+        let holder = gathers.then(|| main.try_acquire().unwrap());
+        let chain = lanes.chain(["session", "main"]).unwrap();
+        let turn = chain.spawn(async |cx| {
+            cx.cancelled().await;
+            pending::<()>().await;
+        });
+        let_run().await;
+        let mut drain = Box::pin(main.drain(Drain::within(MINUTE)));
+        assert!(poll_once(drain.as_mut()).is_pending());
+        if asked {
+            turn.cancel(Reason::User);
+        }
+        let said = lanes.explain(turn.id()).unwrap();
+        let dues = &said.graph.task(turn.id()).unwrap().dues;
+        let drains = dues.iter().position(|due| due.bound == Bound::Drain);
+        // The soonest of all, but nothing to one that is to end before.
+        assert_eq!(drains, (!asked).then_some(0), "{said}");
+        sleep(MINUTE + 10 * SECOND).await;
+        assert_eq!(turn.status(), TaskStatus::Settled);
+        drop(holder);
+    }
 }
 
 /// Nobody polls it, and it is on its way back.
@@ -298,6 +308,8 @@ async fn of_who_hangs_without_its_slot_it_is_said_that_it_is_silent() {
     let _task = hangs_without_slot(&main);
     let id = main.snapshot().parked[0].id;
     sleep(6 * MINUTE).await;
+    let parked = main.snapshot().parked[0].parked.clone().unwrap();
+    assert_eq!((parked.waits, parked.waited), (false, MINUTE));
     let said = lanes.explain(id).unwrap();
     assert_eq!(said.cause, Cause::Silent { task: id }, "{said}");
 }

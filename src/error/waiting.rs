@@ -54,7 +54,8 @@ pub enum WaitingError {
         /// What it waits for.
         what: Arc<str>,
     },
-    /// The task is over, or was asked to end.
+    /// The task is over, or was asked to end; or it is a slot by hand that gave its slot
+    /// back and dropped the wait for which it did.
     #[error("the task is over, or was asked to end")]
     NotActive,
     /// The limit cannot work.

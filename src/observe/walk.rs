@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
         });
         // It is over by now.
         let Some(mut sight) = sight else { return };
-        if sight.seen.state().goes_on() && (facts.claimed || !facts.gathers) {
+        if sight.seen.state().goes_on() {
             sight.outlook.extend(drained_elsewhere(task, &pending));
             sight.outlook.sort_by_key(|outlook| outlook.at);
         }

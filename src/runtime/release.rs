@@ -3,7 +3,6 @@
 use super::cell::TaskCell;
 use super::domain::{Domain, Engine};
 use super::sequel::Sequel;
-use super::word::Word;
 use super::{journal, links};
 use crate::engine::{End, Reason, Released, State, Time};
 use crate::sync::Arc;
@@ -71,9 +70,6 @@ impl Domain {
             let away = record.is_some_and(|record| record.away);
             if away {
                 // No slot comes free by that, so that nobody is served.
-                if completed {
-                    link.word.shift(Word::Running, Word::Done);
-                }
                 let released = release_locked(engine, link, completed, ended(completed));
                 if engine.has_sequel(&released) {
                     engine.settle_release(self.now(), &released, effects);

@@ -269,10 +269,6 @@ impl Seen {
                 let limit = self.enqueued + self.task.spec().wait?;
                 ("is still queued (S7)", limit, Duration::ZERO)
             }
-            // The clocks of a link are those of a task elsewhere.
-            State::Parked { .. } | State::ComingBack if self.task.principal().is_some() => {
-                return None;
-            }
             State::Parked { until } => {
                 let deadline = read_facts(&self.task, now).deadline;
                 let limit = deadline.map_or(until, |at| at.min(until));
