@@ -188,7 +188,8 @@ impl LaneConfig {
     /// How many tasks may be parked that gave this lane's slot back
     /// ([`TaskContext::waiting`](crate::TaskContext::waiting)); as many as will
     /// unless told. One more is refused, with
-    /// [`WaitingError::TooMany`](crate::WaitingError::TooMany), and runs on.
+    /// [`WaitingError::TooMany`](crate::WaitingError::TooMany), and runs on. Whoever
+    /// ends meanwhile counts until its hooks have run: they run without a slot, too.
     #[must_use]
     pub const fn max_parked(mut self, max_parked: usize) -> Self {
         self.max_parked = Some(max_parked);

@@ -36,6 +36,18 @@ fn detaching() -> Spec {
 }
 
 #[test]
+fn one_on_its_way_back_has_no_slot_to_lose_and_is_not_detached() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(detaching());
+    sim.lane.may_leave().expect("no bound");
+    assert!(sim.park(task, sim.now + secs(1), true));
+    sim.run_for(secs(1) + 2 * CEILING);
+    assert_eq!(sim.state(task), Some(State::ComingBack));
+    assert_eq!((sim.lane.orphans(), sim.lane.parked()), (0, 1));
+    assert_eq!(sim.task(task).settled, None);
+}
+
+#[test]
 fn a_detached_task_loses_its_slot_and_still_delivers() {
     let mut sim = Sim::new(1);
     let task = sim.submit(detaching());
