@@ -59,7 +59,8 @@ pub enum Bound {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Follows {
-    /// The task is asked to end, and its slot comes back or is taken.
+    /// The task is asked to end, and its slot comes back or is taken; one that gave
+    /// it back while it waits has none, and is asked all the same.
     SlotReclaimed,
     /// Its slot is taken, and it runs on without ([`OnStall::Detach`]).
     RunsOnWithoutSlot,

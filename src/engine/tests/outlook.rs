@@ -214,13 +214,18 @@ fn s10_what_is_refused_is_not_to_come() {
         max_orphans: Some(0),
         ..settings(1)
     };
-    let mut sim = Sim::with(strict);
-    let task = sim.submit(ceiling(MINUTE));
-    sim.task(task).comes = false;
-    assert!(sim.lane.is_at_orphan_bound());
-    comes_true(&mut sim, task);
-    sim.run_for(TICK);
-    assert_eq!(outlook(&mut sim, task), []);
+    for on_stall in [OnStall::Reclaim, OnStall::Detach] {
+        let mut sim = Sim::with(strict.clone());
+        let task = sim.submit(Spec {
+            on_stall,
+            ..ceiling(MINUTE)
+        });
+        sim.task(task).comes = false;
+        assert!(sim.lane.is_at_orphan_bound());
+        comes_true(&mut sim, task);
+        sim.run_for(TICK);
+        assert_eq!(outlook(&mut sim, task), [], "{on_stall:?}");
+    }
 }
 
 #[test]
@@ -318,6 +323,65 @@ fn one_that_waits_for_nobody_but_its_slot() {
     sim.run_for(secs(600) + TICK);
     let budget = (Bound::Budget, secs(50) - TICK, Follows::SlotReclaimed);
     assert_eq!(outlook(&mut sim, task), [budget]);
+}
+
+/// It has no slot to lose, and so it is not detached; all else ends it as ever.
+#[test]
+fn of_who_is_on_its_way_back_a_stall_is_said_where_it_ends_it() {
+    let silent = |on_stall| {
+        let mut sim = Sim::new(1);
+        let task = sim.submit(Spec {
+            on_stall,
+            ..ceiling(MINUTE)
+        });
+        sim.lane.may_leave().expect("no bound");
+        assert!(sim.park(task, sim.now + secs(5), true));
+        sim.run_for(secs(5));
+        assert_eq!(sim.state(task), Some(State::ComingBack));
+        outlook(&mut sim, task)
+    };
+    let stall = |follows| [(Bound::StallCeiling, MINUTE, follows)];
+    assert_eq!(silent(OnStall::Reclaim), stall(Follows::SlotReclaimed));
+    assert_eq!(silent(OnStall::WarnOnly), stall(Follows::Reported));
+    assert_eq!(silent(OnStall::Detach), []);
+}
+
+#[test]
+fn a_drain_ends_nobody_who_waits_for_somebody_without_a_slot() {
+    for leaves in [false, true] {
+        let (mut sim, task) = parked(leaves);
+        let deadline = sim.now + MINUTE;
+        sim.say(|lane, _, _| lane.start_draining(deadline, false, Leftover::Run));
+        let ends = (Bound::Drain, MINUTE, Follows::SlotReclaimed);
+        assert_eq!(outlook(&mut sim, task).contains(&ends), !leaves);
+        sim.run_for(MINUTE);
+        let goes_on = sim.state(task).is_some_and(State::is_parked);
+        assert_eq!(goes_on, leaves);
+    }
+}
+
+#[test]
+fn a_drain_ends_who_is_detached_and_asks_nobody_twice() {
+    let mut sim = Sim::new(2);
+    let detached = sim.submit(Spec {
+        on_stall: OnStall::Detach,
+        ..ceiling(MINUTE)
+    });
+    sim.run_for(MINUTE);
+    assert_eq!(sim.state(detached), Some(State::Detached));
+    let listener = sim.submit(Spec {
+        grace: secs(300),
+        ..plain()
+    });
+    sim.facts(listener).listens = true;
+    sim.cancel(listener, Reason::User);
+    let deadline = sim.now + MINUTE;
+    sim.say(|lane, _, _| lane.start_draining(deadline, false, Leftover::Run));
+    let dropped = (Bound::Drain, MINUTE, Follows::Dropped);
+    assert_eq!(outlook(&mut sim, detached), [dropped]);
+    let of_listener = outlook(&mut sim, listener);
+    let bounds: Vec<Bound> = of_listener.iter().map(|(bound, ..)| *bound).collect();
+    assert_eq!(bounds, [Bound::Grace, Bound::Take]);
 }
 
 #[test]

@@ -172,3 +172,16 @@ fn s7_who_gives_nothing_back_after_all_leaves_a_lane_idle_that_is_shut_down() {
     sim.say(|lane, _, effects| lane.keep_slot(effects));
     assert!(sim.events().contains(&Event::Idle), "S7");
 }
+
+#[test]
+fn s2_who_was_asked_to_end_while_it_waited_is_not_active_again() {
+    let mut sim = Sim::new(1);
+    let task = sim.submit(plain());
+    sim.facts(task).listens = true;
+    assert!(sim.park(task, sim.now + secs(3600), false));
+    sim.cancel(task, Reason::User);
+    let asked = sim.state(task);
+    assert!(matches!(asked, Some(State::Asked { .. })));
+    sim.unpark(task);
+    assert_eq!(sim.state(task), asked);
+}
