@@ -3,7 +3,7 @@
 //! A verb that settles waiters is spoken to every lane before anybody is told:
 //! whoever is told in one lane may be what another lane's next task waits for.
 
-use crate::engine::{End, Reason, Time};
+use crate::engine::{End, Key, Reason, Time};
 use crate::runtime::{
     Actions, Domain, DomainRef, Engine, Staged, Word, ask_holders, at_hand, log, withdraw,
 };
@@ -42,7 +42,14 @@ pub(crate) fn cancel_all(domains: &[DomainRef], reason: Reason) -> usize {
 }
 
 pub(crate) fn reset(domains: &[DomainRef]) -> usize {
-    let taken = each(domains, reset_locked);
+    // Who gets a slot by this, in whichever lane of a group, keeps it (S4).
+    let holders = |domain: &DomainRef| domain.read(|engine| engine.holders().to_vec());
+    let holders: Vec<Vec<Key>> = domains.iter().map(holders).collect();
+    let mut holders = holders.iter();
+    let taken = each(domains, |domain, now, engine, effects| {
+        let holders = holders.next().into_iter().flatten();
+        reset_locked(domain, holders, now, engine, effects)
+    });
     log::lanes_reset(domains, taken);
     taken
 }
@@ -65,7 +72,7 @@ pub(crate) fn abandon(domains: &[DomainRef]) {
 /// Feeds every lane, then carries out what follows in all of them.
 fn each(
     domains: &[DomainRef],
-    verb: impl Fn(&Domain, Time, &mut Engine, &mut Actions) -> usize,
+    mut verb: impl FnMut(&Domain, Time, &mut Engine, &mut Actions) -> usize,
 ) -> usize {
     let mut total = 0;
     let stage = |domain: &DomainRef| {
@@ -79,10 +86,18 @@ fn each(
     total
 }
 
-fn reset_locked(domain: &Domain, now: Time, engine: &mut Engine, effects: &mut Actions) -> usize {
+fn reset_locked<'a>(
+    domain: &Domain,
+    holders: impl Iterator<Item = &'a Key>,
+    now: Time,
+    engine: &mut Engine,
+    effects: &mut Actions,
+) -> usize {
     let mut taken = 0;
-    for key in engine.holders().to_vec() {
-        let Some(task) = engine.record(key).map(|record| Arc::clone(&record.payload)) else {
+    for key in holders.copied() {
+        let record = engine.record(key);
+        let holds = record.filter(|record| record.state.holds_slot() && !record.away);
+        let Some(task) = holds.map(|record| Arc::clone(&record.payload)) else {
             continue;
         };
         let withdrawn = withdraw(&task);
