@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use common::{HOUR, SECOND, let_run, poll_once};
-use futures::StreamExt;
+use common::{HOUR, MINUTE, SECOND, let_run, poll_once};
+use futures::{Stream, StreamExt};
 use laneway::{
     ConfigError, Event, EventKind, EventStream, EventsOff, Lane, LaneConfig, Lanes, Outcome,
     Reason, TaskError,
@@ -421,4 +421,54 @@ async fn s7_a_stream_ends_with_a_shutdown_though_the_scheduler_lives_on() {
     let all = async { while events.next().await.is_some() {} };
     timeout(HOUR, all).await.expect("it ends");
     drop((chain, lanes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_two_readers_of_one_task_both_come_to_the_end() {
+    let (lanes, main) = with(100);
+    let slot = main.acquire().await.unwrap();
+    let read = |mut events: EventStream, slow: bool| {
+        tokio::spawn(async move {
+            let mut n = 0;
+            while let Some(event) = events.next().await {
+                event.unwrap();
+                n += 1;
+                if slow && n == 2 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            n
+        })
+    };
+    let a = read(lanes.task_events(slot.id()).unwrap(), true);
+    let b = read(lanes.task_events(slot.id()).unwrap(), false);
+    let_run().await;
+    slot.context().progress_note("one");
+    let_run().await;
+    drop(slot);
+    let both = timeout(MINUTE, async { (a.await.unwrap(), b.await.unwrap()) }).await;
+    assert_eq!(both.expect("S7: a reader is never woken"), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_a_stream_that_goes_takes_nobody_elses_waker() {
+    let (lanes, main) = with(100);
+    let slot = main.acquire().await.unwrap();
+    // Until there is nothing for it to read, and its waker is kept.
+    let reader = |waker: &Waker| {
+        let mut events = Box::pin(lanes.task_events(slot.id()).unwrap());
+        while events
+            .as_mut()
+            .poll_next(&mut Context::from_waker(waker))
+            .is_ready()
+        {}
+        events
+    };
+    let goes = reader(Waker::noop());
+    slot.context().progress_note("one");
+    let counts = Arc::new(Counts::default());
+    let _stays = reader(&Waker::from(Arc::clone(&counts)));
+    drop(goes);
+    slot.context().progress_note("two");
+    assert_eq!(counts.count(), 1);
 }

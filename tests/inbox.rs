@@ -9,10 +9,10 @@ use std::task::{Context, Wake, Waker};
 
 use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, one_lane, poll_once};
 use laneway::{
-    Drain, Lane, LaneConfig, Lanes, Offered, OnFull, OnStall, QueuedWork, Reason, TaskError,
-    TaskStatus, Timeout,
+    Drain, Lane, LaneConfig, Lanes, Offered, OnFull, OnStall, QueuedWork, Reason, TaskContext,
+    TaskError, TaskStatus, Timeout,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 #[tokio::test(start_paused = true)]
 async fn a_message_is_taken_by_who_runs_or_is_the_next_task() {
@@ -467,4 +467,30 @@ async fn s7_s11_a_reader_waits_while_its_task_is_without_its_slot() {
     drop(busy);
     assert_eq!(turn.await.unwrap(), Some(7));
     assert!(matches!(offer.await.unwrap(), Offered::Taken { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_an_inbox_that_goes_takes_nobody_elses_waker() {
+    let (_lanes, main) = one_lane(LaneConfig::new(2));
+    let first = main.spawn(async |cx: TaskContext| {
+        let mut inbox = cx.inbox::<u32>();
+        let n = inbox.recv().await;
+        sleep(SECOND).await;
+        n
+    });
+    let_run().await;
+    let filler = main.acquire().await.unwrap();
+    let one = main.task().offer(1_u32, async |_, n| n);
+    assert_eq!(one.await.unwrap(), Offered::Taken { by: first.id() });
+    drop(filler);
+    let second = main.spawn(async |cx: TaskContext| cx.inbox::<u32>().recv().await);
+    let_run().await;
+    assert_eq!(first.await.unwrap(), Some(1));
+    let _filler = main.acquire().await.unwrap();
+    let two = main.task().offer(2_u32, async |_, n| n);
+    // Within the 30 s after which a warning's probe wakes the reader by chance.
+    let told = timeout(5 * SECOND, two)
+        .await
+        .expect("the reader was not woken");
+    assert_eq!(told.unwrap(), Offered::Taken { by: second.id() });
 }

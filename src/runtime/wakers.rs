@@ -4,13 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use crate::engine::trim;
+use crate::sync::Serials;
 
 /// Wakers of several futures, each under a ticket of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     entries: Vec<(u64, Waker)>,
-    next: u64,
 }
+
+/// For all of them together, since a ticket may outlive the wakers that it is of: it
+/// must not be that of somebody else in those that come after (S7).
+static TICKETS: Serials = Serials::from(1);
 
 /// A future's place among the [`Wakers`]; zero before it has one.
 #[derive(Debug, Default)]
@@ -24,7 +28,6 @@ impl Wakers {
     pub(crate) const fn new() -> Self {
         Self {
             entries: Vec::new(),
-            next: 0,
         }
     }
 
@@ -35,8 +38,7 @@ impl Wakers {
         if let Some((_, old)) = self.entries.iter_mut().find(|(id, _)| *id == ticket.0) {
             return Some(std::mem::replace(old, waker));
         }
-        self.next += 1;
-        ticket.0 = self.next;
+        ticket.0 = TICKETS.next();
         self.entries.push((ticket.0, waker));
         None
     }
