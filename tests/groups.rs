@@ -681,3 +681,46 @@ fn s18_a_budget_that_changes_is_never_seen_half_changed() {
     looks.join().unwrap();
     drop(a);
 }
+
+#[tokio::test(start_paused = true)]
+async fn s4_a_reset_of_all_lanes_ends_nobody_who_waits() {
+    let group = GroupConfig::new(1).member("a").member("b");
+    let lanes = Lanes::builder()
+        .lane("a", LaneConfig::new(1))
+        .lane("b", LaneConfig::new(1))
+        .group("g", group)
+        .build()
+        .unwrap();
+    let (a, b) = (lanes.lane("a").unwrap(), lanes.lane("b").unwrap());
+    let _old = a.acquire().await.unwrap();
+    let queued = b.spawn(async |_| "ran");
+    assert_eq!(queued.status(), TaskStatus::Queued);
+    assert_eq!(lanes.reset(), 1);
+    assert_eq!(queued.await.unwrap(), "ran");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s6_nobody_starves_where_all_of_the_budget_is_reserved() {
+    let group = GroupConfig::new(1).member("p:*").reserve("p:*", 1);
+    let lanes = Lanes::builder()
+        .pattern("p:*", LaneConfig::new(1))
+        .group("g", group);
+    let lanes = lanes.build().unwrap();
+    let (a, b) = (lanes.lane("p:a").unwrap(), lanes.lane("p:b").unwrap());
+    let slot = a.acquire().await.unwrap();
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&served);
+    let old = b.task().priority(Priority::Background);
+    let old = old.spawn(async move |_| count.load(Ordering::SeqCst));
+    let urgent = || {
+        let served = Arc::clone(&served);
+        let urgent = a.task().priority(Priority::Foreground);
+        urgent.spawn(async move |_| {
+            served.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    let _urgent: Vec<_> = (0..40).map(|_| urgent()).collect();
+    drop(slot);
+    let before = old.await.unwrap();
+    assert!(before < 8, "S6: behind {before}");
+}

@@ -11,7 +11,7 @@ use std::fmt;
 use super::door::Door;
 use super::effects::{Effect, Effects};
 use super::fact::What;
-use super::group::{Group, Rank};
+use super::group::{Group, Rank, Share};
 use super::lane::{Lane, count};
 use super::queue::{Place, Standing};
 use super::slab::{ByIndex, Key};
@@ -255,11 +255,12 @@ impl<P: Clone> Lane<P> {
 struct Derived {
     used: usize,
     unused: usize,
-    shares: Vec<(usize, BTreeSet<Rank>)>,
+    shares: Vec<Share>,
     ready: BTreeSet<Rank>,
     oldest: BTreeSet<(Place, u32)>,
     turns: BTreeSet<(Time, u32)>,
     reserved: BTreeSet<(Rank, u32)>,
+    reserved_oldest: BTreeSet<(Place, u32, u32)>,
     busy: BTreeSet<u32>,
 }
 
@@ -297,17 +298,15 @@ impl<M: Clone> Group<M> {
     }
 
     fn derived(&self) -> Derived {
-        let shares = self.shares.iter();
         Derived {
             used: self.used,
             unused: self.unused,
-            shares: shares
-                .map(|share| (share.used, share.ready.clone()))
-                .collect(),
+            shares: self.shares.clone(),
             ready: self.ready.clone(),
             oldest: self.oldest.clone(),
             turns: self.turns.clone(),
             reserved: self.reserved.clone(),
+            reserved_oldest: self.reserved_oldest.clone(),
             busy: self.busy.clone(),
         }
     }
@@ -325,11 +324,13 @@ impl<M: Clone> Group<M> {
         for share in &mut self.shares {
             share.used = 0;
             share.ready.clear();
+            share.oldest.clear();
         }
         self.ready.clear();
         self.oldest.clear();
         self.turns.clear();
         self.reserved.clear();
+        self.reserved_oldest.clear();
         self.busy.clear();
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Group<M> {
     pub(super) turns: BTreeSet<(Time, u32)>,
     /// The first of each share that has some of its reservation left.
     pub(super) reserved: BTreeSet<(Rank, u32)>,
+    /// The oldest of each such share.
+    pub(super) reserved_oldest: BTreeSet<(Place, u32, u32)>,
     /// Members that hold slots.
     pub(super) busy: BTreeSet<u32>,
     dispatched: u64,
@@ -55,12 +57,13 @@ pub(crate) struct Group<M> {
 }
 
 /// Part of the members, and what is reserved for them together.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) reserved: usize,
     pub(super) used: usize,
     /// Only kept where something is reserved.
     pub(super) ready: BTreeSet<Rank>,
+    pub(super) oldest: BTreeSet<(Place, u32)>,
 }
 
 #[derive(Debug)]
@@ -110,6 +113,7 @@ impl<M: Clone> Group<M> {
             reserved: *reserved,
             used: 0,
             ready: BTreeSet::new(),
+            oldest: BTreeSet::new(),
         };
         Self {
             budget,
@@ -121,6 +125,7 @@ impl<M: Clone> Group<M> {
             oldest: BTreeSet::new(),
             turns: BTreeSet::new(),
             reserved: BTreeSet::new(),
+            reserved_oldest: BTreeSet::new(),
             busy: BTreeSet::new(),
             dispatched: 0,
             next_seq: 0,
@@ -305,15 +310,22 @@ impl<M: Clone> Group<M> {
     }
 
     fn best(&self) -> Option<u32> {
+        let by_age = (self.dispatched + 1).is_multiple_of(FAIR_SHARE);
         if self.has_beside(self.unused) {
-            if (self.dispatched + 1).is_multiple_of(FAIR_SHARE) {
-                return self.oldest.first().map(|(_, member)| *member);
-            }
-            return self.ready.first().map(|rank| rank.member);
+            return if by_age {
+                self.oldest.first().map(|(_, member)| *member)
+            } else {
+                self.ready.first().map(|rank| rank.member)
+            };
         }
         // The rest of the budget is reserved. Whoever has some of that goes, and
         // the first of them fits, unless the budget was lowered under what
         // was promised: then those that do not fit are passed over.
+        if by_age {
+            let mut oldest = self.reserved_oldest.iter();
+            let fitting = oldest.find(|(.., share)| self.fits(*share));
+            return fitting.map(|(_, member, _)| *member);
+        }
         let mut reserved = self.reserved.iter();
         let fitting = reserved.find(|(_, share)| self.fits(*share));
         fitting.map(|(rank, _)| rank.member)
@@ -338,11 +350,15 @@ impl<M: Clone> Group<M> {
         if let Some(rank) = own.ready.first() {
             self.reserved.remove(&(*rank, share));
         }
+        if let Some((place, member)) = own.oldest.first() {
+            self.reserved_oldest.remove(&(*place, *member, share));
+        }
         if let Some(first) = before.1 {
             let rank = standing(first);
             self.ready.remove(&rank);
             self.oldest.remove(&(first.place, index));
             own.ready.remove(&rank);
+            own.oldest.remove(&(first.place, index));
             if let Some(at) = first.turns {
                 self.turns.remove(&(at, index));
             }
@@ -362,15 +378,18 @@ impl<M: Clone> Group<M> {
             self.oldest.insert((first.place, index));
             if own.reserved > 0 {
                 own.ready.insert(rank);
+                own.oldest.insert((first.place, index));
             }
             if let Some(at) = first.turns {
                 self.turns.insert((at, index));
             }
         }
-        if let Some(rank) = own.ready.first()
-            && own.unused() > 0
+        if own.unused() > 0
+            && let Some(rank) = own.ready.first()
+            && let Some((place, member)) = own.oldest.first()
         {
             self.reserved.insert((*rank, share));
+            self.reserved_oldest.insert((*place, *member, share));
         }
     }
 
@@ -383,9 +402,11 @@ impl<M: Clone> Group<M> {
             self.oldest.len(),
             self.turns.len(),
             self.reserved.len(),
+            self.reserved_oldest.len(),
             self.busy.len(),
         ];
-        let shares = self.shares.iter().map(|share| share.ready.len());
+        let kept = |share: &Share| share.ready.len() + share.oldest.len();
+        let shares = self.shares.iter().map(kept);
         sets.into_iter().chain(shares).sum()
     }
 }

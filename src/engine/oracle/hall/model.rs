@@ -111,9 +111,7 @@ impl Model {
 
     /// The first of every lane that has a slot for it, where the budget does.
     fn candidates(&self, now: Time) -> Vec<(Rank, usize, Token)> {
-        // Only where nothing is kept back is there an order of age.
         let fair = (self.dispatched + 1).is_multiple_of(8);
-        let fair = fair && self.used() + self.kept_from(None) < self.budget;
         let rooms = self.rooms.iter().enumerate();
         let fitting = rooms
             .filter(|(_, room)| room.share.is_some() && room.is_ready() && self.fits(room.share));
@@ -176,14 +174,15 @@ impl Model {
                 ages += usize::from(room.lane.tasks_that_wait().any(background));
             }
         }
-        // Of a share with a reservation who is ready, and its first while any is left.
+        // Of a share with a reservation who is ready, by both orders, and the first of
+        // each while any is left.
         for ((share, used), reserved) in self.shares().enumerate().zip(&self.reserved) {
             let rooms = self.rooms.iter().filter(|room| room.share == Some(share));
             let ready = rooms.filter(|room| room.is_ready()).count();
             if *reserved > 0 {
-                entries += ready;
+                entries += 2 * ready;
             }
-            entries += usize::from(ready > 0 && *reserved > used);
+            entries += 2 * usize::from(ready > 0 && *reserved > used);
         }
         entries..=entries + ages
     }
