@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use common::{MINUTE, SECOND, TICK, assert_clean, let_run, now, one_lane, poll_once};
+use common::{HOUR, MINUTE, SECOND, TICK, assert_clean, let_run, now, one_lane, poll_once};
 use laneway::{
     AcquireError, Drain, Lane, LaneConfig, LaneState, Lanes, Limit, OnBusy, OnFull, Priority,
     QueuedWork, Reason, TaskError, TaskStatus, Timeout,
 };
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const CLAIM: Duration = Duration::from_secs(5);
 
@@ -617,4 +617,22 @@ async fn a_task_that_would_supersede_is_not_refused_for_its_own_place() {
     assert_eq!(main.snapshot().reserved, 0);
     drop(slot);
     assert_eq!(task.await.unwrap(), "ran");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_who_comes_back_for_a_place_where_there_is_none_any_more_is_told() {
+    let config = LaneConfig::new(1).queue_capacity(1).on_full(OnFull::Wait);
+    let (lanes, main) = one_lane(config);
+    let _slot = main.acquire().await.unwrap();
+    let queued = main.spawn(async |_| ());
+    let mut place = Box::pin(main.reserve());
+    assert!(poll_once(place.as_mut()).is_pending());
+    queued.cancel(Reason::User);
+    // It has a place now, and nobody polls it.
+    let change = lanes.reconfigure(|change| {
+        change.lane("main").queue_capacity(0);
+    });
+    change.unwrap();
+    sleep(6 * SECOND).await;
+    assert!(timeout(HOUR, place).await.is_ok(), "S7");
 }

@@ -504,6 +504,14 @@ impl<P: Clone> Lane<P> {
         if record.state != State::Asleep {
             return;
         }
+        // There was a place for it when those who wait for one were told that there is
+        // none any more (S7).
+        if record.keeps && self.settings.queue_capacity == 0 {
+            let waited = now.since(record.place.since);
+            self.settle_queued(now, key, End::Cleared { waited }, effects);
+            self.note_idle(effects);
+            return;
+        }
         let look = record.enqueued + spec.first_look_queued();
         self.note(now, key, || What::Rejoined);
         let Some(record) = self.tasks.get_mut(key) else {

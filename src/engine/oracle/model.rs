@@ -547,6 +547,12 @@ impl Model {
         );
     }
 
+    /// Whether it comes again for a place where none is kept any more, and is told so.
+    pub(super) fn comes_in_vain(&self, token: Token) -> bool {
+        let mut asleep = self.asleep.iter();
+        self.queue_capacity == 0 && asleep.any(|waiter| waiter.token == token && waiter.keeps)
+    }
+
     /// Somebody who lost an unclaimed slot or place is back where it was
     /// (S20); whether it is a task.
     pub(super) fn rejoin(&mut self, token: Token) -> Option<bool> {

@@ -80,7 +80,12 @@ impl Hall {
             return;
         };
         let (index, key) = self.whereabouts(token);
-        self.model.rooms[index].lane.rejoin(token);
+        let lane = &mut self.model.rooms[index].lane;
+        if lane.comes_in_vain(token) {
+            self.to_settle.push(token);
+        } else {
+            lane.rejoin(token);
+        }
         self.act(index, |lane, now, effects| {
             lane.rejoin(now, key, &plain(), effects);
         });
