@@ -272,6 +272,8 @@ impl Lane {
     pub fn pause_for(&self, time: Duration) -> Result<(), ControlError> {
         check_limit("the pause", Some(time))?;
         control::pause(&self.domain, Some(self.domain.now() + time));
+        // Where nothing was submitted yet there is nobody who would resume it (S5).
+        self.domain.shared.drive_here();
         Ok(())
     }
 
@@ -351,7 +353,7 @@ impl Lane {
         drain: Drain,
     ) -> impl Future<Output = DrainReport> + Send + 'static + use<> {
         let deadline = drain.deadline(self.domain.now());
-        Draining::begin(vec![self.domain.clone()], drain, deadline).report()
+        Draining::begin(vec![self.domain.clone()], drain, deadline, None).report()
     }
 
     /// Ends everything: queued tasks are told

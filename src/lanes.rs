@@ -380,9 +380,7 @@ impl Lanes {
             admit_descendants: drain.admits(),
             queued: drain.leftover(),
         });
-        Draining::begin(lanes, drain, deadline)
-            .of_all(self.shared())
-            .report()
+        Draining::begin(lanes, drain, deadline, Some(self.shared())).report()
     }
 
     /// [`Lane::shutdown`] on every lane; none is made on first use any more.

@@ -5,9 +5,12 @@
     reason = "a test reads the paused clock to say when something happened"
 )]
 
+mod common;
+
 use std::future::pending;
 use std::time::Duration;
 
+use common::{lanes_of_one, let_run};
 use futures::FutureExt;
 use laneway::{
     AcquireError, ControlError, Lane, LaneConfig, LaneNameError, LaneState, Lanes, Reason,
@@ -377,4 +380,16 @@ async fn s7_wait_active_is_woken_when_a_grant_is_passed_on() {
     main.wait_active(SECOND * 60).await.unwrap();
     let left_at = began.elapsed();
     assert!((CLAIM..=CLAIM + TICK).contains(&left_at), "{left_at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_what_is_queued_further_on_at_a_shutdown_is_told_so() {
+    let (lanes, [_a, b]) = lanes_of_one(["a", "b"]);
+    let _slot = b.acquire().await.unwrap();
+    let task = lanes.chain(["a", "b"]).unwrap().spawn(async |_| ());
+    let_run().await;
+    assert_eq!(task.status(), TaskStatus::Queued);
+    lanes.shutdown().await;
+    let told = task.await;
+    assert!(matches!(told, Err(TaskError::Shutdown { .. })), "{told:?}");
 }

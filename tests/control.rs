@@ -6,15 +6,18 @@
     reason = "a test reads the paused clock to say when something happened"
 )]
 
+mod common;
+
 use std::future::pending;
 use std::time::Duration;
 
+use common::{MINUTE, one_lane};
 use laneway::{
     ControlError, Lane, LaneConfig, Lanes, Reason, TaskError, TaskHandle, TaskStatus,
     TryAcquireError,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(10);
@@ -378,4 +381,24 @@ async fn verbs_on_all_lanes_reach_those_that_are_yet_to_be_made() {
     quiet().await;
     assert_eq!(lanes.cancel_all(Reason::User), 1);
     assert!(matches!(active.await, Err(TaskError::Cancelled { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s5_a_pause_that_is_over_is_over_where_nothing_was_submitted_yet() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    main.pause_for(SECOND).unwrap();
+    sleep(MINUTE).await;
+    assert!(!main.snapshot().paused);
+    drop(main.try_acquire().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_a_lane_that_was_paused_for_a_while_goes() {
+    let lanes = Lanes::builder()
+        .pattern("s:*", LaneConfig::new(1))
+        .build()
+        .unwrap();
+    lanes.lane("s:1").unwrap().pause_for(SECOND).unwrap();
+    sleep(MINUTE).await;
+    assert_eq!(lanes.snapshot().lanes.len(), 0);
 }

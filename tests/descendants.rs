@@ -1,10 +1,16 @@
 //! What a drain does with tasks that the tasks it waits for submit.
 
+mod common;
+
 use std::future::pending;
 use std::time::Duration;
 
-use laneway::{Descendants, Drain, Lane, LaneConfig, Lanes, QueuedWork, TaskError, TaskHandle};
+use common::{HOUR, SECOND, lanes_of_one, let_run};
+use laneway::{
+    Descendants, Drain, Lane, LaneConfig, Lanes, QueuedWork, TaskContext, TaskError, TaskHandle,
+};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -177,4 +183,41 @@ async fn descendants_of_a_task_that_holds_a_slot_beside_its_own_are_admitted() {
     open.send(()).unwrap();
     assert_eq!(turn.await.unwrap().unwrap(), "answer");
     drain.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_deadline_no_descendant_is_admitted_to_a_lane_made_then() {
+    let main = LaneConfig::new(1);
+    let lanes = Lanes::builder()
+        .lane("main", main)
+        .pattern("tool:*", LaneConfig::new(1));
+    let lanes = lanes.build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let tools = lanes.clone();
+    let task = main.spawn(async move |cx: TaskContext| {
+        let wait = cx.waiting("approval").release(["main"]);
+        wait.on(sleep(2 * MINUTE)).await.unwrap();
+        tools
+            .lane("tool:x")
+            .unwrap()
+            .run(async |_| sleep(SECOND).await)
+            .await
+    });
+    let_run().await;
+    let drain = Drain::within(MINUTE).descendants(Descendants::Admit);
+    assert_eq!(lanes.drain(drain).await.parked, 1);
+    let told = task.await.unwrap();
+    assert!(matches!(told, Err(TaskError::Draining { .. })), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_descends_from_nobody_who_drains_is_not_admitted() {
+    let (lanes, [a, b]) = lanes_of_one(["a", "b"]);
+    let _drain = lanes.drain(Drain::within(HOUR).descendants(Descendants::Admit));
+    a.resume();
+    let told = a
+        .run(async move |_| b.run(async |_| ()).await)
+        .await
+        .unwrap();
+    assert!(matches!(told, Err(TaskError::Draining { .. })), "{told:?}");
 }

@@ -17,14 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::lanes_of_one;
+use common::{lanes_of_one, let_run, one_lane, poll_once};
 use futures::FutureExt;
 use laneway::{
     AcquireError, Descendants, Drain, Lane, LaneConfig, LaneState, Lanes, Priority, QueuedWork,
     Reason, TaskError, TaskHandle, TaskStatus, TryAcquireError,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -478,4 +478,32 @@ async fn s13_nobody_is_told_of_a_drain_that_not_all_lanes_have_heard_of() {
         lanes.resume();
     }
     drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_what_is_queued_further_on_at_the_deadline_is_handed_back() {
+    let (lanes, [_a, b]) = lanes_of_one(["a", "b"]);
+    let _slot = b.acquire().await.unwrap();
+    let task = lanes.chain(["a", "b"]).unwrap().spawn(async |_| ());
+    let_run().await;
+    assert_eq!(task.status(), TaskStatus::Queued);
+    let report = lanes.drain(Drain::within(10 * SECOND)).await;
+    let told = task.await;
+    assert!(matches!(told, Err(TaskError::Draining { .. })), "{told:?}");
+    assert_eq!(report.returned.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_what_was_granted_and_never_began_at_the_deadline_is_handed_back() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let slot = main.acquire().await.unwrap();
+    let mut run = Box::pin(main.run(async |_| ()));
+    assert!(poll_once(run.as_mut()).is_pending());
+    let drain = main.drain(Drain::within(3 * SECOND));
+    sleep(2 * SECOND).await;
+    drop(slot);
+    let report = drain.await;
+    let told = run.await;
+    assert!(matches!(told, Err(TaskError::Draining { .. })), "{told:?}");
+    assert_eq!(report.returned.len(), 1);
 }

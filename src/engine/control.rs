@@ -336,7 +336,12 @@ impl<P: Clone> Lane<P> {
             return false;
         };
         let waited = now.since(record.place.since);
-        let queued = End::CancelledQueued { reason, waited };
+        let queued = match reason {
+            // It never began: it is handed back like whoever waited at that moment.
+            Reason::Draining | Reason::Shutdown => self.too_late(waited),
+            _ => None,
+        };
+        let queued = queued.unwrap_or(End::CancelledQueued { reason, waited });
         let elapsed = now.since(record.started);
         match record.state {
             state if state.waits() || withdrawn && state == State::Placed => {

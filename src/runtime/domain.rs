@@ -211,7 +211,7 @@ impl Domain {
 
     /// Whether tasks submitted by this lane's own tasks pass through drains.
     pub(crate) fn admits_descendants(&self) -> bool {
-        self.admits_descendants.load(Ordering::Relaxed) || self.shared.admits_descendants()
+        self.admits_descendants.load(Ordering::Relaxed) || self.shared.announces_admission()
     }
 
     /// The driver came: looks at everything whose moment has come.

@@ -216,7 +216,13 @@ pub(crate) struct Draining {
 }
 
 impl Draining {
-    pub(crate) fn begin(lanes: Vec<DomainRef>, drain: Drain, deadline: Time) -> Self {
+    /// `all`: a drain of all lanes, also of those that are made while it lasts.
+    pub(crate) fn begin(
+        lanes: Vec<DomainRef>,
+        drain: Drain,
+        deadline: Time,
+        all: Option<&Arc<Shared>>,
+    ) -> Self {
         // Every lane first hears of the drain and starts nobody any more; only
         // then is anybody told. Else what is handed back from one lane would
         // start its successor in another.
@@ -232,6 +238,9 @@ impl Draining {
                 (domain, before)
             })
             .collect();
+        if let Some(shared) = all {
+            shared.all_have_heard(drain);
+        }
         let settle = |(domain, _): &(DomainRef, Tally)| {
             let leaving = leaving(domain, drain);
             let now = domain.now();
@@ -244,14 +253,8 @@ impl Draining {
         Self {
             lanes,
             deadline,
-            all: None,
+            all: all.cloned(),
         }
-    }
-
-    /// Also waits for, and reports on, lanes that are made while it lasts.
-    pub(crate) fn of_all(mut self, shared: &Arc<Shared>) -> Self {
-        self.all = Some(Arc::clone(shared));
-        self
     }
 
     pub(crate) async fn report(mut self) -> DrainReport {

@@ -23,7 +23,7 @@ use crate::metrics::Meters;
 use crate::plan::{Draft, Plan, Terms};
 #[cfg(feature = "testing")]
 use crate::sync::MutexGuard;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Serials, Weak};
+use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, Serials, Weak};
 use crate::waitpoint::Waitpoints;
 
 #[derive(Debug)]
@@ -46,7 +46,9 @@ pub(crate) struct Shared {
     /// Held from one version of the plan to the next, before the directory.
     pub(super) reconfiguring: Mutex<()>,
     /// All lanes drain, or are about to, and descendants of their tasks pass.
-    admits_descendants: AtomicBool,
+    /// Drains of all lanes that let descendants pass, and of which not every lane has
+    /// heard yet.
+    announced: AtomicUsize,
 }
 
 /// Over all schedulers of the process: an id of one of them names nothing in
@@ -114,7 +116,7 @@ impl Shared {
                 reports: 0,
             }),
             reconfiguring: Mutex::new(()),
-            admits_descendants: AtomicBool::new(false),
+            announced: AtomicUsize::new(0),
         }
     }
 
@@ -207,8 +209,11 @@ impl Shared {
     }
 
     /// As [`stand`](Self::stand), for a drain that is to report until
-    /// [`report_over`](Self::report_over).
+    /// [`report_over`](Self::report_over); and [`all_have_heard`](Self::all_have_heard)
+    /// comes when these lanes have.
     pub(crate) fn stand_draining(&self, drain: StandingDrain) -> Vec<DomainRef> {
+        self.announced
+            .fetch_add(usize::from(drain.admit_descendants), Ordering::Relaxed);
         self.stand_with(|directory| {
             directory.mode.draining = Some(drain);
             directory.reports += 1;
@@ -241,9 +246,6 @@ impl Shared {
     fn stand_with(&self, change: impl FnOnce(&mut Directory)) -> Vec<DomainRef> {
         let mut directory = self.directory.lock();
         change(&mut directory);
-        let admits = |drain: StandingDrain| drain.admit_descendants;
-        let admits = directory.mode.draining.is_some_and(admits);
-        self.admits_descendants.store(admits, Ordering::Relaxed);
         drop(directory);
         self.all()
     }
@@ -260,8 +262,15 @@ impl Shared {
         self.reconfiguring.try_lock()
     }
 
-    pub(crate) fn admits_descendants(&self) -> bool {
-        self.admits_descendants.load(Ordering::Relaxed)
+    /// Each lane says by itself from now on whether descendants of its tasks pass.
+    pub(super) fn all_have_heard(&self, drain: super::drain::Drain) {
+        self.announced
+            .fetch_sub(usize::from(drain.admits()), Ordering::Relaxed);
+    }
+
+    /// Whether a lane that drains may have a caller in one that is yet to hear of it.
+    pub(super) fn announces_admission(&self) -> bool {
+        self.announced.load(Ordering::Relaxed) > 0
     }
 
     /// The last user of a lane whose users are counted is gone.
@@ -333,7 +342,8 @@ impl Shared {
     ) -> Arc<Domain> {
         let settings = terms.config.settings(self.observe_only);
         let mut engine = Engine::new(settings, directory.fence_floor);
-        directory.mode.apply(&mut engine);
+        let standing = directory.mode.as_of(self.clock.now());
+        standing.apply(&mut engine);
         let serial = SERIALS.next();
         let meter = self.meters.as_ref();
         let meter = meter.map(|meters| meters.meter(&terms.origin, &name));
@@ -343,7 +353,7 @@ impl Shared {
                 name: String::from(&*name),
                 settings: engine.settings().clone(),
                 fence: directory.fence_floor,
-                stood: directory.mode.stood(),
+                stood: standing.stood(),
             });
             hub.lane_made(serial, &name);
             engine.keep_journal(NAMES, hub.records());
@@ -375,6 +385,15 @@ impl Directory {
 }
 
 impl Standing {
+    /// A drain lets nobody pass past its deadline, not even in a lane made then: whoever
+    /// came would begin, and be ended at once.
+    fn as_of(mut self, now: Time) -> Self {
+        if let Some(drain) = &mut self.draining {
+            drain.admit_descendants &= now < drain.deadline;
+        }
+        self
+    }
+
     /// To a lane that nobody has seen yet, so nothing follows from it.
     fn apply(self, engine: &mut Engine) {
         if self.paused {
