@@ -34,17 +34,17 @@ def end_when_told():
     signal.signal(signal.SIGALRM, too_long)
 
 
-def run(command, env, longest=0, hear=None, **how):
-    """The exit status, or none where it took longer than so many seconds. What it
-    says goes to `hear`, line by line."""
+def run(command, env, longest=0, hear=None, silent=0, **how):
+    """The exit status, or none where it took longer than so many seconds, or was
+    silent for so many. What it says goes to `hear`, line by line."""
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if hear else {}
     process = subprocess.Popen(
-        command, env=env, text=True, errors="replace", start_new_session=True, **piped, **how
+        command, env=env, start_new_session=True, **piped, **how
     )
     try:
-        signal.setitimer(signal.ITIMER_REAL, longest)
-        for line in process.stdout or []:
-            hear(line)
+        signal.setitimer(signal.ITIMER_REAL, longest or silent)
+        if hear:
+            listen(process.stdout, hear, silent)
         return process.wait()
     except TimeoutError:
         return None
@@ -52,6 +52,21 @@ def run(command, env, longest=0, hear=None, **how):
         signal.setitimer(signal.ITIMER_REAL, 0)
         if process.returncode is None:
             end_group(process)
+
+
+def listen(pipe, hear, silent):
+    """A test that hangs has begun a line, so what was not ended is heard as well."""
+    begun = b""
+    try:
+        while some := os.read(pipe.fileno(), 1 << 16):
+            if silent:
+                signal.setitimer(signal.ITIMER_REAL, silent)
+            *lines, begun = (begun + some).split(b"\n")
+            for line in lines:
+                hear(line.decode(errors="replace") + "\n")
+    finally:
+        if begun:
+            hear(begun.decode(errors="replace") + "\n")
 
 
 def end_group(process):
