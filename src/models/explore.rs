@@ -62,7 +62,7 @@ fn explore_within(
     };
     let counted = Arc::clone(&seen);
     let replay = Replay {
-        cfg: "laneway_loom",
+        checker: "loom",
         with: move || format!("LOOM_LOCATION=1 {asked}"),
     };
     builder.check(move || {
@@ -121,7 +121,7 @@ pub(super) fn explore_at_least(
         let (model, counted) = (Arc::clone(&model), Arc::clone(&seen));
         let (recorder, record) = Recorder::new(scheduler);
         let replay = Replay {
-            cfg: "laneway_shuttle",
+            checker: "shuttle",
             with: move || format!("LANEWAY_SCHEDULE=\"{record}\""),
         };
         let runner = shuttle::Runner::new(recorder, config.clone());
@@ -156,7 +156,7 @@ pub(super) fn both_came_first(one: &Tally, other: &Tally) {
 
 /// Says how to see a failure again. Tests run on threads that bear their names.
 struct Replay<F: Fn() -> String> {
-    cfg: &'static str,
+    checker: &'static str,
     with: F,
 }
 
@@ -166,9 +166,10 @@ impl<F: Fn() -> String> Drop for Replay<F> {
         crate::host::Handle::abandon();
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("models::");
-        let (cfg, with) = (self.cfg, (self.with)());
+        let (checker, with) = (self.checker, (self.with)());
+        // Where all of it is built for this checker already.
         eprintln!(
-            "replay: RUSTFLAGS=\"--cfg {cfg}\" {with} \
+            "replay: RUSTFLAGS=\"--cfg laneway_{checker}\" CARGO_TARGET_DIR=target/{checker} {with} \
              cargo test --profile models --features testing --lib -- --nocapture --exact {test}"
         );
     }
