@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::ParseIntError;
 use std::time::Duration;
 
 use clap::{Parser, value_parser};
@@ -26,12 +27,20 @@ pub(crate) struct Args {
 
     /// Decides what is tried; how the threads interleave it does not decide
     /// [default: from the clock].
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = seed)]
     pub(crate) seed: Option<u64>,
 }
 
 impl Args {
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs(self.seconds.unwrap_or(self.minutes * 60))
+    }
+}
+
+/// As the tests take `LANEWAY_SEED`.
+fn seed(text: &str) -> Result<u64, ParseIntError> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
     }
 }
