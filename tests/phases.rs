@@ -204,3 +204,19 @@ async fn s9_a_phase_keeps_its_task_and_no_other_on_many_threads() {
     assert_clean(&main);
     assert_eq!(lanes.cancel_all(Reason::User), 0);
 }
+
+/// As `let` would end them in two scopes that overlap.
+#[tokio::test(start_paused = true)]
+async fn no_phase_that_is_over_is_shown_whichever_ends_first() {
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let shown = || main.snapshot().active.remove(0).note;
+    slot.context().progress_note("planning");
+    let [a, b, c] = ["a", "b", "c"].map(|name| slot.context().phase(name));
+    drop(b);
+    assert_eq!(shown().as_deref(), Some("c"));
+    drop(a);
+    assert_eq!(shown().as_deref(), Some("c"));
+    drop(c);
+    assert_eq!(shown().as_deref(), Some("planning"));
+}

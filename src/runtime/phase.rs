@@ -98,16 +98,20 @@ impl Drop for Phase {
             let mut parts = self.task.shared.lock();
             let parts = parts.rare();
             let at = parts.phases.iter().position(|phase| phase.id == self.id);
-            let phase = at.map(|at| parts.phases.remove(at));
-            if let Some(phase) = &phase
-                && parts
-                    .note
-                    .as_ref()
-                    .is_some_and(|note| Arc::ptr_eq(note, &phase.text))
-            {
-                parts.note.clone_from(&phase.outer_note);
-            }
-            phase
+            at.map(|at| {
+                let phase = parts.phases.remove(at);
+                // Its name stands behind that of the next one in, if that outlives it.
+                let is_its = |note: &Option<Arc<str>>| {
+                    let text = &phase.text;
+                    note.as_ref().is_some_and(|note| Arc::ptr_eq(note, text))
+                };
+                let inner = parts.phases.get_mut(at).map(|inner| &mut inner.outer_note);
+                let mut notes = inner.into_iter().chain([&mut parts.note]);
+                if let Some(note) = notes.find(|note| is_its(note)) {
+                    note.clone_from(&phase.outer_note);
+                }
+                phase
+            })
         };
         if let Some(phase) = left {
             journal::note(&self.task, || What::PhaseOver(phase.text));
