@@ -494,3 +494,37 @@ async fn s7_an_inbox_that_goes_takes_nobody_elses_waker() {
         .expect("the reader was not woken");
     assert_eq!(told.unwrap(), Offered::Taken { by: second.id() });
 }
+
+/// It was granted a slot where nobody runs it, and that was passed on.
+#[tokio::test(start_paused = true)]
+async fn s20_a_message_that_is_back_in_line_can_be_taken() {
+    let (_lanes, main) = one_lane(LaneConfig::new(2).no_stall_ceiling());
+    let elsewhere = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap()
+    };
+    // Made, and dropped, where no other runtime is entered.
+    let elsewhere = std::thread::spawn(elsewhere).join().unwrap();
+    let reader = main.acquire().await.unwrap();
+    let mut inbox = reader.context().inbox::<u32>();
+    let mut second = reader.context().inbox::<u32>();
+    let offer = |n: u32| {
+        let _entered = elsewhere.enter();
+        main.task().offer(n, async |_, n| n)
+    };
+    let other = main.acquire().await.unwrap();
+    let mut offers = [offer(7), offer(8)];
+    drop(other);
+    // One of them is granted; the reader that waits is told when it is not any more.
+    assert_eq!(inbox.try_recv(), Some(8));
+    let read = tokio::spawn(async move { second.recv().await });
+    let_run().await;
+    sleep(6 * SECOND).await;
+    let taken = timeout(SECOND, read).await;
+    std::thread::spawn(move || drop(elsewhere)).join().unwrap();
+    assert_eq!(taken.expect("it is not told").unwrap(), Some(7));
+    let by = reader.id();
+    for offer in &mut offers {
+        assert_eq!(offer.await.unwrap(), Offered::Taken { by });
+    }
+}

@@ -282,6 +282,7 @@ impl Domain {
         });
         if let Some(gathered) = unclaimed {
             task.left();
+            self.offers.announce(task);
             links::unclaimed(task, gathered);
         }
     }
@@ -297,6 +298,7 @@ impl Domain {
         });
         if let Some(gathered) = unclaimed {
             task.left();
+            self.offers.announce(task);
             links::unclaimed(task, gathered);
         }
     }
@@ -434,8 +436,15 @@ impl Drop for Domain {
 }
 
 /// What follows once the word of a grant was moved that nobody came for.
-fn pass_on(engine: &mut Engine, now: Time, task: &TaskCell, effects: &mut Actions) -> Gathered {
+fn pass_on(
+    engine: &mut Engine,
+    now: Time,
+    task: &Arc<TaskCell>,
+    effects: &mut Actions,
+) -> Gathered {
     task.lose();
+    // Its message may be taken again.
+    task.domain().offers.put(task);
     engine.unclaim(now, task.slot_key(), effects);
     links::unclaim(task)
 }

@@ -85,7 +85,7 @@ impl Offers {
         lines.map(BTreeMap::len).sum::<usize>().max(kinds.len())
     }
 
-    /// In the critical section in which it was queued.
+    /// In the critical section in which it was queued, or its grant passed on (S20).
     pub(super) fn put(&self, task: &Arc<TaskCell>) {
         let Some(letter) = task.letter() else { return };
         let mut kinds = self.0.lock();
@@ -283,7 +283,8 @@ impl<M: Send + 'static> Inbox<M> {
                     continue;
                 };
                 let key = offer.slot_key();
-                // One that was granted a slot meanwhile is a task of its own.
+                // One that was granted a slot meanwhile is a task of its own, and in
+                // line here again should that be passed on (S20).
                 let waits = engine
                     .record(key)
                     .filter(|record| record.state.waits())
