@@ -591,6 +591,29 @@ async fn waiters_that_nobody_waits_for_are_found() {
     assert_well(&lanes);
 }
 
+/// Merged tasks have many handles, and whoever comes last may be the only one left.
+#[tokio::test(start_paused = true)]
+async fn merged_tasks_that_nobody_waits_for_are_found() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    main.pause();
+    let call = || main.task().coalesce(1, |a, b| a + b, async |_, n: i32| n);
+    let is_left = || {
+        let found = lanes.diagnose().findings;
+        let gone = |problem: &Problem| matches!(problem, Problem::CallersGone { .. });
+        found.iter().any(|finding| gone(&finding.problem))
+    };
+    let (first, second) = (call(), call());
+    sleep(LONG).await;
+    drop(first);
+    assert!(!is_left());
+    drop(second);
+    assert!(is_left());
+    let third = call();
+    assert!(!is_left());
+    drop(third);
+    assert!(is_left());
+}
+
 /// To drop a handle is to let its task run, and where the lane moves it will.
 #[tokio::test(start_paused = true)]
 async fn work_that_was_sent_off_behind_one_that_moves_is_not_to_be_cleared() {

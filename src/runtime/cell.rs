@@ -551,6 +551,11 @@ impl TaskCell {
         self.flags.set(Flag::Unheard);
     }
 
+    /// Somebody will, after all: it was merged into this task.
+    pub(super) fn heard(&self) {
+        self.flags.unset(Flag::Unheard);
+    }
+
     pub(crate) fn is_unheard(&self) -> bool {
         self.flags.has(Flag::Unheard)
     }

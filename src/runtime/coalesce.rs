@@ -27,8 +27,35 @@ struct Batch<I, T> {
     inputs: Mutex<Option<Inputs<I>>>,
     /// Its own, from before anybody can join it.
     output: Mutex<Option<Outcomes<T>>>,
+    heirs: Arc<Heirs>,
     /// The older task that this one was merged into.
-    merged: Mutex<Option<(Arc<TaskCell>, Outcomes<T>)>>,
+    merged: Mutex<Option<Merged<T>>>,
+}
+
+struct Merged<T> {
+    task: Arc<TaskCell>,
+    output: Outcomes<T>,
+    heirs: Arc<Heirs>,
+}
+
+/// How many handles one task has. Who comes last may be merged into it as the one
+/// before goes, so the task's flag changes under the same lock.
+struct Heirs(Mutex<usize>);
+
+impl Heirs {
+    fn come(&self, task: &TaskCell) {
+        let mut handles = self.0.lock();
+        *handles += 1;
+        task.heard();
+    }
+
+    fn go(&self, task: &TaskCell) {
+        let mut handles = self.0.lock();
+        *handles -= 1;
+        if *handles == 0 {
+            task.unheard();
+        }
+    }
 }
 
 impl<I, T> Batch<I, T>
@@ -49,7 +76,12 @@ where
         if let Some(more) = newer.inputs.lock().take() {
             inputs.extend(more);
         }
-        *newer.merged.lock() = Some((Arc::clone(task), output));
+        older.heirs.come(task);
+        *newer.merged.lock() = Some(Merged {
+            task: Arc::clone(task),
+            output,
+            heirs: Arc::clone(&older.heirs),
+        });
         true
     }
 
@@ -96,6 +128,7 @@ where
         async move { Arc::new(running.expect("a task that is merged does not run").await) }
     };
     let made = |job: &Arc<Job<_, Arc<Fut::Output>, false>>| {
+        heirs: Arc::new(Heirs(Mutex::new(1))),
         *batch.output.lock() = Some(Arc::clone(job) as Outcomes<Fut::Output>);
     };
     let loose = options.loose;
@@ -103,7 +136,11 @@ where
     let merged = batch.merged.lock().take();
     let own = batch.output.lock().clone();
     let inner = match (submitted, merged) {
-        (_, Some((task, output))) => Inner::Task { task, output },
+        (_, Some(merged)) => Inner::Task {
+            task: merged.task,
+            output: merged.output,
+            heirs: merged.heirs,
+        },
         (Ok(task), None) => Inner::Task {
             task,
             output: own.expect("what is accepted has a body"),
@@ -118,6 +155,7 @@ where
     };
     // What is left of a batch that was refused is the user's.
     drop_guarded(batch);
+            heirs: Arc::clone(&batch.heirs),
     SharedHandle {
         inner,
         edge: None,
@@ -161,6 +199,7 @@ impl<T> SharedHandle<T> {
     /// The id of the task; the same for all who were merged into it.
     #[must_use]
     pub fn id(&self) -> TaskId {
+        heirs: Arc<Heirs>,
         match &self.inner {
             Inner::Task { task, .. } => task.id(),
             Inner::Refused { id, .. } => *id,
@@ -191,7 +230,7 @@ impl<T> Future for SharedHandle<T> {
             Inner::Refused { error, .. } => {
                 return Poll::Ready(Err(error.take().expect("a refusal is given once")));
             }
-            Inner::Task { task, output } => (task, output),
+            Inner::Task { task, output, .. } => (task, output),
         };
         if task.settled().is_none() {
             task.register(Rare::leavers, &mut this.ticket, cx.waker());
@@ -226,7 +265,7 @@ impl<T> Future for SharedHandle<T> {
 
 impl<T> Drop for SharedHandle<T> {
     fn drop(&mut self) {
-        let Inner::Task { task, .. } = &self.inner else {
+        let Inner::Task { task, heirs, .. } = &self.inner else {
             return;
         };
         task.deregister(Rare::leavers, &self.ticket);
@@ -241,6 +280,7 @@ impl<T> Drop for SharedHandle<T> {
 }
 
 impl<T> std::fmt::Debug for SharedHandle<T> {
+        heirs.go(task);
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SharedHandle")
             .field("id", &self.id())
