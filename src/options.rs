@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::LaneConfig;
 use crate::engine::{Ceiling, Priority, Spec};
 use crate::error::{InvalidOption, check_name};
-use crate::runtime::{Envelope, Kept, Letter, OfferHandle, SharedHandle};
+use crate::runtime::{Envelope, Kept, Letter, OfferHandle, Opener, SharedHandle};
 use crate::sync::Arc;
 use crate::timeout::{LaneTimeout, check_limit, check_span};
 use crate::{AcquireError, TaskError, TryAcquireError};
@@ -405,8 +405,9 @@ impl<'a> TaskBuilder<'a> {
         self.options.letter = Some(envelope.letter());
         self.options.on_busy = OnBusy::Queue;
         let taker = envelope.taker();
+        let opener = Opener::new(envelope);
         let task = self.spawn(move |cx| {
-            let message = envelope.open();
+            let message = opener.open();
             f(cx, message.expect("a message that was taken has no task"))
         });
         OfferHandle::new(task, taker)

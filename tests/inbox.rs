@@ -528,3 +528,27 @@ async fn s20_a_message_that_is_back_in_line_can_be_taken() {
         assert_eq!(offer.await.unwrap(), Offered::Taken { by });
     }
 }
+
+/// As what a closure has captured does.
+#[tokio::test(start_paused = true)]
+async fn s15_a_message_that_will_not_run_goes_with_its_place_in_line() {
+    let (_lanes, main) = one_lane(LaneConfig::new(1));
+    let _slot = main.acquire().await.unwrap();
+    let message = Arc::new(());
+    let offer = main.task().offer(Arc::clone(&message), async |_, _| ());
+    let merge = |older, _| older;
+    let input = Arc::clone(&message);
+    let merged = [
+        main.task()
+            .coalesce(Arc::clone(&message), merge, async |_, _| ()),
+        main.task().coalesce(input, merge, async |_, _| ()),
+    ];
+    assert_eq!(main.clear(), 2);
+    assert_eq!(Arc::strong_count(&message), 1);
+    let told = offer.await;
+    assert!(matches!(told, Err(TaskError::Cleared { .. })), "{told:?}");
+    for merged in merged {
+        let told = merged.await;
+        assert!(matches!(told, Err(TaskError::Cleared { .. })), "{told:?}");
+    }
+}

@@ -100,6 +100,17 @@ where
     }
 }
 
+/// What begins a task, and has its inputs until then: they go with it, since the
+/// batch may be kept for longer by a handle (S15).
+struct Begins<I, T>(Arc<Batch<I, T>>);
+
+impl<I, T> Drop for Begins<I, T> {
+    fn drop(&mut self) {
+        let inputs = self.0.inputs.lock().take();
+        drop_guarded(inputs);
+    }
+}
+
 pub(crate) fn coalesce<I, G, F, Fut>(
     lane: &Lane,
     mut options: Box<Options>,
@@ -117,18 +128,18 @@ where
     let batch = Arc::new(Batch::<I, Fut::Output> {
         inputs: Mutex::new(Some(vec![(input, Box::new(merge))])),
         output: Mutex::new(None),
+        heirs: Arc::new(Heirs(Mutex::new(1))),
         merged: Mutex::new(None),
     });
     options.letter = Some(Letter::merging(&batch, Batch::<I, Fut::Output>::join));
-    let begins = Arc::clone(&batch);
+    let begins = Begins(Arc::clone(&batch));
     let start = move |cx| {
-        let input = begins.begin();
+        let input = begins.0.begin();
         drop(begins);
         let running = input.map(|input| f(cx, input));
         async move { Arc::new(running.expect("a task that is merged does not run").await) }
     };
     let made = |job: &Arc<Job<_, Arc<Fut::Output>, false>>| {
-        heirs: Arc::new(Heirs(Mutex::new(1))),
         *batch.output.lock() = Some(Arc::clone(job) as Outcomes<Fut::Output>);
     };
     let loose = options.loose;
@@ -144,6 +155,7 @@ where
         (Ok(task), None) => Inner::Task {
             task,
             output: own.expect("what is accepted has a body"),
+            heirs: Arc::clone(&batch.heirs),
         },
         (Err(refusal), None) => Inner::Refused {
             id: match &refusal {
@@ -155,7 +167,6 @@ where
     };
     // What is left of a batch that was refused is the user's.
     drop_guarded(batch);
-            heirs: Arc::clone(&batch.heirs),
     SharedHandle {
         inner,
         edge: None,
@@ -188,6 +199,7 @@ enum Inner<T> {
     Task {
         task: Arc<TaskCell>,
         output: Outcomes<T>,
+        heirs: Arc<Heirs>,
     },
     Refused {
         id: TaskId,
@@ -199,7 +211,6 @@ impl<T> SharedHandle<T> {
     /// The id of the task; the same for all who were merged into it.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        heirs: Arc<Heirs>,
         match &self.inner {
             Inner::Task { task, .. } => task.id(),
             Inner::Refused { id, .. } => *id,
@@ -269,6 +280,7 @@ impl<T> Drop for SharedHandle<T> {
             return;
         };
         task.deregister(Rare::leavers, &self.ticket);
+        heirs.go(task);
         let id = task.id();
         let error = None;
         // What it came to may go with this, and that is the user's.
@@ -280,7 +292,6 @@ impl<T> Drop for SharedHandle<T> {
 }
 
 impl<T> std::fmt::Debug for SharedHandle<T> {
-        heirs.go(task);
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SharedHandle")
             .field("id", &self.id())

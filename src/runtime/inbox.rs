@@ -61,8 +61,29 @@ impl<M: Send + 'static> Envelope<M> {
         Arc::clone(&self.taker)
     }
 
-    pub(crate) fn open(&self) -> Option<M> {
+    fn open(&self) -> Option<M> {
         self.message.lock().take()
+    }
+}
+
+/// What opens an envelope for the message's own task. It goes with whatever would
+/// have started that, and the message with it: its envelope may be kept for longer
+/// by a handle (S15).
+pub(crate) struct Opener<M: Send + 'static>(Arc<Envelope<M>>);
+
+impl<M: Send + 'static> Opener<M> {
+    pub(crate) const fn new(envelope: Arc<Envelope<M>>) -> Self {
+        Self(envelope)
+    }
+
+    pub(crate) fn open(self) -> Option<M> {
+        self.0.open()
+    }
+}
+
+impl<M: Send + 'static> Drop for Opener<M> {
+    fn drop(&mut self) {
+        drop_guarded(self.0.open());
     }
 }
 

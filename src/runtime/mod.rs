@@ -101,7 +101,7 @@ pub(crate) use group::GroupCell;
 pub(crate) use handle::callers_are_gone;
 pub use handle::{TaskHandle, TaskStatus};
 pub(crate) use idle::{Idle, first_busy, wait_active};
-pub(crate) use inbox::{Envelope, Letter};
+pub(crate) use inbox::{Envelope, Letter, Opener};
 pub use inbox::{Inbox, OfferHandle, Offered};
 pub(crate) use links::{forget as forget_links, held_in};
 pub(crate) use park::snapshot as parked_snapshot;
