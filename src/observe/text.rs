@@ -118,7 +118,14 @@ impl Display for Head<'_> {
             leaves && next.is_none()
         };
         match node.dues.iter().find(sooner) {
-            Some(due) => write!(f, "; else it {}", Coming(due, None)),
+            Some(due) => {
+                let is = if due.follows == Follows::HandedBack {
+                    "is "
+                } else {
+                    ""
+                };
+                write!(f, "; else it {is}{}", Coming(due, None))
+            }
             None => Ok(()),
         }
     }

@@ -280,3 +280,20 @@ lane "main": nobody waits
 "#,
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_may_come_before_a_slot_does() {
+    let (lanes, main) = one_lane(LaneConfig::new(1));
+    let _holder = moving(&main, "holder");
+    let waiter = quick(&main, "waiter");
+    let_run().await;
+    let drain = main.drain(Drain::within(2 * MINUTE).queued(QueuedWork::Run));
+    sleep(MINUTE).await;
+    let why = explain(&lanes, waiter.id());
+    assert_head(
+        &why,
+        &why.graph,
+        r#"task #0 "waiter" has waited in lane "main" for 1m: behind #1 "holder", which moves (last sign of life 1s ago); else it is handed back in 1m (drain)"#,
+    );
+    drop(drain);
+}
