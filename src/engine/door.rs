@@ -63,8 +63,14 @@ impl<P: Clone> Lane<P> {
 
     /// Places that are taken, the kept ones included.
     #[inline]
-    pub(super) fn places_taken(&self) -> usize {
+    pub(crate) fn places_taken(&self) -> usize {
         self.queue.len() + self.kept()
+    }
+
+    /// The same, were everybody at the door let in.
+    pub(crate) fn places_wanted(&self) -> usize {
+        let at_door = self.door.as_deref().map_or(0, |door| door.waiting.len());
+        self.places_taken() + at_door
     }
 
     #[inline]

@@ -334,7 +334,7 @@ impl<'a> Search<'a> {
         if let Some(lane) = node.and_then(|node| node.ours().into_iter().find_map(door)) {
             remedies.push(Remedy::QueueCapacity {
                 lane: lane.name.clone(),
-                at_least: lane.queued + lane.at_door,
+                at_least: lane.places_wanted,
             });
         }
         remedies

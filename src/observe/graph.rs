@@ -266,8 +266,11 @@ pub struct LaneNode {
     pub active: usize,
     /// How many tasks are in its queue.
     pub queued: usize,
-    /// How many wait for a place in it.
+    /// How many wait for a place in it, for a task or to be kept.
     pub at_door: usize,
+    /// How many places there would be, were nobody at the door.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) places_wanted: usize,
     /// How many tasks may be queued; `None` where nobody set a bound.
     pub queue_capacity: Option<usize>,
     /// Why its waiters wait; `None` where there are none.

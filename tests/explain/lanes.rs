@@ -297,3 +297,32 @@ async fn a_drain_may_come_before_a_slot_does() {
     );
     drop(drain);
 }
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_place_that_is_kept_and_who_waits_for_one() {
+    let at_least = |why: &TaskExplanation| match why.remedies.last() {
+        Some(Remedy::QueueCapacity { at_least, .. }) => *at_least,
+        other => panic!("{other:?}"),
+    };
+    let config = || LaneConfig::new(1).queue_capacity(1).on_full(OnFull::Wait);
+    let (lanes, main) = one_lane(config());
+    let _slot = main.acquire().await.unwrap();
+    let queued = quick(&main, "queued");
+    let mut place = Box::pin(main.reserve());
+    assert!(poll_once(place.as_mut()).is_pending());
+    let keeper = main.snapshot().at_door[0].id;
+    let why = explain(&lanes, keeper);
+    assert_eq!((at_least(&why), why.graph.lanes[0].at_door), (2, 1));
+    queued.cancel(Reason::User);
+    let _place = place.await.unwrap();
+    let mut run = Box::pin(main.run(async |_| ()));
+    assert!(poll_once(run.as_mut()).is_pending());
+    let why = explain(&lanes, main.snapshot().at_door[0].id);
+    assert_eq!((at_least(&why), why.graph.lanes[0].at_door), (2, 1));
+    lanes
+        .reconfigure(|change| {
+            change.lane("main").queue_capacity(2);
+        })
+        .unwrap();
+    assert_eq!(main.snapshot().at_door.len(), 0);
+}
