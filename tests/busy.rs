@@ -9,8 +9,8 @@ use common::{
     poll_once,
 };
 use laneway::{
-    AcquireError, InvalidOption, LaneConfig, Lanes, OnBusy, OnFull, Priority, Reason, TaskError,
-    TaskStatus, Timeout, TryAcquireError,
+    AcquireError, GroupConfig, InvalidOption, Lane, LaneConfig, Lanes, OnBusy, OnFull, Priority,
+    Reason, TaskError, TaskStatus, Timeout, TryAcquireError,
 };
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::sleep;
@@ -21,6 +21,32 @@ fn superseded<T: std::fmt::Debug>(told: Result<T, TaskError>, ran: bool) -> bool
         Err(TaskError::CancelledQueued { reason, .. }) => !ran && reason == Reason::Superseded,
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_lane_names_no_holder_where_something_else_is_in_the_way() {
+    let group = GroupConfig::new(1).member("main");
+    let lanes = Lanes::builder().lane("main", LaneConfig::new(2));
+    let lanes = lanes.group("g", group).build().unwrap();
+    let main = lanes.lane("main").unwrap();
+    let busy = async |main: &Lane| {
+        let told = main.task().on_busy(OnBusy::Reject).acquire().await;
+        let Err(AcquireError::Busy { holder, .. }) = told else {
+            panic!("{told:?}");
+        };
+        holder
+    };
+    let slot = main.acquire().await.unwrap();
+    assert_eq!(busy(&main).await, None);
+    let (_lanes, main) = one_lane(LaneConfig::new(2));
+    let _slots = [main.acquire().await.unwrap(), main.acquire().await.unwrap()];
+    assert!(busy(&main).await.is_some());
+    main.pause();
+    assert_eq!(busy(&main).await, None);
+    main.resume();
+    main.set_max_concurrent(0).unwrap();
+    assert_eq!(busy(&main).await, None);
+    drop(slot);
 }
 
 #[tokio::test(start_paused = true)]

@@ -199,7 +199,8 @@ impl<P: Clone> Lane<P> {
             return Ok(Room::Slot);
         }
         if entry.at_once {
-            let holder = self.holders.first().copied();
+            let holder = self.holders.first().filter(|_| self.is_full());
+            let holder = holder.copied();
             return Err(Refused::NoSlot { holder });
         }
         let (capacity, queued) = (self.settings.queue_capacity, self.places_taken());
@@ -577,6 +578,12 @@ impl<P: Clone> Lane<P> {
         if self.watch.due(now, self.waiters()) {
             effects.push(Effect::InspectHolders);
         }
+    }
+
+    /// Whether its holders are what keeps one more from a slot of it.
+    const fn is_full(&self) -> bool {
+        let slots = self.settings.max_concurrent;
+        !self.paused && slots > 0 && self.holders.len() >= slots
     }
 
     #[inline]

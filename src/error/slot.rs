@@ -68,7 +68,7 @@ pub enum AcquireError {
         /// The lane's name.
         lane: Arc<str>,
         /// Who holds a slot; one of them, where there are several. `None` where
-        /// the lane is paused.
+        /// the lane is paused, or its group has no room.
         holder: Option<TaskId>,
     },
     /// The wait would have closed a circle of tasks that wait for each other,

@@ -274,6 +274,12 @@ impl Model {
         !self.paused && self.active.len() < self.max_concurrent
     }
 
+    /// Nothing but those who have them keeps one more from a slot of the lane.
+    pub(super) const fn is_full(&self) -> bool {
+        let slots = self.max_concurrent;
+        !self.paused && slots > 0 && self.active.len() >= slots
+    }
+
     /// Whether one who comes has a slot without overtaking anybody.
     fn finds_slot(&self) -> bool {
         self.has_free_slot() && self.fits && self.queued() == 0 && !self.holding

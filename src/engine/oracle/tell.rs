@@ -159,7 +159,7 @@ impl Trial {
             Err(Refused::NoSlot { holder }) => {
                 let named = holder.and_then(|key| self.sim.lane.record(key));
                 let holds = named.is_some_and(|record| record.state.holds_slot());
-                assert_eq!(holds, self.model.active() > 0, "who has a slot");
+                assert_eq!(holds, self.model.is_full(), "who has a slot");
                 Err(Refused::NoSlot { holder: None })
             }
             came => came.map(|_| ()),
