@@ -463,7 +463,9 @@ impl<'a> TaskBuilder<'a> {
     /// [`coalesce`](Self::coalesce), with a quiet window: the task is not served
     /// before nothing was merged into it for that long, and at the latest after
     /// ten windows. It is accepted where a slot or a place is free now, out of the
-    /// queue until then, and not refused for fullness when it comes to it.
+    /// queue until then, and not refused for fullness when it comes to it. What is
+    /// merged into it there takes it out again, and it comes back to its place.
+    /// The window is the first one's, as all its options are.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {

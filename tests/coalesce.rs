@@ -5,9 +5,12 @@ mod common;
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::time::Duration;
 
 use common::{MINUTE, SECOND, assert_clean, ceilinged, let_run, now, one_lane, poll_once};
-use laneway::{Lane, LaneConfig, Lanes, Priority, Reason, SharedHandle, TaskError, Timeout};
+use laneway::{
+    Lane, LaneConfig, Lanes, Priority, Reason, SharedHandle, TaskError, TaskStatus, Timeout,
+};
 use tokio::time::sleep;
 
 fn join(lane: &Lane, key: &'static str, text: &str) -> SharedHandle<String> {
@@ -257,6 +260,57 @@ async fn a_quiet_window_begins_anew_with_everything_that_is_merged() {
     assert_eq!(&**typed(&main, "e").await.unwrap(), "e");
     assert_eq!(began.elapsed(), 2 * SECOND);
     assert_clean(&main);
+}
+
+/// However long its slot is awaited: it goes out of the queue, and back to its place.
+#[tokio::test(start_paused = true)]
+async fn s6_a_quiet_window_begins_anew_in_the_queue_too() {
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let began = now();
+    let a = typed(&main, "a");
+    let other = main.spawn(async move |_| began.elapsed());
+    sleep(3 * SECOND).await;
+    let b = typed(&main, "b");
+    // Without a window of its own it is merged all the same.
+    sleep(SECOND).await;
+    let merge = |all: String, more: String| all + "," + &more;
+    let task = main.task().key("typed");
+    let c = task.coalesce("c".to_owned(), merge, async |_, all| all);
+    sleep(SECOND).await;
+    drop(slot);
+    assert_eq!(other.await.unwrap(), 5 * SECOND);
+    for one in [a, b, c] {
+        assert_eq!(&**one.await.unwrap(), "a,b,c");
+    }
+    assert_eq!(began.elapsed(), 6 * SECOND);
+    let slot = main.acquire().await.unwrap();
+    let a = typed(&main, "a");
+    let other = main.spawn(async |_| sleep(SECOND).await);
+    sleep(3 * SECOND).await;
+    let b = typed(&main, "b");
+    sleep(3 * SECOND).await;
+    drop(slot);
+    assert_eq!(&**a.await.unwrap(), "a,b");
+    assert_ne!(other.status(), TaskStatus::Settled);
+    drop(b);
+    other.await.unwrap();
+    assert_clean(&main);
+}
+
+/// A task has the options of the first that is merged, and that had no window.
+#[tokio::test(start_paused = true)]
+async fn whoever_has_a_quiet_window_puts_nobody_off_who_has_none() {
+    let (_lanes, main) = ceilinged(1);
+    let slot = main.acquire().await.unwrap();
+    let merge = |all: String, more: String| all + "," + &more;
+    let task = main.task().key("typed");
+    let a = task.coalesce("a".to_owned(), merge, async |_, all| all);
+    let _b = typed(&main, "b");
+    let began = now();
+    drop(slot);
+    assert_eq!(&**a.await.unwrap(), "a,b");
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 /// A queue of no places has one for nobody, and whoever finds a slot needs none.

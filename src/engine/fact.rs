@@ -53,6 +53,10 @@ pub(crate) enum What {
     PutOff {
         window: Duration,
     },
+    /// It leaves the queue for a quiet window that begins anew.
+    PutOffAgain {
+        window: Duration,
+    },
     /// It comes to the queue, from the door or after its quiet window.
     LetIn,
     Dispatched {

@@ -57,15 +57,32 @@ impl<P: Clone> Lane<P> {
         Ok(Accepted::Queued { key })
     }
 
-    /// It was asked for again: the window begins anew.
-    pub(crate) fn prolong(&mut self, now: Time, key: Key, window: Duration) {
+    /// It was asked for again: the window begins anew. If it was over, the task
+    /// leaves the queue once more, and is to come back to its place.
+    pub(crate) fn prolong(
+        &mut self,
+        now: Time,
+        key: Key,
+        window: Duration,
+        effects: &mut Effects<P>,
+    ) {
         let now = self.advance(now);
-        if let Some(record) = self.tasks.get_mut(key)
-            && let State::Quiet { until } = &mut record.state
-        {
+        let Some(record) = self.tasks.get_mut(key) else {
+            return;
+        };
+        let until = (now + window).min(record.enqueued + window * MOST);
+        match &mut record.state {
             // The moment that was set comes first, and finds the later one.
-            let last = record.enqueued + window * MOST;
-            *until = (now + window).min(last).max(*until);
+            State::Quiet { until: before } => *before = until.max(*before),
+            State::Queued if now < until && !record.stands_in => {
+                self.queue.remove(&mut self.tasks, key.index);
+                self.quiet += 1;
+                self.set_state(key, State::Quiet { until });
+                self.timers.set_earlier(&mut self.tasks, key.index, until);
+                self.note(now, key, || What::PutOffAgain { window });
+                self.let_in(now, effects);
+            }
+            _ => {}
         }
     }
 

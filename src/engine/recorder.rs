@@ -53,6 +53,7 @@ macro_rules! inputs {
                 ResetOne reset_one(now: Time, key: Key, withdrawn: bool; facts: Facts) -> bool;
                 Dispatch dispatch(now: Time;) -> Option<Key>;
                 LetIn let_in(now: Time;) -> ();
+                Prolong prolong(now: Time, key: Key, window: Duration;) -> ();
                 Rejoin rejoin(now: Time, key: Key; spec: Spec) -> ();
                 Tick tick(now: Time;) -> ();
                 Judge judge(now: Time, key: Key; spec: Spec, facts: Facts) -> Verdict;
@@ -76,7 +77,6 @@ macro_rules! inputs {
                 ForgetOrphan forget_orphan(key: Key;) -> Option<P>;
                 Raise raise(key: Key, priority: Priority;) -> bool;
                 LookBy look_by(key: Key, at: Time;) -> ();
-                Prolong prolong(now: Time, key: Key, window: Duration;) -> ();
                 BurnSeq burn_seq(;) -> u64;
                 Claimed claimed(now: Time, key: Key;) -> ();
                 Gathers gathers(key: Key; spec: Spec) -> ();

@@ -81,6 +81,13 @@ pub enum EventKind {
         #[cfg_attr(feature = "serde", serde(serialize_with = "written::millis"))]
         window: Duration,
     },
+    /// Something was merged into it while it was in the queue: it leaves that until its
+    /// quiet window is over.
+    PutOffAgain {
+        /// The window.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "written::millis"))]
+        window: Duration,
+    },
     /// It comes from the door, or out of its quiet window, to the queue.
     LetIn,
     /// It was given a slot.

@@ -50,6 +50,7 @@ fn kind(at: Time, what: &What) -> EventKind {
             }
         }
         What::PutOff { window } => EventKind::PutOff { window: *window },
+        What::PutOffAgain { window } => EventKind::PutOffAgain { window: *window },
         What::LetIn => EventKind::LetIn,
         What::Dispatched {
             at_once,

@@ -131,7 +131,8 @@ where
         heirs: Arc::new(Heirs(Mutex::new(1))),
         merged: Mutex::new(None),
     });
-    options.letter = Some(Letter::merging(&batch, Batch::<I, Fut::Output>::join));
+    let join = Batch::<I, Fut::Output>::join;
+    options.letter = Some(Letter::merging(&batch, join, options.quiet));
     let begins = Begins(Arc::clone(&batch));
     let start = move |cx| {
         let input = begins.0.begin();

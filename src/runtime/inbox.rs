@@ -12,6 +12,7 @@ use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::cell::TaskCell;
 use super::domain::Domain;
@@ -30,6 +31,8 @@ pub(crate) struct Letter {
     envelope: Arc<dyn Any + Send + Sync>,
     /// Moves what it has into an older one, if that can be done.
     join: Option<Join>,
+    /// For how long its task is put off by whatever is merged into it.
+    quiet: Option<Duration>,
 }
 
 type Join = fn(newer: &Letter, older: &Letter, task: &Arc<TaskCell>) -> bool;
@@ -54,6 +57,7 @@ impl<M: Send + 'static> Envelope<M> {
             kind: TypeId::of::<M>(),
             envelope: Arc::clone(self) as Arc<dyn Any + Send + Sync>,
             join: None,
+            quiet: None,
         }
     }
 
@@ -137,13 +141,13 @@ impl Offers {
 
     /// In the critical section: merges the letter of a task that comes now into
     /// the newest of its kind and key that waits and has not begun, and returns
-    /// that one. Whoever was looked at is dropped outside.
+    /// that one, and its quiet window. Whoever was looked at is dropped outside.
     pub(super) fn merge(
         &self,
         task: &TaskCell,
         waits: impl Fn(&TaskCell) -> bool,
         seen: &mut Vec<Arc<TaskCell>>,
-    ) -> Option<Key> {
+    ) -> Option<(Key, Option<Duration>)> {
         let letter = task.letter()?;
         let join = letter.join?;
         let kinds = self.0.lock();
@@ -152,10 +156,10 @@ impl Offers {
         line.values().rev().find_map(|older| {
             let older = older.upgrade()?;
             let into = older.letter().filter(|_| waits(&older));
-            let joined = into.is_some_and(|into| join(letter, into, &older));
-            let key = joined.then(|| older.slot_key());
+            let into = into.filter(|into| join(letter, into, &older));
+            let found = into.map(|into| (older.slot_key(), into.quiet));
             seen.push(older);
-            key
+            found
         })
     }
 
@@ -333,11 +337,16 @@ impl<M: Send + 'static> Inbox<M> {
 
 impl Letter {
     /// One that is merged into an older one of its kind.
-    pub(super) fn merging<B: Send + Sync + 'static>(batch: &Arc<B>, join: Join) -> Self {
+    pub(super) fn merging<B: Send + Sync + 'static>(
+        batch: &Arc<B>,
+        join: Join,
+        quiet: Option<Duration>,
+    ) -> Self {
         Self {
             kind: TypeId::of::<B>(),
             envelope: Arc::clone(batch) as Arc<dyn Any + Send + Sync>,
             join: Some(join),
+            quiet,
         }
     }
 

@@ -215,10 +215,10 @@ fn enter_offered(
             let waits = record.is_some_and(|r| r.state.waits() || r.state == State::Granted);
             admitted.is_ok() && waits
         };
-        if let Some(older) = domain.offers.merge(task, waits, &mut seen) {
+        if let Some((older, quiet)) = domain.offers.merge(task, waits, &mut seen) {
             refuse(engine, task);
             if let Some(window) = quiet {
-                engine.prolong(now, older, window);
+                engine.prolong(now, older, window, effects);
             }
             return Err(Refused::Merged);
         }

@@ -243,9 +243,17 @@ async fn lines_of_all_kinds() {
     at_door.await.unwrap();
     let free = lanes.lane("free").unwrap();
     let merge = |old: u32, new: u32| old + new;
-    let put_off = free.task().key("k");
-    let put_off = put_off.debounce(SECOND, 1, merge, async |_, n| n);
-    put_off.await.unwrap();
+    let put_off = || {
+        let task = free.task().key("k");
+        task.debounce(SECOND, 1, merge, async |_, n| n)
+    };
+    put_off().await.unwrap();
+    let slot = free.acquire().await.unwrap();
+    let first = put_off();
+    sleep(2 * SECOND).await;
+    let again = put_off();
+    drop(slot);
+    assert_eq!((*first.await.unwrap(), *again.await.unwrap()), (2, 2));
 
     // Whoever waits is superseded, and whoever holds.
     let held = other.task().key("k").spawn(async |_| pending::<()>().await);
@@ -274,10 +282,11 @@ async fn lines_of_all_kinds() {
     assert!(circle.await.unwrap().is_err());
     let replayed = reproduces(&lanes);
     type Is = fn(&EventKind) -> bool;
-    let kinds: [Is; 7] = [
+    let kinds: [Is; 8] = [
         |kind| matches!(kind, EventKind::AtDoor { .. }),
         |kind| matches!(kind, EventKind::Rejoined),
         |kind| matches!(kind, EventKind::PutOff { .. }),
+        |kind| matches!(kind, EventKind::PutOffAgain { .. }),
         |kind| matches!(kind, EventKind::Gathered),
         |kind| matches!(kind, EventKind::Parked { what: Some(what), .. } if &**what == "leave"),
         |kind| matches!(kind, EventKind::Regained),

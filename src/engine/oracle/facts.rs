@@ -113,6 +113,10 @@ impl Ledger {
         .chain(matches!(what, What::Reclaimed(_)).then_some(Place::Gone))
         .collect::<Vec<_>>());
         match what {
+            What::PutOffAgain { .. } => {
+                was(&[Place::Queue]);
+                entry.place = Place::Quiet;
+            }
             What::LetIn => {
                 was(&[Place::Door, Place::Quiet]);
                 entry.place = Place::Queue;

@@ -387,6 +387,17 @@ impl Model {
         Ok(())
     }
 
+    /// It leaves the queue to be put off once more. Says whether it was there.
+    pub(super) fn put_off_again(&mut self, token: Token) -> bool {
+        let is_it = |waiter: &Waiter| waiter.token == token && !waiter.stands_in;
+        let queued = self.waiting.iter().any(is_it);
+        if queued {
+            self.quiet.extend(take(&mut self.waiting, token));
+            self.let_in();
+        }
+        queued
+    }
+
     pub(super) const fn away(&self) -> usize {
         self.away.len() + self.leaving as usize
     }

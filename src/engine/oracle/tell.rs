@@ -24,12 +24,15 @@ impl Trial {
                 let now = self.sim.now;
                 if let Some(token) = self.pick(which, |stage| stage == Stage::Queued) {
                     let life = self.book.life(token);
-                    let last = life.enqueued + window * 10;
-                    if let Some(until) = &mut life.quiet_until {
-                        *until = (now + window).min(last).max(*until);
+                    let until = (now + window).min(life.enqueued + window * 10);
+                    if let Some(before) = &mut life.quiet_until {
+                        *before = until.max(*before);
+                    } else if now < until && self.model.put_off_again(token) {
+                        life.quiet_until = Some(until);
                     }
                     let key = self.sim.key(token);
-                    self.sim.say(|lane, now, _| lane.prolong(now, key, window));
+                    self.sim
+                        .say(|lane, now, effects| lane.prolong(now, key, window, effects));
                 }
             }
             Op::Supersede(which, newcomer) => {

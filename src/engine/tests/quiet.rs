@@ -14,7 +14,7 @@ fn starts_after_asking(times: u64) -> u64 {
         assert!(waited < 1_000, "S7: it is never served");
         sim.run_for(secs(1));
         if waited % 10 == 0 && waited / 10 <= times {
-            sim.say(|lane, now, _| lane.prolong(now, key, window));
+            sim.say(|lane, now, effects| lane.prolong(now, key, window, effects));
         }
     }
     waited
@@ -30,4 +30,23 @@ fn a_task_that_is_put_off_starts_a_window_after_it_was_last_asked_for() {
 #[test]
 fn s7_a_task_is_put_off_for_ten_windows_at_the_most() {
     assert_eq!(starts_after_asking(1_000), 200);
+}
+
+#[test]
+fn s6_a_task_that_is_put_off_again_keeps_its_place_in_line() {
+    let mut sim = Sim::new(1);
+    let window = secs(20);
+    let holder = sim.submit(plain());
+    let first = sim.put_off(plain(), PRESENT, window).expect("open");
+    let second = sim.submit(plain());
+    sim.run_for(secs(30));
+    assert_eq!(sim.lane.queued(), 2);
+    let key = sim.key(first);
+    sim.say(|lane, now, effects| lane.prolong(now, key, window, effects));
+    assert_eq!(sim.lane.queued(), 1);
+    sim.run_for(secs(30));
+    sim.complete(holder);
+    assert_eq!(sim.holders(), [first]);
+    sim.complete(first);
+    assert_eq!(sim.holders(), [second]);
 }

@@ -79,20 +79,28 @@ impl Hall {
 
     /// It is asked for again.
     pub(super) fn prolong(&mut self, which: Which, window: u8) {
-        let Some(token) = self
-            .model
-            .pick(which, |lane| lane.put_off_tasks().collect())
-        else {
+        let asked = |lane: &Model| -> Vec<Token> {
+            let waiters = lane.tasks_that_wait().map(|waiter| waiter.token);
+            lane.put_off_tasks().chain(waiters).collect()
+        };
+        let Some(token) = self.model.pick(which, asked) else {
             return;
         };
+        if !self.is_task(token) {
+            return;
+        }
         let window = span(window);
         let known = &mut self.tasks[token as usize];
-        let last = known.enqueued + window * 10;
-        known.quiet_until = known
-            .quiet_until
-            .map(|until| (self.now + window).min(last).max(until));
+        let until = (self.now + window).min(known.enqueued + window * 10);
         let (index, key) = (known.lane, known.key);
-        self.act(index, |lane, now, _| lane.prolong(now, key, window));
+        if let Some(before) = &mut known.quiet_until {
+            *before = until.max(*before);
+        } else if self.now < until && self.model.rooms[index].lane.put_off_again(token) {
+            known.quiet_until = Some(until);
+        }
+        self.act(index, |lane, now, effects| {
+            lane.prolong(now, key, window, effects);
+        });
     }
 
     /// A task comes in the place of one, and of those beside it that have its key.
