@@ -304,6 +304,90 @@ async fn two_that_await_each_other_are_a_circle_and_go_on() {
     assert_whole(&lanes);
 }
 
+/// Gives a task the handle of itself.
+fn given_to_itself<Fut>(
+    lane: &Lane,
+    body: impl FnOnce(TaskContext, TaskHandle<()>) -> Fut + Send + 'static,
+) -> TaskId
+where
+    Fut: Future<Output = ()> + Send,
+{
+    let (give, given) = oneshot::channel();
+    let task = lane.spawn(async move |cx| body(cx, given.await.unwrap()).await);
+    let id = task.id();
+    give.send(task).map_err(drop).unwrap();
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_awaits_itself_is_a_circle_of_one_and_goes_on() {
+    let (lanes, [a]) = lanes([("a", 1)]);
+    given_to_itself(&a, async |_, mut own| {
+        let (id, cycle, withdrawn) = refused((&mut own).await);
+        assert!(!withdrawn && id == own.id());
+        assert_eq!(told(&cycle), pairs([("a", "a task")]));
+    });
+    lanes.idle().await;
+    // In a part of the task.
+    given_to_itself(&a, async |cx, own| {
+        refused(cx.spawn(own).await.unwrap());
+    });
+    lanes.idle().await;
+    // One of several who were merged into it.
+    let (give, given) = oneshot::channel();
+    let merged = a.task().key("one").coalesce(
+        (),
+        |(), ()| (),
+        async move |_, ()| {
+            let own: laneway::SharedHandle<()> = given.await.unwrap();
+            assert!(matches!(own.await, Err(TaskError::WouldDeadlock { .. })));
+        },
+    );
+    give.send(merged).map_err(drop).unwrap();
+    lanes.idle().await;
+    let counters = a.snapshot().counters;
+    assert_eq!((counters.deadlocks, counters.completed), (3, 3));
+    assert_whole(&lanes);
+}
+
+/// It gives no sign of life by that.
+#[tokio::test(start_paused = true)]
+async fn s8_a_wait_for_itself_that_may_be_given_up_holds_no_slot() {
+    let config = LaneConfig::new(1).stall_ceiling(MINUTE);
+    let lanes = Lanes::builder().lane("a", config).build().unwrap();
+    let a = lanes.lane("a").unwrap();
+    let id = given_to_itself(&a, async |_, own| own.may_abandon().await.unwrap());
+    sleep(MINUTE / 2).await;
+    assert_eq!(a.snapshot().counters.deadlocks, 0);
+    let told = lanes.explain(id).unwrap().to_string();
+    let waits = format!("waits for, but need not: task {id}");
+    assert!(told.contains(&waits), "{told}");
+    sleep(MINUTE).await;
+    assert_eq!(a.snapshot().counters.reclaimed, 1);
+    assert_whole(&lanes);
+}
+
+/// Whoever polls a `run` moves it, also in its own scope.
+#[tokio::test(start_paused = true)]
+async fn a_run_in_the_scope_of_its_own_task_is_no_circle() {
+    let (lanes, [a]) = lanes([("a", 1)]);
+    let (give, mut given) = oneshot::channel();
+    let run = a.run(async |cx| {
+        give.send(cx).map_err(drop).unwrap();
+        sleep(HOUR).await;
+        7
+    });
+    let mut run = std::pin::pin!(run);
+    let cx: TaskContext = tokio::select! {
+        biased;
+        cx = &mut given => cx.unwrap(),
+        _ = &mut run => unreachable!("it sleeps"),
+    };
+    assert_eq!(cx.scope(run).await.unwrap(), 7);
+    assert_eq!(a.snapshot().counters.deadlocks, 0);
+    assert_whole(&lanes);
+}
+
 /// A handle whose wait was refused is good for another one.
 #[tokio::test(start_paused = true)]
 async fn a_child_that_is_active_goes_on_without_its_parents_wait() {

@@ -205,9 +205,10 @@ impl<'a> Walk<'a> {
         let mut waits = Vec::new();
         waits.extend(self.in_line(task, sight.seen.state(), depth, lines));
         let id = task.id();
-        for Pending { on, loose } in pending {
-            if on.whose().id() == id {
-                // Its place in line for a slot beside its own.
+        for pending in pending {
+            let in_line = pending.is_place_of(task);
+            let Pending { on, loose } = pending;
+            if in_line {
                 let key = on.slot_key();
                 let state = |engine: &runtime::Engine| engine.record(key).map(|of| of.state);
                 let state = on.domain().read(state);
@@ -367,8 +368,7 @@ fn drained_elsewhere(task: &TaskCell, pending: &[Pending]) -> Option<Outlook> {
     let own = task.domain().serial;
     let held = runtime::held_in(task);
     let beside = held.iter().filter(|lane| lane.serial != own);
-    let is_own = |cell: &Arc<TaskCell>| cell.whose().id() == task.id();
-    let comes = pending.iter().filter(|pending| is_own(&pending.on));
+    let comes = pending.iter().filter(|pending| pending.is_place_of(task));
     let beside = beside.map(|lane| &**lane);
     let lanes = beside.chain(comes.map(|pending| &***pending.on.domain()));
     let until = |lane: &Domain| lane.read(|engine| engine.drains_until());

@@ -31,7 +31,8 @@ static SERIALS: Serials = Serials::from(1);
 impl Edge {
     /// `None` outside any task.
     fn to(child: &Arc<TaskCell>, kind: Kind) -> Option<Self> {
-        let parent = current::task().filter(|parent| !Arc::ptr_eq(parent, child))?;
+        // Whoever polls its own `run`, as in its own scope, moves it by that.
+        let parent = current::task().filter(|it| !(kind.owned && Arc::ptr_eq(it, child)))?;
         tie(&parent, child, kind);
         Some(Self {
             parent,

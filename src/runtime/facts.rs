@@ -168,13 +168,13 @@ fn life(task: &TaskCell, now: Time, depth: usize) -> Life {
     life
 }
 
+/// Others that it awaits: who awaits itself has no sign of life from that (S8).
 pub(super) fn awaited(task: &TaskCell) -> Vec<Arc<TaskCell>> {
     let parts = task.shared.lock();
     parts.peek().map_or_else(Vec::new, |rare| {
-        rare.awaits
-            .values()
-            .map(|awaited| Arc::clone(&awaited.task))
-            .collect()
+        let tasks = rare.awaits.values().map(|awaited| &awaited.task);
+        let others = tasks.filter(|child| !std::ptr::eq(&***child, task));
+        others.map(Arc::clone).collect()
     })
 }
 

@@ -14,6 +14,14 @@ pub(crate) struct Pending {
     pub(crate) loose: bool,
 }
 
+impl Pending {
+    /// Whether it is this task's own place in line, for a slot beside its own. A task
+    /// that awaits its own handle stands in no line.
+    pub(crate) fn is_place_of(&self, task: &TaskCell) -> bool {
+        self.on.whose().id() == task.id() && !std::ptr::eq(&*self.on, task)
+    }
+}
+
 /// All that a task is pending in, the oldest wait first.
 pub(crate) fn pending(task: &TaskCell) -> Vec<Pending> {
     let parts = task.shared.lock();
