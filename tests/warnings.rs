@@ -550,3 +550,31 @@ async fn s16_a_patient_lane_does_not_silence_its_siblings() {
     log.one_warning(BLOCKED)
         .assert_fields(&[("lane", "b"), ("group", "shared")]);
 }
+
+#[tokio::test]
+async fn s14_a_signal_that_panics_is_told_and_is_no_signal() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(1);
+    let signal = async { panic!("it panicked") };
+    let task = main.task().cancel_on(signal).spawn(async |_| {
+        tokio::task::yield_now().await;
+        7
+    });
+    assert_eq!(task.await.unwrap(), 7);
+    let lines = log.take();
+    let told = lines
+        .iter()
+        .find(|line| line.message() == "a cancel_on future panicked");
+    assert_eq!(told.map(|line| line.level), Some(Level::ERROR));
+}
+
+#[tokio::test]
+async fn a_reset_that_takes_nothing_is_not_worth_a_word() {
+    let log = Log::tap();
+    let (_lanes, main) = patient(1);
+    assert_eq!(main.reset(), 0);
+    assert_eq!(log.take().len(), 0);
+    let _slot = main.acquire().await.unwrap();
+    assert_eq!(main.reset(), 1);
+    log.one_warning("lanes reset");
+}

@@ -116,6 +116,9 @@ pub(crate) fn deadlock(domain: &Domain, cycle: &Cycle, refused: bool) {
 
 /// Every lane has been told by now, and the caller is to hear of it.
 pub(crate) fn lanes_reset(lanes: &[DomainRef], taken: usize) {
+    if taken == 0 {
+        return;
+    }
     quietly(|| {
         let lane = lanes.first().filter(|_| lanes.len() == 1);
         tracing::warn!(

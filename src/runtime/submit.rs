@@ -1,5 +1,6 @@
 //! How a task comes to its lane, and waits for its slot.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::job::Waiting;
 use super::links::Links;
 use super::perform::{launch, runtime_gone};
 use super::reserve::Kept;
+use super::wakers::guarded;
 use super::word::Word;
 use super::{current, deadlock, inherit, spans, spare};
 use crate::config::OnFull;
@@ -351,12 +353,18 @@ pub(crate) fn descends_from_drain(task: &TaskCell) -> bool {
 fn watch(
     task: &Arc<TaskCell>,
     runtime: &Handle,
-    signal: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+    mut signal: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 ) {
     let (domain, key) = (task.domain().clone(), task.slot_key());
     let watcher = runtime.spawn(async move {
-        signal.await;
-        domain.cancel(key, Reason::Signal);
+        // One that panics has no caller to panic into, and is no signal (S14).
+        let poll = |cx: &mut Context<'_>| {
+            guarded("a cancel_on future", || signal.as_mut().poll(cx))
+                .map_or(Poll::Ready(false), |poll| poll.map(|()| true))
+        };
+        if poll_fn(poll).await {
+            domain.cancel(key, Reason::Signal);
+        }
     });
     let mut parts = task.shared.lock();
     if parts.is_settled() {
