@@ -42,6 +42,8 @@ pub(crate) enum Step {
     SpawnAndAwait(Nest),
     /// The handle is awaited some steps later.
     SpawnAndGoOn(Nest, Vec<Self>),
+    /// A task of its own, which awaits its own handle after its steps.
+    SpawnWithItself(Nest),
     Both(Vec<Self>, Vec<Self>),
     /// In a part of the task, which is awaited.
     Part(Vec<Self>),
@@ -92,6 +94,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             1 => nest.clone().prop_map(Step::Spawn),
             2 => nest.clone().prop_map(Step::SpawnAndAwait),
             2 => (nest.clone(), steps.clone()).prop_map(|(nest, steps)| Step::SpawnAndGoOn(nest, steps)),
+            1 => nest.clone().prop_map(Step::SpawnWithItself),
             2 => (steps.clone(), steps.clone()).prop_map(|(one, other)| Step::Both(one, other)),
             1 => steps.prop_map(Step::Part),
             1 => (1..20_u64, nest).prop_map(|(limit, nest)| Step::GiveUp(limit, nest)),

@@ -76,7 +76,7 @@ fn many_cases_have_circles() {
         served += told.served;
     }
     assert!(
-        refused > 50 && served > 500,
+        refused > 50 && served > 400,
         "{refused} refused, {served} served"
     );
     let (mut refused, mut served) = (0, 0);

@@ -254,6 +254,18 @@ impl Scene {
                 self.steps(cx, steps).await;
                 self.join(cx, child, nest.lane).await;
             }
+            Step::SpawnWithItself(nest) => {
+                let (give, given) = tokio::sync::oneshot::channel();
+                let (scene, Nest { lane, steps }) = (self.clone(), nest.clone());
+                let body = async move |cx: TaskContext| {
+                    let _active = Active::begin(&scene, cx.id(), lane);
+                    scene.steps(&cx, &steps).await;
+                    let own = given.await.expect("it is given at once");
+                    scene.join(&cx, own, lane).await;
+                };
+                let own = self.lanes[nest.lane].spawn(body);
+                give.send(own).expect("it has not begun, or awaits this");
+            }
             Step::Both(one, other) => {
                 tokio::join!(self.steps(cx, one), self.steps(cx, other));
             }
