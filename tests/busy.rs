@@ -69,10 +69,16 @@ async fn s18_a_busy_lane_refuses_by_the_name_of_its_holder() {
             panic!("{told:?}");
         };
         assert_eq!((&**lane, holder), ("main", Some(slot.id())));
+        let text = format!("lane \"main\" is busy: task {} holds a slot; ", slot.id());
+        assert!(told.to_string().starts_with(&text), "{told}");
         assert!(told.is_retryable() && told.id().is_some());
     }
     let told = task().acquire().await.unwrap_err();
-    assert_eq!(told.to_string(), r#"lane "main" is busy"#);
+    let text = format!("lane \"main\" is busy: task {} holds a slot", slot.id());
+    assert_eq!(told.to_string(), text);
+    let tried = main.try_acquire().unwrap_err();
+    let text = r#"lane "main" has no free slot, or is paused, or its group, if any, has no room"#;
+    assert_eq!(tried.to_string(), text);
     let holder = Some(slot.id());
     assert_eq!(
         told,

@@ -63,7 +63,7 @@ pub enum AcquireError {
     },
     /// The lane has no free slot, and the caller was not to wait
     /// ([`OnBusy::Reject`](crate::OnBusy::Reject)).
-    #[error("lane {lane:?} is busy")]
+    #[error("lane {lane:?} is busy{}", held_by(*holder))]
     Busy {
         /// The lane's name.
         lane: Arc<str>,
@@ -192,13 +192,18 @@ impl TryAcquireError {
     }
 }
 
+/// Who is in the way, if that is a task.
+pub(super) fn held_by(holder: Option<TaskId>) -> String {
+    holder.map_or_else(String::new, |id| format!(": task {id} holds a slot"))
+}
+
 /// Why [`Lane::try_acquire`](crate::Lane::try_acquire) gave no slot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryAcquireError {
     /// All slots are held, or others wait for one, or the lane is paused, or its
     /// group has no room.
-    #[error("lane {lane:?} has no free slot, or its group has none")]
+    #[error("lane {lane:?} has no free slot, or is paused, or its group, if any, has no room")]
     NoSlot {
         /// The lane's name.
         lane: Arc<str>,

@@ -105,7 +105,7 @@ pub enum TaskError {
     },
     /// The lane had no free slot, and it was not to wait
     /// ([`OnBusy::Reject`](crate::OnBusy::Reject)).
-    #[error("lane {lane:?} is busy; task {id} was refused")]
+    #[error("lane {lane:?} is busy{}; task {id} was refused", super::slot::held_by(*holder))]
     Busy {
         /// The lane's name.
         lane: Arc<str>,
