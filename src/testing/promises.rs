@@ -379,17 +379,34 @@ pub(super) fn describe(shared: &Shared) -> String {
     for lane in shared.all_that_live() {
         let _ = describe_lane(&mut text, &lane);
     }
+    let (orphans, bound) = (shared.orphans.count(), shared.orphans.bound());
+    if orphans >= bound {
+        let _ = writeln!(
+            text,
+            "  all lanes: {orphans} of {bound} orphans{AT_THE_BOUND}"
+        );
+    }
     text
 }
+
+/// Whoever is asked to end there, and does not, keeps its slot (S10).
+const AT_THE_BOUND: &str = ", the bound at which taking stops";
 
 fn describe_lane(text: &mut String, lane: &Domain) -> fmt::Result {
     let lane = LaneSnapshot::of(lane);
     let (active, max) = (lane.active.len(), lane.max_concurrent);
     let (queued, orphans) = (lane.queued.len(), lane.orphans.len());
+    let bound = lane.max_orphans;
+    let asked = lane.active.iter().any(|task| task.asked.is_some());
+    let stops = if asked && orphans >= bound {
+        AT_THE_BOUND
+    } else {
+        ""
+    };
     let name = &lane.name;
     writeln!(
         text,
-        "  lane {name:?}: {active} of {max} active, {queued} queued, {orphans} orphans"
+        "  lane {name:?}: {active} of {max} active, {queued} queued, {orphans} of {bound} orphans{stops}"
     )?;
     let tasks = [
         ("active", &lane.active),

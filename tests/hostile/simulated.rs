@@ -240,6 +240,40 @@ fn finds_an_orphan_that_is_left() {
     });
 }
 
+/// The report says why nobody takes the slot.
+#[test]
+fn s10_says_that_taking_stops_at_the_bound() {
+    for all in [false, true] {
+        let failure = Sim::try_check(1, async |sim| {
+            let (config, bound) = if all { (2, 1) } else { (1, 64) };
+            let config = LaneConfig::new(1).stall_ceiling(MINUTE).max_orphans(config);
+            let lanes = Lanes::builder().default_lane(config).max_orphans(bound);
+            let lanes = lanes.build().unwrap();
+            sim.watch(&lanes);
+            let main = lanes.lane("main").unwrap();
+            for _ in 0..2 {
+                std::mem::forget(main.acquire().await.unwrap());
+            }
+            let _queued = main.spawn(async |_| ());
+            sim.run_until_idle(HOUR).await;
+        });
+        let text = failure.unwrap_err().to_string();
+        let (of, stops) = (
+            if all { 2 } else { 1 },
+            ", the bound at which taking stops\n",
+        );
+        let lane = format!("1 of 1 active, 1 queued, 1 of {of} orphans");
+        assert!(text.contains(&lane), "{text}");
+        let line = if all {
+            "all lanes: 1 of 1 orphans"
+        } else {
+            &lane
+        };
+        assert!(text.contains(&format!("{line}{stops}")), "{text}");
+        assert!(text.contains("asked to end: stalled"), "{text}");
+    }
+}
+
 /// An answer that is lost on the way: the body, which waits for it, says so.
 #[test]
 fn finds_a_runner_that_forgets_an_answer() {
