@@ -73,6 +73,9 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// you to set for that test. `LANEWAY_SEED` is heeded by every
 /// [`check`](Self::check).
 ///
+/// The ids of tasks are others when a case is repeated, since their first number
+/// counts the lanes of the whole process; names are the same.
+///
 /// It repeats the dice of the case, and nothing else. In a test of proptest's
 /// that calls `check`, what proptest chose is in proptest's own file of
 /// regressions, and tried again from there.
