@@ -40,6 +40,24 @@ fn s7_whoever_does_not_come_for_its_place_in_time_is_told_of_a_shutdown() {
 }
 
 #[test]
+fn whoever_is_at_the_door_wants_a_place_too() {
+    let mut sim = Sim::with(Settings {
+        queue_capacity: 1,
+        ..settings(1)
+    });
+    sim.submit_many(2, &plain());
+    assert_eq!(sim.lane.places_wanted(), 1);
+    let if_full = IfFull::Wait;
+    let comes = Entry {
+        if_full,
+        ..DETACHED
+    };
+    sim.reserve(plain(), comes).expect("it waits");
+    sim.enter(plain(), comes).expect("it waits");
+    assert_eq!((sim.lane.places_taken(), sim.lane.places_wanted()), (1, 3));
+}
+
+#[test]
 fn s7_a_place_is_no_task_that_a_drain_could_hand_back() {
     let (mut sim, keeper) = placed();
     let deadline = sim.now + secs(1);

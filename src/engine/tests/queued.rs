@@ -3,7 +3,7 @@
 
 use super::sim::{DETACHED, Event, PRESENT, Sim, millis, plain, secs};
 use crate::engine::Priority::{Background, Foreground, Normal};
-use crate::engine::{End, Entry, Limit, Priority, Reason, Spec, State};
+use crate::engine::{End, Entry, Leftover, Limit, Priority, Reason, Spec, State};
 
 fn of(priority: Priority) -> Spec {
     Spec {
@@ -101,6 +101,45 @@ fn s20_a_grant_that_nobody_claims_is_passed_on_after_five_seconds() {
     );
     assert_eq!(sim.state(absent), Some(State::Asleep));
     assert_eq!((sim.lane.active(), sim.lane.queued()), (1, 0));
+}
+
+/// It never began, and is no more lost than whoever waits at that moment.
+#[test]
+fn s7_a_grant_that_nobody_claims_is_handed_back_when_a_drain_is_over() {
+    for (queued, told) in [
+        (Leftover::Return, End::Returned { waited: secs(2) }),
+        (
+            Leftover::Cancel,
+            End::CancelledQueued {
+                reason: Reason::Draining,
+                waited: secs(2),
+            },
+        ),
+    ] {
+        let mut sim = Sim::new(1);
+        let first = sim.submit(plain());
+        let absent = sim.submit(plain());
+        sim.task(absent).claims = false;
+        let deadline = sim.now + secs(2);
+        sim.say(|lane, _, _| lane.start_draining(deadline, false, queued));
+        sim.complete(first);
+        assert_eq!(sim.state(absent), Some(State::Granted));
+        sim.run_for(secs(2));
+        assert_eq!(sim.task(absent).settled, Some(told));
+    }
+}
+
+#[test]
+fn s7_a_grant_that_nobody_claims_is_told_of_a_shutdown() {
+    let mut sim = Sim::new(1);
+    let first = sim.submit(plain());
+    let absent = sim.submit(plain());
+    sim.task(absent).claims = false;
+    sim.complete(first);
+    sim.run_for(secs(1));
+    sim.say(|lane, now, effects| lane.shutdown(now, effects));
+    let waited = secs(1);
+    assert_eq!(sim.task(absent).settled, Some(End::Shutdown { waited }));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A task that is put off for a while, and once more whenever it is asked for.
 
 use super::sim::{PRESENT, Sim, plain, secs};
+use crate::engine::State;
 
 /// When it starts that is asked for so often, 10 s apart.
 fn starts_after_asking(times: u64) -> u64 {
@@ -49,4 +50,16 @@ fn s6_a_task_that_is_put_off_again_keeps_its_place_in_line() {
     assert_eq!(sim.holders(), [first]);
     sim.complete(first);
     assert_eq!(sim.holders(), [second]);
+}
+
+#[test]
+fn s7_who_has_been_put_off_for_ten_windows_stays_in_line() {
+    let mut sim = Sim::new(1);
+    let window = secs(20);
+    sim.submit(plain());
+    let late = sim.put_off(plain(), PRESENT, window).expect("open");
+    sim.run_for(10 * window);
+    let key = sim.key(late);
+    sim.say(|lane, now, effects| lane.prolong(now, key, window, effects));
+    assert_eq!(sim.state(late), Some(State::Queued));
 }
