@@ -43,7 +43,8 @@ struct Turn {
 
 impl Audit {
     pub(crate) fn of(world: &World) -> Option<Self> {
-        let stream = world.lanes()?.events().ok()?;
+        // From the first on: this thread may come after some tasks have.
+        let stream = world.lanes()?.subscribe_from(1).ok()?;
         Some(Self {
             stream,
             last: None,
