@@ -2,9 +2,10 @@
 
 use std::future::pending;
 
+use super::chains::{Two, second_poll};
 use super::explore::{both_came_first, explore, thread};
 use super::world::{Hand, Tally, World};
-use crate::{AcquireError, Drain, LaneConfig, TaskError, TaskStatus};
+use crate::{AcquireError, Descendants, Drain, LaneConfig, TaskError, TaskStatus};
 
 /// S5: a lane that grows as a slot comes free serves both who wait.
 #[test]
@@ -134,6 +135,49 @@ fn s7_drain_against_submit() {
         assert!(!refused || report.finished == 0, "{report:?}");
         world.wind_up();
     });
+}
+
+/// S7: a child of a task whose lane is yet to hear of the drain of all lanes comes to
+/// one that has heard, and is admitted.
+fn drain_of_all_against_child(name: &'static str, swapped: bool) {
+    use std::time::Duration;
+
+    explore(name, move || {
+        let two = Two::new();
+        let mut lanes = [two.world.lane.clone(), two.behind.clone()];
+        if swapped {
+            lanes.reverse();
+        }
+        let [of_parent, of_child] = lanes;
+        let mut parent = Hand::pending(async move {
+            let child = async move |_| {
+                second_poll().await;
+                of_child.run(async |_| ()).await
+            };
+            of_parent.run(child).await
+        });
+        let lanes = two.world.lanes.clone();
+        let drain = thread::spawn(move || {
+            let drain = Drain::within(Duration::from_secs(60));
+            Hand::new(lanes.drain(drain.descendants(Descendants::Admit)))
+        });
+        parent.poll();
+        let mut drain = drain.join().expect("no panic");
+        two.world.quiesce(&mut [&mut parent, &mut drain]);
+        assert!(matches!(parent.answer(), Ok(Ok(()))), "S7: it descends");
+        drop(drain);
+        two.wind_up();
+    });
+}
+
+#[test]
+fn s7_drain_of_all_against_a_child_of_the_first_lane() {
+    drain_of_all_against_child("drain_of_all_against_child_of_first", false);
+}
+
+#[test]
+fn s7_drain_of_all_against_a_child_of_the_last_lane() {
+    drain_of_all_against_child("drain_of_all_against_child_of_last", true);
 }
 
 /// S4: a drain that is taken back as its time is over asks nobody who comes after.

@@ -211,7 +211,8 @@ impl Domain {
 
     /// Whether tasks submitted by this lane's own tasks pass through drains.
     pub(crate) fn admits_descendants(&self) -> bool {
-        self.admits_descendants.load(Ordering::Relaxed) || self.shared.announces_admission()
+        // In this order: what is announced no more, this lane has heard of (S7).
+        self.shared.announces_admission() || self.admits_descendants.load(Ordering::Relaxed)
     }
 
     /// The driver came: looks at everything whose moment has come.
@@ -280,6 +281,11 @@ impl Domain {
             }
             unclaimed
         });
+        self.passed_on(task, unclaimed);
+    }
+
+    /// What follows outside of the lock, if a grant was passed on.
+    fn passed_on(&self, task: &Arc<TaskCell>, unclaimed: Option<Gathered>) {
         if let Some(gathered) = unclaimed {
             task.left();
             self.offers.announce(task);
@@ -296,11 +302,7 @@ impl Domain {
             let unclaimed = !task.gathers() && task.word.shift(Word::Granted, Word::Asleep);
             unclaimed.then(|| pass_on(engine, now, task, effects))
         });
-        if let Some(gathered) = unclaimed {
-            task.left();
-            self.offers.announce(task);
-            links::unclaimed(task, gathered);
-        }
+        self.passed_on(task, unclaimed);
     }
 
     /// Ends one task in this way, wherever it is.

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::OnceLock;
 
 use super::domain::{Domain, DomainRef, Engine};
-use super::drain::forget_returned;
+use super::drain::{Drain, forget_returned};
 use super::driver::Drivers;
 use super::group::{self, GroupCell, Groups};
 use super::journal::{NAMELESS, NAMES};
@@ -45,7 +45,6 @@ pub(crate) struct Shared {
     directory: Mutex<Directory>,
     /// Held from one version of the plan to the next, before the directory.
     pub(super) reconfiguring: Mutex<()>,
-    /// All lanes drain, or are about to, and descendants of their tasks pass.
     /// Drains of all lanes that let descendants pass, and of which not every lane has
     /// heard yet.
     announced: AtomicUsize,
@@ -263,14 +262,14 @@ impl Shared {
     }
 
     /// Each lane says by itself from now on whether descendants of its tasks pass.
-    pub(super) fn all_have_heard(&self, drain: super::drain::Drain) {
+    pub(super) fn all_have_heard(&self, drain: Drain) {
         self.announced
-            .fetch_sub(usize::from(drain.admits()), Ordering::Relaxed);
+            .fetch_sub(usize::from(drain.admits()), Ordering::Release);
     }
 
     /// Whether a lane that drains may have a caller in one that is yet to hear of it.
     pub(super) fn announces_admission(&self) -> bool {
-        self.announced.load(Ordering::Relaxed) > 0
+        self.announced.load(Ordering::Acquire) > 0
     }
 
     /// The last user of a lane whose users are counted is gone.
