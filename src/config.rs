@@ -189,7 +189,8 @@ impl LaneConfig {
     /// ([`TaskContext::waiting`](crate::TaskContext::waiting)); as many as will
     /// unless told. One more is refused, with
     /// [`WaitingError::TooMany`](crate::WaitingError::TooMany), and runs on. Whoever
-    /// ends meanwhile counts until its hooks have run: they run without a slot, too.
+    /// ends meanwhile counts in its own lane until its hooks have run: they run
+    /// without a slot, too. A lane further on in a chain is rid of it at once.
     #[must_use]
     pub const fn max_parked(mut self, max_parked: usize) -> Self {
         self.max_parked = Some(max_parked);

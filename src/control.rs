@@ -96,7 +96,7 @@ fn reset_locked<'a>(
     let mut taken = 0;
     for key in holders.copied() {
         let record = engine.record(key);
-        let holds = record.filter(|record| record.state.holds_slot() && !record.away);
+        let holds = record.filter(|record| record.is_holder());
         let Some(task) = holds.map(|record| Arc::clone(&record.payload)) else {
             continue;
         };

@@ -334,8 +334,8 @@ impl Lanes {
 
     /// [`Lane::resume`] on every lane, and on those that are yet to be made.
     ///
-    /// They resume one after the other, in no order: where they share a budget, what
-    /// there is of it is given to whoever waits in the first of them.
+    /// They resume one after the other, as they were made: where they share a budget,
+    /// what there is of it is given to whoever waits in the first of them.
     pub fn resume(&self) {
         let lanes = self.shared().stand(|standing| {
             standing.paused = false;

@@ -182,7 +182,7 @@ impl<P: Clone> Lane<P> {
     }
 
     fn audit_holders(&mut self, findings: &mut Vec<Drift>) {
-        let holders = self.keys(|record| record.state.holds_slot() && !record.away);
+        let holders = self.keys(Record::is_holder);
         let listed = |key: &Key| {
             let at = self.tasks.get(*key).map(|record| record.holder as usize);
             at.and_then(|at| self.holders.get(at)) == Some(key)

@@ -53,9 +53,8 @@ impl<P: Clone> Lane<P> {
         let holders = in_state(|state| state.holds_slot() || state == State::Detached);
         let waiting = in_state(State::waits);
         let record = |key: &Key| self.tasks.get(*key);
-        let goes_first = |record: &Record<P>| {
-            record.state.holds_slot() && !record.away || record.state.waits() && record.first
-        };
+        let goes_first =
+            |record: &Record<P>| record.is_holder() || record.state.waits() && record.first;
         let first = older.iter().filter_map(record).any(goes_first);
         // One that is parked without its slot is to come back to its place.
         let away = holders.iter().filter_map(record);

@@ -423,6 +423,11 @@ pub(super) struct Late {
 }
 
 impl<P> Record<P> {
+    /// It has a slot of its lane, and has not given it back.
+    pub(crate) const fn is_holder(&self) -> bool {
+        self.state.holds_slot() && !self.away
+    }
+
     /// Of a task that comes now.
     pub(crate) const fn new(payload: P, priority: Priority, place: Place, now: Time) -> Self {
         Self {
