@@ -38,9 +38,7 @@ def run(command, env, longest=0, hear=None, silent=0, **how):
     """The exit status, or none where it took longer than so many seconds, or was
     silent for so many. What it says goes to `hear`, line by line."""
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if hear else {}
-    process = subprocess.Popen(
-        command, env=env, start_new_session=True, **piped, **how
-    )
+    process = subprocess.Popen(command, env=env, start_new_session=True, **piped, **how)
     try:
         signal.setitimer(signal.ITIMER_REAL, longest or silent)
         if hear:
